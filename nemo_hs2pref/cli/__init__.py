@@ -1,0 +1,62 @@
+"""The command line: `hs2pref VERB ...`, one module a verb, imported only when it is asked for.
+
+A verb module offers `configure(parser)`, which adds arguments and sets `run`, a function of the parsed
+arguments that returns the exit code. Heavy imports (torch, NeMo) happen inside `run`, so that every
+`--help` answers at once and works where NeMo is not installed.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from nemo_hs2pref import __version__
+from nemo_hs2pref.errors import HS2PrefError
+
+VERBS = {
+    "quickstart": "base model, data, regression, scaled Bradley-Terry, ExPO and evaluation, end to end",
+    "data": "prepare ratings and preference pairs",
+    "train": "train a model from a Hydra configuration",
+    "convert": "Hugging Face checkpoints to NeMo",
+    "extrapolate": "ExPO: extrapolate from a weak to a strong checkpoint",
+    "score": "reward of every row of a file",
+    "evaluate": "accuracy of a reward model on preference pairs",
+}
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Keeps the examples' line breaks and shows defaults."""
+
+
+def build_parser(verb: str | None) -> argparse.ArgumentParser:
+    """The parser; only `verb`'s own arguments are filled in, the other verbs are names with a line of help."""
+    parser = argparse.ArgumentParser(
+        prog="hs2pref",
+        description="HelpSteer2-Preference on NeMo-Aligner: reward models from ratings and preferences.",
+        epilog="`hs2pref VERB --help` explains a verb with examples.",
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        subparser = subparsers.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + ".", formatter_class=HelpFormatter
+        )
+        if name == verb:
+            importlib.import_module(f"nemo_hs2pref.cli.{name}").configure(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a user's mistake ends in one sentence on stderr and exit code 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in argv if word in VERBS), None)
+    args = build_parser(verb).parse_args(argv)
+    try:
+        return args.run(args)
+    except HS2PrefError as error:
+        print(f"hs2pref {args.verb}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"hs2pref {args.verb}: interrupted", file=sys.stderr)
+        return 130

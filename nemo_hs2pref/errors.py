@@ -1,0 +1,30 @@
+"""What a user can cause.
+
+    HS2PrefError
+    ├── ConfigError        a key or value of the configuration
+    ├── DataError          a row or file of the data
+    ├── CheckpointError    a checkpoint that is missing, broken or of another shape
+    └── InstallationError  a machine or installation that lacks something
+
+The message is one sentence: where (file, line or key), what was found, what was expected, what to do.
+"""
+
+
+class HS2PrefError(Exception):
+    """Base of all errors that a user can cause; the command line prints the message and exits with 2."""
+
+
+class ConfigError(HS2PrefError):
+    """A configuration key or value cannot be used."""
+
+
+class DataError(HS2PrefError):
+    """A file or row of the data cannot be used."""
+
+
+class CheckpointError(HS2PrefError):
+    """A checkpoint is missing, incomplete or of another shape."""
+
+
+class InstallationError(HS2PrefError):
+    """The machine or installation lacks something that the command needs."""
