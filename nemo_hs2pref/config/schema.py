@@ -1,0 +1,139 @@
+"""Names, types and units of every key of a reward-model run. Values and their sources stand in conf/.
+
+Keys that users of NeMo-Aligner know keep their names and places; what is ours stands under head, loss and data.
+"""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+
+@dataclass
+class RewardModelLoop:
+    """trainer.rm: the training loop, as in Aligner."""
+
+    max_epochs: int = MISSING  # passes over the training items
+    max_steps: int = MISSING  # optimizer steps at most; -1: max_epochs alone decides
+    val_check_interval: int = MISSING  # steps between validations; 0: only at the end
+    save_interval: int = MISSING  # steps between resume states; 0: only at the end
+    limit_val_batches: int = MISSING  # global batches of a validation; -1: all
+    gradient_clip_val: float = MISSING  # largest gradient norm; 0: no clipping
+
+
+@dataclass
+class Trainer:
+    """trainer: machine and loop."""
+
+    num_nodes: int = MISSING
+    devices: int = MISSING  # processes on a node, one a GPU
+    precision: str = MISSING  # bf16 or 32
+    rm: RewardModelLoop = field(default_factory=RewardModelLoop)
+
+
+@dataclass
+class CheckpointParams:
+    """exp_manager.checkpoint_callback_params: which weights are kept besides the resume state."""
+
+    monitor: str = MISSING  # a validation metric: val_loss, val_accuracy ...
+    mode: str = MISSING  # min or max
+    save_top_k: int = MISSING  # best weights kept; 0: none
+
+
+@dataclass
+class ExpManager:
+    """exp_manager: where a run writes."""
+
+    explicit_log_dir: str = MISSING  # the run's folder
+    resume_if_exists: bool = MISSING  # continue from the run folder's resume state where there is one
+    create_tensorboard_logger: bool = MISSING
+    checkpoint_callback_params: CheckpointParams = field(default_factory=CheckpointParams)
+
+
+@dataclass
+class PretrainedCheckpoint:
+    restore_from_path: str = MISSING  # checkpoint folder to start from
+
+
+@dataclass
+class Schedule:
+    """model.optim.sched: NeMo's CosineAnnealing; constant after warm-up when min_lr equals lr."""
+
+    name: str = MISSING
+    warmup_steps: int = MISSING
+    constant_steps: int = MISSING
+    min_lr: float = MISSING
+
+
+@dataclass
+class Optimizer:
+    """model.optim."""
+
+    name: str = MISSING
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    betas: list[float] = MISSING
+    sched: Schedule = field(default_factory=Schedule)
+
+
+@dataclass
+class Model:
+    """model: what NeMo builds. Sizes that are null are the checkpoint's; given ones must agree with it."""
+
+    seed: int = MISSING
+    micro_batch_size: int = MISSING  # items (responses or pairs) a forward pass
+    global_batch_size: int = MISSING  # items an optimizer step
+    tensor_model_parallel_size: int = MISSING
+    pipeline_model_parallel_size: int = MISSING
+    sequence_parallel: bool = MISSING
+    megatron_amp_O2: bool = MISSING  # 16-bit parameters with float32 main copies in the optimizer
+    encoder_seq_length: int = MISSING  # tokens; longer rows stop the run before it starts
+    activations_checkpoint_granularity: str | None = MISSING  # null, selective or full
+    activations_checkpoint_method: str | None = MISSING  # uniform or block, with granularity full
+    activations_checkpoint_num_layers: int | None = MISSING
+    num_layers: int | None = MISSING
+    hidden_size: int | None = MISSING
+    num_attention_heads: int | None = MISSING
+    num_query_groups: int | None = MISSING
+    optim: Optimizer = field(default_factory=Optimizer)
+
+
+@dataclass
+class Head:
+    """head: the reward head."""
+
+    num_attributes: int = MISSING
+    bias: bool = MISSING
+    load_rm_head_weights: bool = MISSING  # start from the checkpoint's head; false: fresh from the seed
+    reward_weights: list[float] = MISSING  # [num_attributes]: reward = attributes @ reward_weights
+
+
+@dataclass
+class Loss:
+    name: str = MISSING  # regression, regular_bt, margin_bt or scaled_bt
+
+
+@dataclass
+class Data:
+    """data: prepared rows (`hs2pref data prepare`)."""
+
+    dir: str = MISSING  # folder with ratings.*.jsonl or pairs.*.jsonl
+    attributes: list[str] = MISSING  # rated attributes that regression learns; the others are masked
+    ties: str = MISSING  # pairs of strength 0: drop (counted and logged) or stop
+    template: str = MISSING  # how messages become text
+    shuffle: bool = MISSING  # a new order every epoch, from model.seed
+
+
+@dataclass
+class RewardModelConfig:
+    """One reward-model run."""
+
+    trainer: Trainer = field(default_factory=Trainer)
+    exp_manager: ExpManager = field(default_factory=ExpManager)
+    pretrained_checkpoint: PretrainedCheckpoint = field(default_factory=PretrainedCheckpoint)
+    model: Model = field(default_factory=Model)
+    head: Head = field(default_factory=Head)
+    loss: Loss = field(default_factory=Loss)
+    data: Data = field(default_factory=Data)
+
+
+SCHEMAS = {"rm": RewardModelConfig}

@@ -1,0 +1,150 @@
+"""NeMo-Aligner's reward model class, with the parts replaced that its reward-model recipe gets wrong.
+
+Upstream behaviour that is replaced (Aligner 0.7.0, megatron-core 0.11), each in the function named:
+    model_provider_func      drops the model's RoPE scaling, builds a vocabulary layer, bfloat16 head
+    build_transformer_config fixed sequence length between pipeline stages
+    get_loss_and_metrics     loss chosen by a key that the YAML does not set, one pair a micro batch, a mean of means,
+                             several collectives and host synchronisations a micro batch
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch.trainer.trainer import Trainer
+from megatron.core import parallel_state
+from megatron.core.pipeline_parallel.schedules import get_forward_backward_func
+from megatron.core.transformer.transformer_config import TransformerConfig
+from nemo.collections.nlp.models.language_modeling import megatron_gpt_model
+from nemo_aligner.models.nlp.gpt.megatron_gpt_reward_model import MegatronGPTRewardModel
+from nemo_aligner.utils.train_utils import set_sync_funcs
+from omegaconf import DictConfig
+from torch import Tensor
+
+from nemo_hs2pref.data.batches import PairBatch, RatingBatch
+from nemo_hs2pref.models.gpt_reward_model import GPTRewardModel
+from nemo_hs2pref.models.objectives import Objective
+
+Batch = RatingBatch | PairBatch
+
+
+class MegatronRewardModel(MegatronGPTRewardModel):
+    """A K-attribute reward model trained by an Objective over micro batches of their own length."""
+
+    def __init__(self, cfg: DictConfig, trainer: Trainer) -> None:
+        super().__init__(cfg, trainer)
+        self.objective: Objective | None = None
+
+    def model_provider_func(self, pre_process: bool, post_process: bool) -> GPTRewardModel:
+        """Parent: forgets mcore_model_customize, so Llama-3.1's RoPE scaling is lost (peers.md 3.7)."""
+        model = GPTRewardModel(
+            config=self.transformer_config,
+            transformer_layer_spec=megatron_gpt_model.get_specs(
+                self.spec_name, self.transformer_config, self.transformer_engine
+            ),
+            vocab_size=self.cfg.override_vocab_size,
+            max_sequence_length=self.cfg.encoder_seq_length,
+            pre_process=pre_process,
+            post_process=post_process,
+            position_embedding_type=self.cfg.position_embedding_type,
+            rotary_percent=self.cfg.rotary_percentage,
+            rotary_base=self.cfg.rotary_base,
+            seq_len_interpolation_factor=self.cfg.seq_len_interpolation_factor,
+            num_attributes=self.cfg.head.num_attributes,
+            head_bias=self.cfg.head.bias,
+            head_seed=self.cfg.seed,
+        )
+        megatron_gpt_model.mcore_model_customize(self.cfg, model)
+        return model
+
+    def build_transformer_config(self) -> TransformerConfig:
+        """Parent: NeMo fixes variable_seq_lengths to False; our micro batches have their own lengths."""
+        config = super().build_transformer_config()
+        config.variable_seq_lengths = True
+        return config
+
+    def get_loss_and_metrics(self, batch: Sequence[Batch], forward_only: bool) -> tuple[float, dict[str, float]]:
+        """Aligner's interface for one global batch; `batch` is this rank's micro batches."""
+        count = self.count_globally(batch)
+        sums = self.forward_backward(batch, count, forward_only=forward_only)
+        totals = self.sum_globally(sums)
+        return totals["loss"] / count, totals
+
+    def count_globally(self, batch: Sequence[Batch], failed: bool = False) -> float:
+        """Items of the global batch. The one collective before backward; it also agrees on a failure."""
+        assert self.objective is not None
+        counts = {"items": float(sum(map(self.objective.count, batch))), "failed": float(failed)}
+        totals = self.sum_globally(counts, also_from_every_rank=("failed",))
+        if totals["failed"]:
+            raise RuntimeError(f"{int(totals['failed'])} rank(s) failed to build a batch; their messages are above")
+        return totals["items"]
+
+    def sum_globally(
+        self, sums: Mapping[str, Tensor | float], also_from_every_rank: Sequence[str] = ()
+    ) -> dict[str, float]:
+        """Add named sums over data-parallel ranks, the same answer on every rank, in one all_reduce.
+
+        One tensor-parallel rank of the last pipeline stage speaks for its replica; the others add zero.
+        The names must be the same on every rank, so ranks without a sum pass zeros.
+        """
+        speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
+        device = next(self.parameters()).device
+        values = [
+            torch.as_tensor(value, dtype=torch.float64, device=device) * (speaks or name in also_from_every_rank)
+            for name, value in sums.items()
+        ]
+        vector = torch.stack(values)
+        torch.distributed.all_reduce(vector)
+        return dict(zip(sums, vector.tolist(), strict=True))
+
+    def forward_backward(
+        self, batch: Sequence[Batch], global_count: float, *, forward_only: bool
+    ) -> dict[str, Tensor | float]:
+        """Run the pipeline schedule over this rank's micro batches; returns sums, zeros before the last stage.
+
+        Megatron divides each micro batch's loss by their number and each gradient by the data-parallel size;
+        both are undone here, so that the gradient is that of sum / global_count.
+        """
+        assert self.objective is not None
+        objective = self.objective
+        undo = len(batch) * parallel_state.get_data_parallel_world_size()
+
+        def forward_step(micro_batches: Iterator[Batch], model: torch.nn.Module) -> tuple[Tensor, Any]:
+            micro_batch = next(micro_batches)
+            output = model(micro_batch.tokens, micro_batch.lengths)
+            if not parallel_state.is_pipeline_last_stage():
+                return output.to(self.autocast_dtype), None
+
+            def loss(attributes_BK: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+                term = objective(attributes_BK, micro_batch)
+                return term.total * (undo / global_count), {"loss": term.total.detach(), **term.metrics}
+
+            return output, loss
+
+        outputs = self.run_schedule(forward_step, batch, forward_only=forward_only)
+        return {name: sum(output[name] for output in outputs) for name in objective.metric_names}
+
+    def score(self, batch: Sequence[Batch]) -> list[Tensor]:
+        """[B, K] attributes of each micro batch on the last pipeline stage; an empty list elsewhere."""
+
+        def forward_step(micro_batches: Iterator[Batch], model: torch.nn.Module) -> tuple[Tensor, Any]:
+            micro_batch = next(micro_batches)
+            output = model(micro_batch.tokens, micro_batch.lengths)
+            return output, lambda attributes_BK, non_loss_data=True: attributes_BK
+
+        return self.run_schedule(forward_step, batch, forward_only=True, collect_non_loss_data=True)
+
+    def run_schedule(self, forward_step: Any, batch: Sequence[Batch], *, forward_only: bool, **kwargs: Any) -> list:
+        if not batch:
+            return []
+        set_sync_funcs(self, forward_only)
+        return get_forward_backward_func()(
+            forward_step_func=forward_step,
+            data_iterator=self._make_data_iterator_list(iter(batch)),
+            model=self.model,
+            num_microbatches=len(batch),
+            forward_only=forward_only,
+            seq_length=self.cfg.encoder_seq_length,  # not read: the stages tell each other the shapes
+            micro_batch_size=self.cfg.micro_batch_size,
+            **kwargs,
+        )

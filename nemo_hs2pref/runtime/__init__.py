@@ -1,0 +1,1 @@
+"""From a configuration to running objects, and what depends on the machine."""

@@ -1,0 +1,50 @@
+"""From a configuration to a model on its place in the layout, with its optimizer.
+
+The only file that reads a configuration and calls NeMo's constructors. Call `machine.prepare()` first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from nemo.collections.nlp.parts.megatron_trainer_builder import MegatronTrainerBuilder
+from nemo_aligner.utils.train_script_utils import init_distributed
+from omegaconf import OmegaConf
+
+from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.runtime import nemo_config
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A reward model with what trains it."""
+
+    model: MegatronRewardModel
+    optimizer: Any  # NeMo's McoreDistributedOptimizer
+    scheduler: Any  # a torch LRScheduler, one step an optimizer step
+
+
+def build_reward_model(
+    config: RewardModelConfig, checkpoint: Mapping[str, Any], *, max_steps: int
+) -> MegatronRewardModel:
+    """A reward model with fresh weights, its process group initialised.
+
+    `checkpoint` is the model_config.yaml of the checkpoint whose weights will be loaded.
+    """
+    model_cfg = nemo_config.model_config(config, checkpoint, max_steps=max_steps)
+    cfg = OmegaConf.create({"trainer": nemo_config.trainer_config(config, max_steps), "model": model_cfg})
+    cfg.exp_manager = {"log_tflops_per_sec_per_gpu": False}
+    torch.manual_seed(config.model.seed)
+    trainer = MegatronTrainerBuilder(cfg).create_trainer()
+    model = MegatronRewardModel(cfg.model, trainer)
+    init_distributed(trainer, model, use_te=cfg.model.transformer_engine)
+    return model.cuda()  # pyright: ignore[reportReturnType] Lightning's Self
+
+
+def make_trainable(model: MegatronRewardModel) -> Trainable:
+    """Wrap the model in Megatron's data-parallel buffers and shard its optimizer. Load weights before."""
+    model.setup_mcore_distributed_parallel()
+    optimizer, scheduler = model.setup_optimization()
+    return Trainable(model, optimizer, scheduler["scheduler"])

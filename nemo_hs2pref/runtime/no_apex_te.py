@@ -1,0 +1,184 @@
+"""Layer 1: a machine without Apex and Transformer Engine.
+
+NeMo 2.2 runs on Megatron-Core's own ("local") layers there, but it refers to names that only Apex or
+Transformer Engine bring. Each function below is one patch; its docstring is the reason.
+"""
+
+import math
+import os
+import sys
+import types
+
+import torch
+from packaging.version import Version
+from torch import Tensor
+
+
+def before_nemo() -> None:
+    """What must stand before NeMo is imported."""
+    give_pytorch_version()
+    place_transformer_engine_module()
+
+
+def after_nemo() -> None:
+    """What is changed in NeMo and Megatron-Core once they are imported."""
+    give_strategy_its_names()
+    use_local_layers()
+    use_sequence_parallel_norms()
+    give_apex_helpers()
+    use_adamw_with_group_step()
+
+
+def give_pytorch_version() -> None:
+    """NeMo matches NVIDIA's container variable with a regular expression, and fails on None outside of it."""
+    os.environ.setdefault("NVIDIA_PYTORCH_VERSION", "25.01")
+
+
+class NeedsTransformerEngine(torch.nn.Module):
+    """Stands for a Transformer Engine layer in an import; it cannot be built."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise RuntimeError(f"{type(self).__name__} needs Transformer Engine, which is not installed")
+
+
+def place_transformer_engine_module() -> None:
+    """NeMo imports layer classes from mcore's Transformer Engine extension, which cannot be imported without TE.
+
+    Megatron-Core's own modules come first, so that they see that TE is missing and take their local layers;
+    then a module whose every name is a class that raises when built lets NeMo's imports through.
+    """
+    import megatron.core.dist_checkpointing
+    import megatron.core.extensions
+    import megatron.core.models.bert
+    import megatron.core.models.gpt.gpt_layer_specs
+    import megatron.core.models.T5
+    import megatron.core.transformer.transformer_block
+    import megatron.core.utils
+
+    class Placeholder(types.ModuleType):
+        def __getattr__(self, name: str) -> type:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return type(name, (NeedsTransformerEngine,), {})
+
+    name = "megatron.core.extensions.transformer_engine"
+    sys.modules.setdefault(name, Placeholder(name))
+    # is_te_min_version() would import TE to learn its version
+    megatron.core.utils._te_version = Version("0.0.0")
+
+
+def give_strategy_its_names() -> None:
+    """NLPDDPStrategy refuses without Apex, and its optimizer names are undefined because one try imports all."""
+    from nemo.collections.nlp.parts import nlp_overrides
+    from nemo.core.optim.mcore_optim import McoreDistributedOptimizer
+
+    class MegatronDistributedFusedAdam:
+        """For isinstance only: Apex's distributed optimizer, which cannot exist here."""
+
+    nlp_overrides.HAVE_APEX = True
+    nlp_overrides.McoreDistributedOptimizer = McoreDistributedOptimizer
+    nlp_overrides.MegatronDistributedFusedAdam = MegatronDistributedFusedAdam
+
+
+def use_local_layers() -> None:
+    """NeMo's get_specs builds every layer spec it knows, Transformer Engine's too, before it picks one.
+
+    The local spec has the same checkpoint keys as TE's.
+    """
+    from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+    from nemo.collections.nlp.models.language_modeling import megatron_gpt_model
+
+    megatron_gpt_model.get_specs = lambda *args, **kwargs: get_gpt_layer_local_spec(None, False)
+
+
+class SequenceParallelNorm(torch.nn.RMSNorm):
+    """RMSNorm whose weight says that its gradient must be summed over the tensor-parallel ranks.
+
+    Under sequence parallelism each rank normalises its own slice of the sequence. Megatron-Core sums the
+    gradients of parameters that carry `sequence_parallel`; its own WrappedTorchNorm refuses instead.
+    """
+
+    def __init__(self, config: object, hidden_size: int, eps: float = 1e-5, **_: object) -> None:
+        if config.normalization != "RMSNorm":  # pyright: ignore[reportAttributeAccessIssue] mcore's config
+            raise ValueError(f"only RMSNorm is offered without Transformer Engine, not {config.normalization}")  # pyright: ignore
+        super().__init__(hidden_size, eps=eps)
+        self.weight.sequence_parallel = config.sequence_parallel  # pyright: ignore
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).to(x.dtype)
+
+
+def use_sequence_parallel_norms() -> None:
+    """Local layer specs name WrappedTorchNorm, which asserts that sequence parallelism is off."""
+    from megatron.core.models.gpt import gpt_layer_specs
+    from megatron.core.transformer import transformer_block
+
+    gpt_layer_specs.LNImpl = SequenceParallelNorm
+    transformer_block.LayerNormImpl = SequenceParallelNorm
+
+
+def give_apex_helpers() -> None:
+    """NeMo imports these from Apex inside a try and then uses them as if they were there.
+
+    The norm classes decide by isinstance which weights get no decay.
+    """
+    from megatron.core.tensor_parallel.layers import set_defaults_if_not_set_tensor_model_parallel_attributes
+    from nemo.collections.nlp.modules.common.megatron import build_model, utils
+
+    build_model.set_defaults_if_not_set_tensor_model_parallel_attributes = (
+        set_defaults_if_not_set_tensor_model_parallel_attributes
+    )
+    utils.listify_model = lambda model: model if isinstance(model, list) else [model]
+    utils.MixedFusedRMSNorm = torch.nn.RMSNorm
+    utils.FusedLayerNorm = torch.nn.LayerNorm
+    utils.FastLayerNorm = torch.nn.LayerNorm
+
+
+class AdamW(torch.optim.AdamW):
+    """AdamW that keeps its step in the parameter group, as Apex's and Transformer Engine's FusedAdam do.
+
+    torch's keeps a 0-dim `step` tensor for every parameter. Megatron-Core's distributed checkpoint shards all
+    optimizer state like the parameters, so it cannot save that. The update is AdamW's (arXiv 1711.05101):
+
+        p -= lr * weight_decay * p
+        p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        assert closure is None, "Megatron-Core passes no closure"
+        for group in self.param_groups:
+            group["step"] = group.get("step", 0) + 1
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._update(group, params)
+
+    def _update(self, group: dict, params: list[Tensor]) -> None:
+        beta1, beta2 = group["betas"]
+        grads = [p.grad for p in params]
+        for p in params:
+            if not self.state[p]:
+                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        exp_avg = [self.state[p]["exp_avg"] for p in params]
+        exp_avg_sq = [self.state[p]["exp_avg_sq"] for p in params]
+        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_lerp_(exp_avg, grads, 1 - beta1)
+        torch._foreach_mul_(exp_avg_sq, beta2)
+        torch._foreach_addcmul_(exp_avg_sq, grads, grads, 1 - beta2)
+        denominator = torch._foreach_sqrt(exp_avg_sq)
+        torch._foreach_div_(denominator, math.sqrt(1 - beta2 ** group["step"]))
+        torch._foreach_add_(denominator, group["eps"])
+        torch._foreach_addcdiv_(params, exp_avg, denominator, -group["lr"] / (1 - beta1 ** group["step"]))
+
+
+def use_adamw_with_group_step() -> None:
+    """Megatron-Core falls back to torch's AdamW, whose state its distributed optimizer cannot save: see AdamW.
+
+    HAVE_APEX_OR_TE there means nothing but "the step is in the parameter group".
+    """
+    import megatron.core.optimizer
+    from megatron.core.optimizer import distrib_optimizer
+
+    megatron.core.optimizer.Adam = AdamW
+    distrib_optimizer.Adam = AdamW
+    distrib_optimizer.HAVE_APEX_OR_TE = True
