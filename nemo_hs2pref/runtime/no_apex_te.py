@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import types
+from typing import Any
 
 import torch
 from packaging.version import Version
@@ -134,7 +135,7 @@ def give_apex_helpers() -> None:
     utils.FastLayerNorm = torch.nn.LayerNorm
 
 
-class AdamW(torch.optim.AdamW):
+class AdamW(torch.optim.Optimizer):
     """AdamW that keeps its step in the parameter group, as Apex's and Transformer Engine's FusedAdam do.
 
     torch's keeps a 0-dim `step` tensor for every parameter. Megatron-Core's distributed checkpoint shards all
@@ -143,6 +144,9 @@ class AdamW(torch.optim.AdamW):
         p -= lr * weight_decay * p
         p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
     """
+
+    def __init__(self, params: Any, lr: float, weight_decay: float, betas: tuple[float, float], eps: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]

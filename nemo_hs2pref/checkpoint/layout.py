@@ -1,0 +1,64 @@
+"""The folder that a checkpoint is: an unpacked .nemo file, with our manifest beside it.
+
+    model_config.yaml   NeMo's model section, with the loss it was trained with
+    model_weights/      torch_dist: whole tensors under global names, readable in any TP and PP layout
+    tokenizer/          Hugging Face tokenizer
+    hs2pref.json        what it is: source or run, step, metrics
+    training_state/     only in a run's resume state: optimizer, schedule, counters, random state
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from nemo_hs2pref.errors import CheckpointError
+
+CONFIG = "model_config.yaml"
+WEIGHTS = "model_weights"
+TOKENIZER = "tokenizer"
+MANIFEST = "hs2pref.json"
+TRAINING_STATE = "training_state"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """NeMo's model section of the checkpoint at `path`; raises CheckpointError where there is no checkpoint."""
+    file = path / CONFIG
+    if not file.is_file():
+        raise CheckpointError(f"{path}: no checkpoint ({CONFIG} not found); expected an unpacked .nemo folder")
+    if not (path / WEIGHTS / "metadata.json").is_file():
+        raise CheckpointError(f"{path / WEIGHTS}: incomplete (metadata.json not found); copy or save it again")
+    config = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Our manifest; empty for a checkpoint that others wrote."""
+    file = path / MANIFEST
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def write_small_files(folder: Path, config: Mapping[str, Any], manifest: Mapping[str, Any], tokenizer: Path) -> None:
+    """Everything but the tensors."""
+    OmegaConf.save(OmegaConf.create(dict(config)), folder / CONFIG)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    shutil.copytree(tokenizer, folder / TOKENIZER)
+
+
+@contextmanager
+def written_whole(destination: Path) -> Iterator[Path]:
+    """A folder beside `destination` that takes its name when the block ends well, and is removed otherwise."""
+    folder = destination.with_name(destination.name + ".incomplete")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    folder.rename(destination)
