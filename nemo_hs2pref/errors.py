@@ -4,6 +4,7 @@
     ├── ConfigError        a key or value of the configuration
     ├── DataError          a row or file of the data
     ├── CheckpointError    a checkpoint that is missing, broken or of another shape
+    ├── TrainingError      a run that cannot go on
     └── InstallationError  a machine or installation that lacks something
 
 The message is one sentence: where (file, line or key), what was found, what was expected, what to do.
@@ -24,6 +25,10 @@ class DataError(HS2PrefError):
 
 class CheckpointError(HS2PrefError):
     """A checkpoint is missing, incomplete or of another shape."""
+
+
+class TrainingError(HS2PrefError):
+    """A run cannot go on: the loss is not finite, or another rank failed."""
 
 
 class InstallationError(HS2PrefError):

@@ -101,10 +101,10 @@ class Model:
 class Head:
     """head: the reward head."""
 
-    num_attributes: int = MISSING
+    attributes: list[str] = MISSING  # [K] names of the output slots
     bias: bool = MISSING
     load_rm_head_weights: bool = MISSING  # start from the checkpoint's head; false: fresh from the seed
-    reward_weights: list[float] = MISSING  # [num_attributes]: reward = attributes @ reward_weights
+    reward_weights: list[float] = MISSING  # [K]: reward = attributes @ reward_weights
 
 
 @dataclass

@@ -36,7 +36,10 @@ class RatingBatch:
     tokens: Tensor  # [B, S] int64, padded on the right
     lengths: Tensor  # [B] int64
     attributes: Tensor  # [B, K] float32
-    valid_cells: int  # rated cells of `attributes`; on the host, so that counting needs no synchronisation
+    num_valid: (
+        int  # rated cells of `attributes`; this and num_tokens are host numbers: counting needs no synchronisation
+    )
+    num_tokens: int  # without padding
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class PairBatch:
     tokens: Tensor  # [2P, S] int64, padded on the right
     lengths: Tensor  # [2P] int64
     strength: Tensor  # [P] int64
+    num_tokens: int  # without padding
 
 
 def collate_ratings(items: Sequence[RatingItem], *, multiple_of: int, device: torch.device) -> RatingBatch:
@@ -53,14 +57,16 @@ def collate_ratings(items: Sequence[RatingItem], *, multiple_of: int, device: to
     tokens, lengths = pad([item.tokens for item in items], multiple_of)
     attributes = torch.tensor([item.attributes for item in items], dtype=torch.float32)
     valid = int((attributes != IGNORED).sum())
-    return RatingBatch(tokens.to(device), lengths.to(device), attributes.to(device), valid)
+    num_tokens = int(lengths.sum())
+    return RatingBatch(tokens.to(device), lengths.to(device), attributes.to(device), valid, num_tokens)
 
 
 def collate_pairs(items: Sequence[PairItem], *, multiple_of: int, device: torch.device) -> PairBatch:
     """Pad to the longest row of both sides, rounded up to `multiple_of` tokens."""
     tokens, lengths = pad([item.chosen for item in items] + [item.rejected for item in items], multiple_of)
     strength = torch.tensor([item.strength for item in items])
-    return PairBatch(tokens.to(device), lengths.to(device), strength.to(device))
+    num_tokens = int(lengths.sum())
+    return PairBatch(tokens.to(device), lengths.to(device), strength.to(device), num_tokens)
 
 
 def pad(rows: Sequence[Sequence[int]], multiple_of: int) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from nemo_hs2pref.data.batches import PairBatch, RatingBatch
+from nemo_hs2pref.errors import TrainingError
 from nemo_hs2pref.models.gpt_reward_model import GPTRewardModel
 from nemo_hs2pref.models.objectives import Objective
 
@@ -50,7 +51,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
             rotary_percent=self.cfg.rotary_percentage,
             rotary_base=self.cfg.rotary_base,
             seq_len_interpolation_factor=self.cfg.seq_len_interpolation_factor,
-            num_attributes=self.cfg.head.num_attributes,
+            num_attributes=len(self.cfg.head.attributes),
             head_bias=self.cfg.head.bias,
             head_seed=self.cfg.seed,
         )
@@ -70,13 +71,18 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         totals = self.sum_globally(sums)
         return totals["loss"] / count, totals
 
-    def count_globally(self, batch: Sequence[Batch], failed: bool = False) -> float:
-        """Items of the global batch. The one collective before backward; it also agrees on a failure."""
+    def count_globally(self, batch: Sequence[Batch], error: Exception | None = None) -> float:
+        """Items of the global batch. The one collective before backward; it also agrees on a failure.
+
+        A rank that passes `error` raises it; the others raise TrainingError in the same moment.
+        """
         assert self.objective is not None
-        counts = {"items": float(sum(map(self.objective.count, batch))), "failed": float(failed)}
+        counts = {"items": float(sum(map(self.objective.count, batch))), "failed": float(error is not None)}
         totals = self.sum_globally(counts, also_from_every_rank=("failed",))
+        if error is not None:
+            raise error
         if totals["failed"]:
-            raise RuntimeError(f"{int(totals['failed'])} rank(s) failed to build a batch; their messages are above")
+            raise TrainingError(f"{int(totals['failed'])} other rank(s) could not build a batch; see their message")
         return totals["items"]
 
     def sum_globally(
@@ -96,6 +102,12 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         vector = torch.stack(values)
         torch.distributed.all_reduce(vector)
         return dict(zip(sums, vector.tolist(), strict=True))
+
+    def sum_over_model_parallel(self, value: float) -> float:
+        """Add a number over the ranks that together hold one copy of the model."""
+        total = torch.tensor(value, dtype=torch.float64, device=next(self.parameters()).device)
+        torch.distributed.all_reduce(total, group=parallel_state.get_model_parallel_group())
+        return total.item()
 
     def forward_backward(
         self, batch: Sequence[Batch], global_count: float, *, forward_only: bool

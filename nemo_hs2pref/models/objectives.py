@@ -53,7 +53,7 @@ class Regression:
 
     def count(self, batch: RatingBatch | PairBatch) -> int:
         assert isinstance(batch, RatingBatch)
-        return int(batch.valid_cells)
+        return batch.num_valid
 
     def __call__(self, attributes_BK: Tensor, batch: RatingBatch | PairBatch) -> Term:
         assert isinstance(batch, RatingBatch)

@@ -46,7 +46,7 @@ def prepare() -> None:
         no_cuda.after_nemo()
     if not has_apex_and_te():
         no_apex_te.after_nemo()
-    quiet_nemo_logger()
+    quiet_loggers()
 
 
 def quiet_upstream() -> None:
@@ -57,12 +57,12 @@ def quiet_upstream() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", module=r"(nemo|nemo_aligner|megatron|lightning|torch|pydub|torchmetrics)(\.|$)")
     warnings.filterwarnings("ignore", message=".*(Apex|Transformer Engine|pkg_resources|apex).*")
-    for name in ("megatron", "lightning", "lightning.pytorch", "torch.distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def quiet_nemo_logger() -> None:
+def quiet_loggers() -> None:
     """NeMo names each of the hundred Megatron fields that its config schema lacks, on every rank, twice."""
+    for name in ("megatron", "lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     from nemo.utils import logging as nemo_logging
 
     nemo_logging.set_verbosity(nemo_logging.WARNING)

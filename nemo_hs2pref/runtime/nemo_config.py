@@ -4,16 +4,19 @@ The only place that knows where upstream spells a setting twice or gives it a si
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nemo_hs2pref.checkpoint.layout import TOKENIZER
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.runtime import machine
 
 
 def model_config(config: RewardModelConfig, checkpoint: Mapping[str, Any], *, max_steps: int) -> DictConfig:
     """NeMo's `model` section: the checkpoint's architecture, the run's settings, the machine's kernels."""
+    tokenizer = Path(config.pretrained_checkpoint.restore_from_path) / TOKENIZER
     architecture = {key: value for key, value in checkpoint.items() if key not in ("target", "nemo_version")}
     run = config.model
     tensor_parallel = run.tensor_model_parallel_size
@@ -40,7 +43,13 @@ def model_config(config: RewardModelConfig, checkpoint: Mapping[str, Any], *, ma
         "activations_checkpoint_num_layers": run.activations_checkpoint_num_layers,
         "gradient_as_bucket_view": True,
         "data": {},
-        "head": {"num_attributes": config.head.num_attributes, "bias": config.head.bias},
+        "tokenizer": {"library": "huggingface", "type": str(tokenizer), "use_fast": True},
+        "head": {
+            "attributes": list(config.head.attributes),
+            "reward_weights": list(config.head.reward_weights),
+            "bias": config.head.bias,
+            "template": config.data.template,
+        },
         "optim": optimizer_config(config, max_steps),
     }
     return OmegaConf.create(architecture | settings | aligner_loss(config) | kernels())
@@ -64,7 +73,7 @@ def aligner_loss(config: RewardModelConfig) -> dict[str, Any]:
         "loss_mask_val": -100.0,
         "force_head_dtype": "float32",
         "regression": {
-            "num_attributes": config.head.num_attributes,
+            "num_attributes": len(config.head.attributes),
             "loss_func": config.loss.name,
             "loss_mask_val": -100.0,
             "load_rm_head_weights": config.head.load_rm_head_weights,

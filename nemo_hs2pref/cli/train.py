@@ -1,0 +1,80 @@
+"""`hs2pref train rm`: train a reward model from a Hydra configuration."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+EXAMPLES = """examples:
+  # the paper's stage 1 (helpfulness regression) on 8 nodes of 8 GPUs, one process a GPU
+  hs2pref train rm experiment=rm_stage1_helpfulness data.dir=data pretrained_checkpoint.restore_from_path=llama31 \\
+      exp_manager.explicit_log_dir=runs/stage1
+
+  # the same recipe on a laptop
+  hs2pref train rm experiment=rm_stage1_helpfulness model=smollm2 data.dir=data \\
+      pretrained_checkpoint.restore_from_path=smollm2 exp_manager.explicit_log_dir=runs/laptop
+
+  # two processes, tensor parallel; they are started from here
+  hs2pref train rm model=llama_tiny parallel=tp2 ...
+
+  # print the resolved configuration and stop
+  hs2pref train rm experiment=rm_stage2_scaled_bt --print-config ...
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("what", choices=["rm"], help="rm: reward model")
+    parser.add_argument("--config-name", default="train_rm", help="file in conf/, without .yaml")
+    parser.add_argument("--print-config", action="store_true", help="check and print the configuration, then stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.config.check import check
+    from nemo_hs2pref.config.load import load_reward_model_config, to_yaml
+
+    config, resolved = load_reward_model_config(args.config_name, args.overrides)
+    base = Path(config.pretrained_checkpoint.restore_from_path)
+    if args.print_config:
+        check(config, read_config(base) if base.exists() else {})
+        print(to_yaml(resolved), end="")
+        return 0
+    checkpoint = read_config(base)
+    check(config, checkpoint)
+
+    if config.trainer.num_nodes * config.trainer.devices > 1 and "RANK" not in os.environ:
+        return launch_here(config.trainer.num_nodes, config.trainer.devices, sys.argv[1:])
+    log_to_stderr()
+
+    from nemo_hs2pref.runtime import machine
+
+    machine.prepare()
+    from nemo_hs2pref.runtime.train_rm import train
+
+    train(config, resolved, checkpoint)
+    return 0
+
+
+def launch_here(num_nodes: int, devices: int, argv: Sequence[str]) -> int:
+    """Start this command once a device on this machine, with torchrun."""
+    from nemo_hs2pref.errors import ConfigError
+
+    if num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes={num_nodes}: on several nodes start one process a GPU (srun or torchrun); RANK is not set"
+        )
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    os.execv(sys.executable, [sys.executable, *command, "-m", "nemo_hs2pref.cli", *argv])
+
+
+def log_to_stderr() -> None:
+    """INFO from rank 0, warnings from all; each line names its rank where there are several."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    where = f" rank {rank}" if world > 1 else ""
+    logging.basicConfig(format=f"%(asctime)s{where} %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("nemo_hs2pref").setLevel(logging.INFO if rank == 0 else logging.WARNING)

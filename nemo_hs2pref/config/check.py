@@ -1,0 +1,167 @@
+"""Rules between keys, as a flat list of small functions; all failures are reported together.
+
+They need no NeMo, no GPU and no model, so a login node can run them before anything queues.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.errors import ConfigError
+
+LOSSES = ("regression", "regular_bt", "margin_bt", "scaled_bt")
+Checkpoint = Mapping[str, Any]  # model_config.yaml of pretrained_checkpoint.restore_from_path
+Rule = Callable[[RewardModelConfig, Checkpoint], Iterator[str]]
+
+
+def check(config: RewardModelConfig, checkpoint: Checkpoint) -> None:
+    """Raise one ConfigError with every broken rule."""
+    faults = [fault for rule in RULES for fault in rule(config, checkpoint)]
+    if len(faults) == 1:
+        raise ConfigError(faults[0])
+    if faults:
+        raise ConfigError(f"{len(faults)} settings cannot work:" + "".join(f"\n  {fault}" for fault in faults))
+
+
+def data_parallel_size(config: RewardModelConfig) -> int:
+    model = config.model
+    world = config.trainer.num_nodes * config.trainer.devices
+    return world // (model.tensor_model_parallel_size * model.pipeline_model_parallel_size)
+
+
+def choices(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """Values from a short list."""
+    params = config.exp_manager.checkpoint_callback_params
+    for key, value, allowed in (
+        ("trainer.precision", config.trainer.precision, ("bf16", "32")),
+        ("loss.name", config.loss.name, LOSSES),
+        ("data.ties", config.data.ties, ("drop", "stop")),
+        ("exp_manager.checkpoint_callback_params.mode", params.mode, ("min", "max")),
+        ("model.optim.name", config.model.optim.name, ("mcore_distributed_optim",)),
+        ("model.activations_checkpoint_granularity", config.model.activations_checkpoint_granularity,
+         (None, "selective", "full")),
+    ):  # fmt: skip
+        if value not in allowed:
+            yield f"{key}={value}: expected one of {', '.join(map(str, allowed))}"
+
+
+def positive(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """Counts and sizes that must be at least one."""
+    model = config.model
+    for key, value in (
+        ("trainer.num_nodes", config.trainer.num_nodes),
+        ("trainer.devices", config.trainer.devices),
+        ("trainer.rm.max_epochs", config.trainer.rm.max_epochs),
+        ("model.micro_batch_size", model.micro_batch_size),
+        ("model.global_batch_size", model.global_batch_size),
+        ("model.tensor_model_parallel_size", model.tensor_model_parallel_size),
+        ("model.pipeline_model_parallel_size", model.pipeline_model_parallel_size),
+        ("model.encoder_seq_length", model.encoder_seq_length),
+        ("model.optim.lr", model.optim.lr),
+    ):
+        if value <= 0:
+            yield f"{key}={value}: must be greater than 0"
+
+
+def layout(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """World size = tensor x pipeline x data parallel."""
+    tensor, pipeline = config.model.tensor_model_parallel_size, config.model.pipeline_model_parallel_size
+    nodes, devices = config.trainer.num_nodes, config.trainer.devices
+    if tensor * pipeline > 0 and nodes * devices % (tensor * pipeline):
+        yield (
+            f"parallel: tensor {tensor} x pipeline {pipeline} = {tensor * pipeline} does not divide "
+            f"{nodes} nodes x {devices} devices = {nodes * devices}"
+        )
+    if config.model.sequence_parallel and tensor == 1:
+        yield "model.sequence_parallel=true needs model.tensor_model_parallel_size of 2 or more; set it to false"
+
+
+def batch(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """The global batch is made of whole micro batches on every data-parallel rank."""
+    data = data_parallel_size(config) if config.model.tensor_model_parallel_size > 0 else 0
+    micro, total = config.model.micro_batch_size, config.model.global_batch_size
+    if data > 0 and micro > 0 and total % (micro * data):
+        nearest = max(total // (micro * data), 1) * micro * data
+        yield (
+            f"model.global_batch_size={total} is not a multiple of micro_batch_size {micro} x data parallel {data} "
+            f"= {micro * data}; try {nearest}"
+        )
+
+
+def architecture(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """Given sizes agree with the checkpoint, and the layout divides them."""
+    model = config.model
+    for key in ("num_layers", "hidden_size", "num_attention_heads", "num_query_groups"):
+        given, stored = getattr(model, key), checkpoint.get(key)
+        if given is not None and stored is not None and given != stored:
+            yield (
+                f"model.{key}={given}, but the checkpoint {config.pretrained_checkpoint.restore_from_path} has "
+                f"{stored}; choose the model group that fits it"
+            )
+    tensor, pipeline = model.tensor_model_parallel_size, model.pipeline_model_parallel_size
+    for key, divisor, name in (
+        ("num_attention_heads", tensor, "tensor_model_parallel_size"),
+        ("num_query_groups", tensor, "tensor_model_parallel_size"),
+        ("num_layers", pipeline, "pipeline_model_parallel_size"),
+    ):
+        size = checkpoint.get(key) or getattr(model, key)
+        if size and divisor > 0 and size % divisor:
+            possible = [n for n in range(1, size + 1) if size % n == 0]
+            yield f"model.{name}={divisor} does not divide {key} {size}; possible: {', '.join(map(str, possible))}"
+
+
+def precision(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    if config.model.megatron_amp_O2 != (config.trainer.precision == "bf16"):
+        yield (
+            f"trainer.precision={config.trainer.precision} with model.megatron_amp_O2={config.model.megatron_amp_O2}: "
+            "bf16 trains with O2 (float32 main parameters), 32 without"
+        )
+
+
+def head(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """Slots, weights, rated attributes and the checkpoint's head fit each other."""
+    names, weights = config.head.attributes, config.head.reward_weights
+    if len(set(names)) != len(names) or not names:
+        yield f"head.attributes={names}: expected different names, at least one"
+    if len(weights) != len(names):
+        yield f"head.reward_weights has {len(weights)} numbers, head.attributes has {len(names)}; one weight a slot"
+    elif not any(weights):
+        yield "head.reward_weights are all 0: every reward would be 0"
+    unknown = [name for name in config.data.attributes if name not in names]
+    if unknown or not config.data.attributes:
+        yield f"data.attributes={config.data.attributes}: expected a selection of head.attributes {names}"
+    stored = checkpoint.get("head")
+    if config.head.load_rm_head_weights and checkpoint and stored is None:
+        yield (
+            f"head.load_rm_head_weights=true, but {config.pretrained_checkpoint.restore_from_path} has no reward head; "
+            "set it to false or start from a reward model"
+        )
+    if config.head.load_rm_head_weights and stored is not None and list(stored["attributes"]) != list(names):
+        yield f"head.attributes={names}, but the checkpoint's head has {list(stored['attributes'])}"
+
+
+def recomputation(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    model = config.model
+    method, layers = model.activations_checkpoint_method, model.activations_checkpoint_num_layers
+    if model.activations_checkpoint_granularity == "full" and (method not in ("uniform", "block") or not layers):
+        yield (
+            "model.activations_checkpoint_granularity=full needs activations_checkpoint_method (uniform or block) "
+            "and activations_checkpoint_num_layers"
+        )
+
+
+def monitor(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """The monitored metric exists for the loss."""
+    known = ["val_loss", "val_reward_mean", "val_reward_std"]
+    if config.loss.name != "regression":
+        known += ["val_accuracy", "val_margin"]
+    given = config.exp_manager.checkpoint_callback_params.monitor
+    if given not in known:
+        yield (
+            f"exp_manager.checkpoint_callback_params.monitor={given}: loss {config.loss.name} gives {', '.join(known)}"
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    choices, positive, layout, batch, architecture, precision, head, recomputation, monitor
+)  # fmt: skip

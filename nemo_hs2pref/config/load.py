@@ -1,0 +1,131 @@
+"""Compose a configuration from conf/ and command-line overrides; every key that is not known stops."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.errors import ConfigError
+
+# Keys of NeMo-Aligner's that mean something else here or have another place.
+MOVED = {
+    "model.regression.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt",
+    "model.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt",
+    "model.regression.load_rm_head_weights": "use head.load_rm_head_weights",
+    "model.regression.attribute_weights": "use head.reward_weights",
+    "model.regression.num_attributes": "name the slots in head.attributes",
+    "model.data.data_prefix": "use data.dir",
+    "model.data.seq_length": "use model.encoder_seq_length",
+}
+
+
+def config_dir() -> Path:
+    """conf/ inside the installed package, or at the root of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def load_reward_model_config(
+    config_name: str = "train_rm", overrides: Sequence[str] = ()
+) -> tuple[RewardModelConfig, DictConfig]:
+    """The typed configuration, and the same resolved as YAML can hold it.
+
+    Raises ConfigError for an unknown key or group (with the nearest known one), a value of another type, or a
+    value that is still missing.
+    """
+    composed = compose_config(config_name, overrides)
+    refuse_unknown(composed, RewardModelConfig)
+    refuse_missing(composed)
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(RewardModelConfig), composed)
+        config = OmegaConf.to_object(typed)
+        OmegaConf.resolve(composed)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
+    assert isinstance(config, RewardModelConfig)
+    return config, composed
+
+
+def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Hydra's composition, with its errors in one sentence."""
+    names = sorted(path.stem for path in config_dir().glob("*.yaml"))
+    if config_name not in names:
+        raise ConfigError(f"--config-name {config_name}: not in {config_dir()}; there are {', '.join(names)}")
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose(config_name, overrides=list(overrides))
+    except HydraException as error:
+        raise ConfigError(explain(str(error), config_name)) from None
+
+
+def explain(message: str, config_name: str) -> str:
+    """Hydra's message, with the nearest known key where it could not find one."""
+    unknown = re.search(r"Could not override '([^']+)'", message)
+    if not unknown:
+        return " ".join(message.split())
+    key = unknown.group(1)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        known = [*keys_of(compose(config_name)), *groups()]
+    return unknown_key(key, known)
+
+
+def groups() -> list[str]:
+    return [path.name for path in config_dir().iterdir() if path.is_dir()]
+
+
+def keys_of(config: DictConfig, path: str = "") -> list[str]:
+    """All dotted keys."""
+    keys = []
+    for key in config:
+        value = OmegaConf.to_container(config, resolve=False)[key]  # pyright: ignore[reportIndexIssue, reportArgumentType, reportCallIssue] a DictConfig gives a dict
+        keys.append(f"{path}{key}")
+        if isinstance(value, dict):
+            keys += keys_of(OmegaConf.create(value), f"{path}{key}.")
+    return keys
+
+
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    if key in MOVED:
+        return f"unknown key {key}; {MOVED[key]}"
+    same_name = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    near = same_name or get_close_matches(key, known, n=1)
+    return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def refuse_unknown(given: DictConfig, schema: type) -> None:
+    """Hydra lets `+key=` and `++key=` past; the schema does not."""
+    known = schema_keys(schema)
+    for key in keys_of(given):
+        if key not in known:
+            raise ConfigError(unknown_key(key, known))
+
+
+def schema_keys(schema: type, path: str = "") -> list[str]:
+    """All dotted keys of nested dataclasses."""
+    keys: list[str] = []
+    for item in fields(schema):
+        keys.append(f"{path}{item.name}")
+        if isinstance(item.type, type) and is_dataclass(item.type):
+            keys += schema_keys(item.type, f"{path}{item.name}.")
+    return keys
+
+
+def refuse_missing(config: DictConfig) -> None:
+    """Name all values that the user still has to give."""
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        example = " ".join(f"{key}=..." for key in missing)
+        raise ConfigError(f"{len(missing)} value(s) missing; give them on the command line: {example}")
+
+
+def to_yaml(config: Any) -> str:
+    return OmegaConf.to_yaml(config)

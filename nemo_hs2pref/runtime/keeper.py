@@ -1,0 +1,134 @@
+"""A run's checkpoints: one resume state (`last`, a complete checkpoint) and the best k weights.
+
+A checkpoint is written under another name and renamed, so that a kill leaves the one before it whole.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nemo_hs2pref import __version__
+from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.training_state import Progress, save_training_state
+from nemo_hs2pref.checkpoint.weights import save_weights
+from nemo_hs2pref.config.schema import CheckpointParams
+from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+
+LAST = "last"
+SPARE = 1.1  # of the size of a checkpoint must be free
+
+
+def resume_path(folder: Path) -> Path | None:
+    """The resume state under `folder`; the one before it where a kill came between the two renames."""
+    for name in (LAST, f"{LAST}.old"):
+        if (folder / name / layout.TRAINING_STATE / "metadata.json").is_file():
+            return folder / name
+    return None
+
+
+@dataclass(frozen=True)
+class CheckpointKeeper:
+    """Saves under `folder`; every rank calls it, rank 0 moves folders."""
+
+    folder: Path
+    model: MegatronRewardModel
+    optimizer: Any
+    scheduler: Any
+    params: CheckpointParams
+    config: Mapping[str, Any]  # model_config.yaml
+    tokenizer: Path
+    run: Mapping[str, Any]  # the resolved configuration, for the manifest
+
+    def keep_if_best(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Keep the weights where the monitored metric is among the best k."""
+        k = self.params.save_top_k
+        if k == 0 or not metrics:
+            return
+        value = metrics[self.params.monitor]
+        sign = 1 if self.params.mode == "min" else -1
+        better = [entry for entry in progress.best if sign * entry["value"] <= sign * value]
+        if len(better) >= k:
+            return
+        name = f"step_{progress.step:06d}"
+        self._write(name, progress, metrics, self._save_weights)
+        progress.best[:] = sorted([*progress.best, {"folder": name, "value": value}], key=lambda e: sign * e["value"])
+        for entry in progress.best[k:]:
+            self._on_rank_0(lambda old=entry["folder"]: shutil.rmtree(self.folder / old, ignore_errors=True))
+        del progress.best[k:]
+
+    def save_resume_state(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Replace the resume state."""
+
+        def save(folder: Path) -> None:
+            self._save_weights(folder)
+            save_training_state(self.model, self.optimizer, self.scheduler, progress, folder)
+
+        self._write(LAST, progress, metrics, save, training_state=True)
+
+    def _save_weights(self, folder: Path) -> None:
+        save_weights(self.model, folder)
+
+    def _write(
+        self,
+        name: str,
+        progress: Progress,
+        metrics: Mapping[str, float],
+        save: Callable[[Path], None],
+        training_state: bool = False,
+    ) -> None:
+        self._refuse_full_disk(training_state)
+        temporary = self.folder / f"{name}.incomplete"
+        manifest = {
+            "tool_version": __version__,
+            "step": progress.step,
+            "items": progress.items,
+            "metrics": dict(metrics),
+            "run": self.run,
+        }
+
+        def begin() -> None:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            layout.write_small_files(temporary, self.config, manifest, self.tokenizer)
+            (temporary / layout.WEIGHTS).mkdir()
+            if training_state:
+                (temporary / layout.TRAINING_STATE).mkdir()
+
+        self._on_rank_0(begin)
+        save(temporary)
+        torch.distributed.barrier()
+        self._on_rank_0(lambda: replace(temporary, self.folder / name))
+
+    def _refuse_full_disk(self, training_state: bool) -> None:
+        """Free space for the checkpoint, before anything is written. Computed: parameters in their dtype, and
+        three float32 numbers a parameter for the optimizer."""
+        elements = sum(p.numel() for p in self.model.parameters())
+        size = sum(p.numel() * p.element_size() for p in self.model.parameters()) + 12 * elements * training_state
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        needed = self.model.sum_over_model_parallel(size) * SPARE
+        if free < needed:
+            raise CheckpointError(
+                f"{self.folder}: a checkpoint needs {needed / 1e9:.1f} GB (computed), {free / 1e9:.1f} GB are free; "
+                "make room and start again, the run resumes"
+            )
+
+    def _on_rank_0(self, action: Callable[[], object]) -> None:
+        if torch.distributed.get_rank() == 0:
+            action()
+        torch.distributed.barrier()
+
+
+def replace(new: Path, old: Path) -> None:
+    """Give `new` the name of `old`; at every moment one of them is whole."""
+    aside = old.with_name(old.name + ".old")
+    if old.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
