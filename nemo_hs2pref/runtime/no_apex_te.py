@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from packaging.version import Version
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 
 def before_nemo() -> None:
@@ -25,6 +26,7 @@ def after_nemo() -> None:
     """What is changed in NeMo and Megatron-Core once they are imported."""
     give_strategy_its_names()
     use_local_layers()
+    use_sdpa_attention()
     use_sequence_parallel_norms()
     give_apex_helpers()
     use_adamw_with_group_step()
@@ -107,6 +109,43 @@ class SequenceParallelNorm(torch.nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).to(x.dtype)
+
+
+class SdpaAttention(torch.nn.Module):
+    """Causal attention by torch's scaled_dot_product_attention: neither the S x S scores nor a mask are stored.
+
+    Takes the place of Megatron-Core's DotProductAttention, with its constructor and call.
+    """
+
+    def __init__(self, config: Any, layer_number: int, attn_mask_type: Any, attention_type: str, **_: object) -> None:
+        super().__init__()
+        assert attention_type == "self" and attn_mask_type.name == "causal", (attention_type, attn_mask_type)
+        assert config.attention_dropout == 0.0 and not config.apply_query_key_layer_scaling
+
+    def forward(
+        self,
+        query: Tensor,  # [S, B, heads/TP, head_dim]
+        key: Tensor,  # [S, B, groups/TP, head_dim]
+        value: Tensor,
+        attention_mask: None,
+        attn_mask_type: Any = None,
+        attention_bias: None = None,
+        packed_seq_params: None = None,
+    ) -> Tensor:
+        assert attention_mask is None and attention_bias is None and packed_seq_params is None
+        repeats = query.size(2) // key.size(2)
+        query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))  # [B, heads, S, head_dim]
+        if repeats > 1:  # enable_gqa falls back to the unfused kernel on CPU
+            key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
+        context = scaled_dot_product_attention(query, key, value, is_causal=True)
+        return context.permute(2, 0, 1, 3).flatten(2)
+
+
+def use_sdpa_attention() -> None:
+    """Megatron-Core's own attention stores S x S scores for every head and layer; TE's fused kernel is not there."""
+    from megatron.core.models.gpt import gpt_layer_specs
+
+    gpt_layer_specs.DotProductAttention = SdpaAttention
 
 
 def use_sequence_parallel_norms() -> None:

@@ -10,7 +10,7 @@ def adapt_writer() -> None:
     It calls torch's private `_write_item(stream, data, item, key)`. Since torch 2.7 that function takes the stream
     transforms first (compression; none here), and since 2.9 the serialization format last (torch.save here, as
     before). Where torch is as old as megatron-core expects, nothing changes. Removable with a megatron-core that
-    passes both. Reading needs no adaptation.
+    passes both.
     """
     import megatron.core.dist_checkpointing.strategies.filesystem_async as writer  # heavy: loads megatron-core
     from torch.distributed.checkpoint import filesystem
