@@ -133,11 +133,8 @@ class SdpaAttention(torch.nn.Module):
         packed_seq_params: None = None,
     ) -> Tensor:
         assert attention_mask is None and attention_bias is None and packed_seq_params is None
-        repeats = query.size(2) // key.size(2)
         query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))  # [B, heads, S, head_dim]
-        if repeats > 1:  # enable_gqa falls back to the unfused kernel on CPU
-            key, value = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key, value))
-        context = scaled_dot_product_attention(query, key, value, is_causal=True)
+        context = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         return context.permute(2, 0, 1, 3).flatten(2)
 
 

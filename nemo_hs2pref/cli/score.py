@@ -1,0 +1,43 @@
+"""`hs2pref score`: the reward of every row of a file."""
+
+import argparse
+
+from nemo_hs2pref.data.records import Conversation, read_jsonl, read_pairs, read_rows
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.scores import write_scores
+
+EXAMPLES = """examples:
+  hs2pref score --model runs/rm/checkpoint --input rows.jsonl --output scores.jsonl
+  hs2pref score --model runs/rm/checkpoint --input pairs.validation.jsonl --output scores.jsonl
+
+input rows   {"id", "messages": [{"role", "content"}, ...]}   gives {"id", "reward", "attributes"}
+input pairs  {"id", "prompt", "chosen", "rejected"}           gives two rows, "<id>:chosen" and "<id>:rejected"
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="CKPT", help="reward model checkpoint")
+    parser.add_argument("--input", required=True, help="rows.jsonl or pairs.jsonl, plain or .gz")
+    parser.add_argument("--output", required=True, help="scores.jsonl to write, in the order of the input")
+    parser.set_defaults(run=run)
+    parser.epilog = EXAMPLES
+
+
+def run(args: argparse.Namespace) -> int:
+    conversations = read_conversations(args.input)  # before the model is loaded: a bad row must not cost minutes
+
+    from nemo_hs2pref.runtime.scoring import score_rows
+
+    write_scores(args.output, score_rows(args.model, conversations))
+    print(f"{args.output}: {len(conversations)} rewards")
+    return 0
+
+
+def read_conversations(path: str) -> list[Conversation]:
+    """The rows of a rows file, or both sides of every pair of a pairs file; the first row tells which it is."""
+    first = next(read_jsonl(path), None)
+    if first is None:
+        raise DataError(f"{path}: has no rows; expected rows.jsonl or pairs.jsonl")
+    if "messages" in first[1]:
+        return read_rows(path)
+    return [side for pair in read_pairs(path, require_strength=False) for side in pair.conversations()]

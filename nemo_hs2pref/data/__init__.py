@@ -1,0 +1,1 @@
+"""Ratings and preference pairs: records, official files, aggregation, templates, preparation, batches."""

@@ -1,0 +1,132 @@
+"""From a panel of annotators to one preference or one set of ratings.
+
+Both papers keep the three annotations of a task that are most similar, average them and round to the nearest
+integer; a task is dropped when even those three spread over more than 2 (arXiv 2406.08673 for ratings, 2410.01257 for
+preferences). Similarity is the range of the three: for three numbers the sum of their distances is twice the range.
+What the papers leave open, and what is done about it, stands at each function.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from nemo_hs2pref.data.records import ATTRIBUTES
+from nemo_hs2pref.errors import DataError
+
+UNUSABLE = -100  # preferences: "neither response is valid"; ratings: not given
+MAX_SPREAD = 2
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class AggregatedPreference:
+    """The overall preference of a panel."""
+
+    strength: int  # -3..3 without 0; above 0 response 2 is better
+    indices: Triple  # which three annotations it was made of, ascending
+
+
+def aggregate_preference(strengths: Sequence[int]) -> AggregatedPreference | None:
+    """The rounded mean of the three most similar preferences, or None where the task is dropped.
+
+    Dropped: fewer than three usable annotations, a spread above 2 within the three, an overall preference of 0.
+    -100 is taken out before the three are chosen.
+
+    Args:
+        strengths: one number an annotator, -3 (response 1 much better) to 3 (response 2 much better), or -100.
+
+    Raises:
+        DataError: another number, with its position.
+
+    >>> aggregate_preference([-3, -1, 1, -2, -1])
+    AggregatedPreference(strength=-1, indices=(1, 3, 4))
+    """
+    _require_range("preference", strengths, -3, 3)
+    triple = most_similar_preferences(strengths)
+    if triple is None or _spread(strengths, triple) > MAX_SPREAD:
+        return None
+    strength = _rounded_mean(strengths, triple)
+    return AggregatedPreference(strength, triple) if strength else None
+
+
+def most_similar_preferences(strengths: Sequence[int]) -> Triple | None:
+    """Indices of the three most similar usable preferences; None where fewer than three are usable.
+
+    Among equally similar triples the one with the stronger mean is taken, whatever the order of the annotators:
+    the released data makes [1, 2, 1, -1, 2] a 2, so (1, 2, 2) and not (1, 1, 2). That is the only released panel
+    known to us that decides it, and "the larger mean" would explain it as well; "the stronger" treats both
+    responses alike. Equally strong triples of opposite sign, such as (-1, -1, 1) and (-1, 1, 1), round to 0 both.
+    """
+    usable = [index for index, strength in enumerate(strengths) if strength != UNUSABLE]
+
+    def preference_order(triple: Triple) -> tuple[int, int, int]:
+        total = _total(strengths, triple)
+        return _spread(strengths, triple), -abs(total), -total
+
+    return min(combinations(usable, 3), key=preference_order, default=None)
+
+
+def aggregate_ratings(panel: Mapping[str, Sequence[int]]) -> dict[str, int] | None:
+    """Each attribute's rounded mean over the three annotators who agree most, or None where the task is dropped.
+
+    Agreement is measured on helpfulness, the attribute by which the paper asks for more annotators and drops tasks.
+    Among equally similar triples the one closest over all attributes is taken, then the one with the higher
+    ratings in the order of ATTRIBUTES: ours, the paper is silent. All attributes use the same three annotators.
+    Dropped: fewer than three annotators with all ratings (-100 is none), a helpfulness spread above 2 within the three.
+
+    Args:
+        panel: attribute -> one rating (0 to 4) an annotator, annotators in the same order; with "helpfulness".
+
+    Raises:
+        DataError: no helpfulness, unequally many ratings, an unknown attribute, or another number.
+    """
+    attributes = _checked_attributes(panel)
+    columns = [panel[name] for name in attributes]
+    usable = [index for index in range(len(columns[0])) if all(column[index] != UNUSABLE for column in columns)]
+    helpfulness = panel["helpfulness"]
+
+    def preference_order(triple: Triple) -> tuple[int, int, list[int]]:
+        spread_of_all = sum(_spread(column, triple) for column in columns)
+        return _spread(helpfulness, triple), spread_of_all, [-_total(column, triple) for column in columns]
+
+    triple = min(combinations(usable, 3), key=preference_order, default=None)
+    if triple is None or _spread(helpfulness, triple) > MAX_SPREAD:
+        return None
+    return {name: _rounded_mean(panel[name], triple) for name in attributes}
+
+
+def _checked_attributes(panel: Mapping[str, Sequence[int]]) -> list[str]:
+    """The panel's attributes in the order of ATTRIBUTES."""
+    if "helpfulness" not in panel:
+        raise DataError(f'panel has no "helpfulness", only {", ".join(panel) or "nothing"}')
+    for name, ratings in panel.items():
+        if name not in ATTRIBUTES:
+            raise DataError(f"panel has the unknown attribute {name!r}; the attributes are {', '.join(ATTRIBUTES)}")
+        if len(ratings) != len(panel["helpfulness"]):
+            raise DataError(
+                f"panel has {len(ratings)} ratings of {name} and {len(panel['helpfulness'])} of helpfulness; "
+                "each annotator gives one of each"
+            )
+        _require_range(name, ratings, 0, 4)
+    return [name for name in ATTRIBUTES if name in panel]
+
+
+def _require_range(name: str, values: Sequence[int], low: int, high: int) -> None:
+    for position, value in enumerate(values):
+        if value != UNUSABLE and value not in range(low, high + 1):
+            raise DataError(f"{name}[{position}] is {value!r}; expected an integer {low} to {high}, or {UNUSABLE}")
+
+
+def _spread(values: Sequence[int], triple: Triple) -> int:
+    chosen = [values[index] for index in triple]
+    return max(chosen) - min(chosen)
+
+
+def _total(values: Sequence[int], triple: Triple) -> int:
+    return sum(values[index] for index in triple)
+
+
+def _rounded_mean(values: Sequence[int], triple: Triple) -> int:
+    """No tie to round: thirds are never halves."""
+    return round(_total(values, triple) / 3)

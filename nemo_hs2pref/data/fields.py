@@ -1,0 +1,46 @@
+"""Single fields of a JSON row, checked: a fault names the key, what stands there and what was expected."""
+
+from typing import Any
+
+from nemo_hs2pref.data.jsonl import Row
+from nemo_hs2pref.errors import DataError
+
+
+def text(row: Row, key: str) -> str:
+    """A string that UTF-8 can hold (JSON can spell half of a surrogate pair, which no tokenizer takes)."""
+    value = given(row, key)
+    if not isinstance(value, str):
+        raise DataError(f'"{key}" is {value!r:.40}; expected a string')
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f'"{key}" holds half of a surrogate pair, which is not text') from None
+    return value
+
+
+def nonempty(row: Row, key: str) -> str:
+    """A string with more than white space."""
+    value = text(row, key)
+    if not value.strip():
+        raise DataError(f'"{key}" is empty')
+    return value
+
+
+def integer(row: Row, key: str, low: int, high: int) -> int:
+    """An integer from `low` to `high`."""
+    value = given(row, key)
+    if not is_integer(value) or not low <= value <= high:
+        raise DataError(f'"{key}" is {value!r:.40}; expected an integer {low} to {high}')
+    return value
+
+
+def is_integer(value: object) -> bool:
+    """JSON's true and false are integers to Python; they are not here."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def given(row: Row, key: str) -> Any:
+    """The value of a key that must be there."""
+    if key not in row:
+        raise DataError(f'no "{key}"; the keys are {", ".join(row) or "none"}')
+    return row[key]

@@ -1,0 +1,55 @@
+"""A folder that appears whole or not at all, and replaces only what an earlier run of the same kind wrote."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nemo_hs2pref.errors import DataError
+
+MANIFEST = "manifest.json"
+
+
+def require_replaceable(out: Path, tool: str) -> None:
+    """Refuse a folder with anything in it that `tool` did not write, by its manifest's "tool" and "outputs"."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise DataError(f"{out}: is a file; expected a folder, new or empty")
+    found = {path.name for path in out.iterdir()}
+    foreign = found - _written_by(tool, out / MANIFEST)
+    if foreign:
+        shown = ", ".join(sorted(foreign)[:3]) + (" ..." if len(foreign) > 3 else "")
+        raise DataError(f"{out}: holds {shown}, not written by `hs2pref {tool}`; choose a new folder or empty this one")
+
+
+@contextmanager
+def whole_folder(out: Path, tool: str) -> Iterator[Path]:
+    """A temporary sibling of `out` to write into; it becomes `out` at the end, or vanishes when the block fails."""
+    temporary = out.parent / f".{out.name}.{os.getpid()}.tmp"
+    previous = out.parent / f".{out.name}.{os.getpid()}.old"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        require_replaceable(out, tool)  # again: the block may have taken minutes
+        if out.exists():
+            out.rename(previous)
+        temporary.rename(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if previous.exists() and not out.exists():
+            previous.rename(out)
+        for leftover in (temporary, previous):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _written_by(tool: str, manifest: Path) -> set[str]:
+    """Names of the files that the manifest claims; empty where there is none, or another tool's."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return {MANIFEST, *content["outputs"]} if content["tool"] == tool else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()

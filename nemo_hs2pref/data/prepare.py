@@ -1,0 +1,98 @@
+"""From the official tables to the files that training reads, with a manifest that says what happened to every row.
+
+    ratings.train.jsonl, ratings.validation.jsonl       one rated response a row, the two of a pair together
+    pairs.train.jsonl, pairs.validation.jsonl           one oriented pair a row, ties left out
+    manifest.json                                       source, hashes, counts, reasons, seed, length limit
+
+Rows are shuffled by pair. The same source, seed and length limit give the same bytes.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from nemo_hs2pref import __version__
+from nemo_hs2pref.data.helpsteer2 import read_preferences, read_rated_responses
+from nemo_hs2pref.data.jsonl import write_json, write_jsonl
+from nemo_hs2pref.data.length import LengthLimit
+from nemo_hs2pref.data.output import MANIFEST, require_replaceable, whole_folder
+from nemo_hs2pref.data.records import PreferencePair, RatedResponse
+from nemo_hs2pref.data.sources import Table, open_tables
+from nemo_hs2pref.errors import DataError
+
+TOOL = "data prepare"
+DEFAULT_SEED = 1234
+Record = RatedResponse | PreferencePair
+Groups = tuple[Sequence[Sequence[Record]], Counter[str]]  # records that stay together, and rows dropped by reason
+
+
+def prepare(
+    source: str, out: str | Path, *, seed: int = DEFAULT_SEED, limit: LengthLimit | None = None
+) -> dict[str, Any]:
+    """Write the prepared files into `out`, whole or not at all, and return the manifest.
+
+    Args:
+        source: `sample`, a folder with the official files, or a hub id.
+        out: a folder that is new, empty, or from an earlier run of this command.
+        seed: of the shuffle.
+        limit: drops responses (ratings) and pairs with a longer text; None keeps all.
+
+    Raises:
+        DataError: the source is missing or malformed, `out` holds something else, or nothing is left to train on.
+    """
+    out = Path(out)
+    require_replaceable(out, TOOL)
+    tables = open_tables(source)
+    outputs = {name: _finish(name, groups, seed, limit) for name, groups in _groups(tables).items()}
+    with whole_folder(out, TOOL) as folder:
+        for name, (records, _) in outputs.items():
+            write_jsonl(folder / name, (record.to_json() for record in records))
+        manifest = {
+            "tool": TOOL,
+            "version": __version__,
+            "source": source,
+            "seed": seed,
+            "length_limit": limit.to_json() if limit else None,
+            "inputs": {name: {"rows": len(table.lines), "sha256": table.sha256} for name, table in tables.items()},
+            "outputs": {
+                name: {"rows": len(records), "sha256": _sha256(folder / name), "dropped": dict(sorted(dropped.items()))}
+                for name, (records, dropped) in outputs.items()
+            },
+        }
+        write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def _groups(tables: Mapping[str, Table]) -> dict[str, Groups]:
+    """What each output file is made of, in the order of the source."""
+    preferences = read_preferences(tables["preference"])
+    pairs = {split: ([(pair,) for pair in kept], dropped) for split, (kept, dropped) in preferences.items()}
+    return {
+        "ratings.train.jsonl": read_rated_responses(tables["train"], "train"),
+        "ratings.validation.jsonl": read_rated_responses(tables["validation"], "validation"),
+        "pairs.train.jsonl": pairs["train"],
+        "pairs.validation.jsonl": pairs["validation"],
+    }
+
+
+def _finish(name: str, groups: Groups, seed: int, limit: LengthLimit | None) -> tuple[list[Record], Counter[str]]:
+    """Shuffle by pair, then drop what is too long: a limit changes which rows are there, not their order."""
+    kept, dropped = list(groups[0]), Counter(groups[1])
+    random.Random(f"{seed} {name}").shuffle(kept)
+    records = list(chain.from_iterable(kept))
+    if limit is not None:
+        fits = limit.fits(records)
+        dropped["too_long"] = fits.count(False)
+        records = [record for record, fit in zip(records, fits, strict=True) if fit]
+    if not records and "train" in name:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "the source has none"
+        raise DataError(f"{name}: no row is left to train on ({reasons})")
+    return records, dropped
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,200 @@
+"""What a row of data is, and the readers of the project's own three formats.
+
+    ratings.*.jsonl   {"id", "messages": [...], "attributes": {"helpfulness": 3, ...}}      read_ratings
+    pairs.*.jsonl     {"id", "prompt": [...] or str, "chosen", "rejected", "strength"?, "subset"?}   read_pairs
+    rows.jsonl        {"id", "messages": [...]}                                             read_rows
+
+A message is {"role", "content"}. Messages start with the user, or with one system message; user and assistant take
+turns; a prompt ends with the user, `messages` with the assistant, whose last message is the response in question.
+Further keys are ignored. Ids are unique within a file.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Literal, get_args
+
+from nemo_hs2pref.data.fields import given, integer, is_integer, nonempty, text
+from nemo_hs2pref.data.jsonl import Row, collect, read_jsonl, read_lines, write_json, write_jsonl
+from nemo_hs2pref.errors import DataError
+
+__all__ = [
+    "ATTRIBUTES",
+    "HELPSTEER_ATTRIBUTES",
+    "Conversation",
+    "Message",
+    "PreferencePair",
+    "RatedResponse",
+    "read_jsonl",
+    "read_pairs",
+    "read_ratings",
+    "read_rows",
+    "write_json",
+    "write_jsonl",
+]
+
+HELPSTEER_ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+# Output slots of the reward head, in NeMo-Aligner's order, so that released checkpoints fit; the first four are
+# Open Assistant's. Helpfulness, slot 4, is the reward of the paper's model.
+ATTRIBUTES = ("quality", "toxicity", "humor", "creativity", *HELPSTEER_ATTRIBUTES)
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+    def to_json(self) -> Row:
+        return {"role": self.role, "content": self.content}
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A prompt with one response, its last message: what a reward model scores."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+    def conversations(self) -> tuple["Conversation", ...]:
+        """Itself: what a model has to read for this record, as PreferencePair has it for two."""
+        return (self,)
+
+    def to_json(self) -> Row:
+        return {"id": self.id, "messages": [message.to_json() for message in self.messages]}
+
+
+@dataclass(frozen=True)
+class RatedResponse(Conversation):
+    """A conversation whose last message was rated; an attribute that was not rated is absent."""
+
+    attributes: Mapping[str, float]
+
+    def to_json(self) -> Row:
+        return {**super().to_json(), "attributes": dict(self.attributes)}
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """One annotated comparison, already oriented."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    strength: int | None = None  # 1 slightly better, 2 better, 3 much better; None where only the direction is known
+    subset: str | None = None
+
+    def conversations(self) -> tuple[Conversation, Conversation]:
+        """The chosen and the rejected side, with the ids that join them to their scores."""
+        return self._side("chosen", self.chosen), self._side("rejected", self.rejected)
+
+    def _side(self, side: str, response: str) -> Conversation:
+        return Conversation(f"{self.id}:{side}", (*self.prompt, Message("assistant", response)))
+
+    def to_json(self) -> Row:
+        row: Row = {"id": self.id, "prompt": [message.to_json() for message in self.prompt]}
+        row |= {"chosen": self.chosen, "rejected": self.rejected}
+        optional = {"strength": self.strength, "subset": self.subset}
+        return row | {key: value for key, value in optional.items() if value is not None}
+
+
+def read_ratings(path: str | Path) -> list[RatedResponse]:
+    """All rated responses of a ratings file; DataError names every faulty line."""
+    return collect(path, read_lines(path), parse_rating, identify=lambda rating: rating.id)
+
+
+def read_pairs(path: str | Path, *, require_strength: bool = True) -> list[PreferencePair]:
+    """All pairs of a pairs file; for evaluation, `require_strength=False` accepts rows without a strength."""
+
+    def parse(row: Row) -> PreferencePair:
+        pair = parse_pair(row)
+        if require_strength and pair.strength is None:
+            raise DataError('no "strength"; training needs 1, 2 or 3')
+        return pair
+
+    return collect(path, read_lines(path), parse, identify=lambda pair: pair.id)
+
+
+def read_rows(path: str | Path) -> list[Conversation]:
+    """All conversations of a rows file; DataError names every faulty line."""
+    return collect(path, read_lines(path), parse_conversation, identify=lambda conversation: conversation.id)
+
+
+def parse_conversation(row: Row) -> Conversation:
+    """{"id", "messages"}"""
+    return Conversation(_id(row), _messages(row, "messages", last="assistant"))
+
+
+def parse_rating(row: Row) -> RatedResponse:
+    """{"id", "messages", "attributes"}"""
+    conversation = parse_conversation(row)
+    attributes = given(row, "attributes")
+    if not isinstance(attributes, dict) or not attributes:
+        raise DataError(f'"attributes" is {attributes!r:.40}; expected an object such as {{"helpfulness": 3}}')
+    for name, value in attributes.items():
+        if name not in ATTRIBUTES:
+            raise DataError(f'"attributes" has the unknown name {name!r}; the names are {", ".join(ATTRIBUTES)}')
+        if not (isinstance(value, float) or is_integer(value)) or not math.isfinite(value):
+            raise DataError(f'"attributes" has {name} = {value!r}; expected a finite number')
+    return RatedResponse(conversation.id, conversation.messages, attributes)
+
+
+def parse_pair(row: Row) -> PreferencePair:
+    """{"id", "prompt", "chosen", "rejected", "strength"?, "subset"?}"""
+    strength = None if row.get("strength") is None else integer(row, "strength", 1, 3)
+    subset = None if row.get("subset") is None else text(row, "subset")
+    prompt = _messages(row, "prompt", last="user")
+    return PreferencePair(_id(row), prompt, nonempty(row, "chosen"), nonempty(row, "rejected"), strength, subset)
+
+
+def check_turns(messages: Sequence[Message], last: Role) -> None:
+    """An optional system message, then user and assistant in turn and none of them empty, ending with `last`."""
+    turns = list(enumerate(messages, start=1))
+    if messages and messages[0].role == "system":
+        turns = turns[1:]
+    for expected, (number, message) in zip(cycle(("user", "assistant")), turns, strict=False):
+        if message.role != expected:
+            raise DataError(
+                f'message {number} has the role "{message.role}", expected "{expected}": '
+                "user and assistant take turns after an optional system message"
+            )
+        if not message.content.strip():
+            raise DataError(f"message {number}, of the {message.role}, is empty")
+    if not turns or turns[-1][1].role != last:
+        raise DataError(f'the last message must have the role "{last}"')
+
+
+def _messages(row: Row, key: str, last: Role) -> tuple[Message, ...]:
+    value = given(row, key)
+    if isinstance(value, str) and last == "user":
+        value = [{"role": "user", "content": value}]
+    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
+        raise DataError(f'"{key}" is {value!r:.40}; expected a list of {{"role", "content"}}')
+    messages = tuple(_message(message) for message in value)
+    try:
+        check_turns(messages, last)
+    except DataError as fault:
+        raise DataError(f'"{key}": {fault}') from None
+    return messages
+
+
+def _message(row: Row) -> Message:
+    role = given(row, "role")
+    if role not in ROLES:
+        raise DataError(f'"role" is {role!r:.40}; expected one of {", ".join(ROLES)}')
+    return Message(role, text(row, "content"))
+
+
+def _id(row: Row) -> str:
+    """Ids join rows to their scores by text; integers are common in other people's files."""
+    value = given(row, "id")
+    if is_integer(value):
+        return str(value)
+    return nonempty(row, "id")

@@ -1,0 +1,24 @@
+"""What several test files share: the folder of real rows, and skips that nobody can overlook."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real rows beside the checkout (they are not ours to ship); skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real rows: {SHARED_DATA} does not exist (put the folder `shared` beside the checkout)")
+    return SHARED_DATA
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print every reason for a skip once, with its count, whatever the verbosity."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"SKIPPED {count} test{'s' if count > 1 else ''}: {reason}", yellow=True)

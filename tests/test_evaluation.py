@@ -1,0 +1,256 @@
+"""Accuracy on preference pairs: the numbers, their intervals, and scores that do not fit."""
+
+import json
+import math
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.preferences import evaluate_pairs
+from nemo_hs2pref.evaluation.scores import read_scores
+from nemo_hs2pref.evaluation.statistics import bootstrap_interval, pearson
+
+PROMPT = (Message("user", "Why?"),)
+# chosen reward, rejected reward, chosen length, rejected length, strength
+CASES = [
+    (2.0, 1.0, 5, 3, 1),
+    (0.0, 1.0, 5, 3, 1),
+    (1.0, 1.0, 3, 5, 3),  # a tie, which is a loss
+    (4.0, 0.5, 4, 4, None),  # equal length, which is a loss of the baseline
+]
+PAIRS = [
+    PreferencePair(f"p{number}", PROMPT, "c" * chosen, "r" * rejected, strength)
+    for number, (_, _, chosen, rejected, strength) in enumerate(CASES)
+]
+SCORES = {f"p{number}:chosen": case[0] for number, case in enumerate(CASES)}
+SCORES |= {f"p{number}:rejected": case[1] for number, case in enumerate(CASES)}
+
+
+# The report
+
+
+def test_report_of_four_pairs_counted_by_hand():
+    report = evaluate_pairs(PAIRS, SCORES)
+    assert (report.pairs, report.accuracy, report.ties) == (4, 2 / 4, 1)
+    assert (report.length_only_accuracy, report.equal_lengths) == (2 / 4, 1)
+    assert {name: (group.pairs, group.accuracy) for name, group in report.by_strength.items()} == {
+        "1": (2, 0.5),
+        "3": (1, 0.0),
+    }
+    assert report.mean_margin == (1.0 - 1.0 + 0.0 + 3.5) / 4
+    rewards = [2.0, 1.0, 0.0, 1.0, 1.0, 1.0, 4.0, 0.5]
+    lengths = [5, 3, 5, 3, 3, 5, 4, 4]
+    assert report.reward_length_correlation == pytest.approx(np.corrcoef(rewards, lengths)[0, 1])
+
+
+def test_length_alone_reaches_what_the_data_says():
+    longer = [PreferencePair(str(n), PROMPT, "long", "no", 1) for n in range(3)]
+    shorter = [PreferencePair("s", PROMPT, "no", "long", 1)]
+    scores = {side.id: 0.0 for pair in longer + shorter for side in pair.conversations()}
+    report = evaluate_pairs(longer + shorter, scores)
+    assert report.length_only_accuracy == 0.75
+    assert report.length_only_interval == bootstrap_interval([1, 1, 1, 0])
+    assert (report.accuracy, report.interval, report.ties) == (0.0, (0.0, 0.0), 4)
+    assert report.reward_length_correlation is None  # all rewards are equal
+
+
+@given(st.floats(-100, 100), st.floats(0.01, 100))
+def test_accuracy_does_not_depend_on_scale_and_offset_of_the_rewards(offset, scale):
+    moved = {identifier: scale * reward + offset for identifier, reward in SCORES.items()}
+    assert evaluate_pairs(PAIRS, moved).accuracy == evaluate_pairs(PAIRS, SCORES).accuracy
+
+
+def test_no_pairs_are_refused():
+    with pytest.raises(DataError, match="no pairs to evaluate"):
+        evaluate_pairs([], {})
+
+
+# Scores that do not fit
+
+
+@pytest.mark.parametrize(
+    ("change", "remove", "message"),
+    [
+        ({}, ["p1:chosen"], r"do not fit the 4 pairs: 1 missing \(p1:chosen\); score"),
+        ({}, list(SCORES), r"8 missing \(p0:chosen, p0:rejected, p1:chosen, \.\.\.\)"),
+        ({"p9:chosen": 1.0}, [], r"1 not in the pairs \(p9:chosen\)"),
+        ({"p0:chosen": math.nan, "p3:rejected": -math.inf}, [], r"2 not finite \(p0:chosen, p3:rejected\)"),
+        ({"p9:chosen": math.nan}, ["p0:chosen"], "1 missing .*; 1 not in the pairs .*; 1 not finite"),
+    ],
+)
+def test_scores_that_do_not_fit_are_refused_with_counts_and_ids(change, remove, message):
+    scores = {key: value for key, value in (SCORES | change).items() if key not in remove}
+    with pytest.raises(DataError, match=message):
+        evaluate_pairs(PAIRS, scores)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "a"}', r'scores\.jsonl:2: no "reward"; the keys are id'),
+        ('{"id": "a", "reward": "3"}', "\"reward\" is '3'; expected a number"),
+        ('{"id": "b", "reward": 1}', r"scores\.jsonl:2: \"id\" 'b' stands in line 1 already"),
+    ],
+)
+def test_faulty_score_is_named_by_line(tmp_path, line, message):
+    path = tmp_path / "scores.jsonl"
+    path.write_text('{"id": "b", "reward": 1}\n' + line + "\n")
+    with pytest.raises(DataError, match=message):
+        read_scores(path)
+
+
+# Statistics
+
+
+def test_interval_is_the_same_for_the_same_seed_and_close_for_another():
+    values = [1.0] * 70 + [0.0] * 30
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    np.testing.assert_allclose(bootstrap_interval(values), bootstrap_interval(values, seed=1), atol=0.011)
+
+
+def test_interval_of_a_share_agrees_with_the_normal_approximation():
+    values = np.repeat([1.0, 0.0], [700, 300])
+    half_width = 1.96 * math.sqrt(0.7 * 0.3 / 1000)
+    # 0.003: three steps of 1/1000, the grid on which resampled shares lie
+    np.testing.assert_allclose(bootstrap_interval(values), (0.7 - half_width, 0.7 + half_width), atol=0.003)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    generator = np.random.default_rng(5)
+    samples = generator.normal(3.0, 2.0, size=(300, 100))
+    intervals = [bootstrap_interval(sample, resamples=500, seed=index) for index, sample in enumerate(samples)]
+    covered = np.mean([low <= 3.0 <= high for low, high in intervals])
+    assert 0.91 < covered < 0.98  # 0.95 with a standard error of 0.013
+
+
+def test_many_values_do_not_change_the_method(monkeypatch):
+    values = np.arange(50.0)
+    at_once = bootstrap_interval(values, resamples=1000)
+    monkeypatch.setattr("nemo_hs2pref.evaluation.statistics.DRAWS_AT_ONCE", 50 * 7)
+    np.testing.assert_allclose(bootstrap_interval(values, resamples=1000), at_once, rtol=1e-12)
+
+
+def test_correlation_agrees_with_numpy_and_is_none_for_a_constant():
+    x, y = [1.0, 2.0, 4.0], [2.0, 1.0, 7.0]
+    assert pearson(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert pearson(x, [3.0, 3.0, 3.0]) is None
+
+
+# Commands
+
+
+@pytest.fixture
+def pairs_file(tmp_path):
+    write_jsonl(tmp_path / "pairs.jsonl", (pair.to_json() for pair in PAIRS))
+    return tmp_path / "pairs.jsonl"
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Stands in for the model: the rewards of SCORES, or 1 a character; remembers what it was asked."""
+    module = ModuleType("nemo_hs2pref.runtime.scoring")
+    module.asked = []
+
+    def score_rows(checkpoint, rows):
+        module.asked.append((checkpoint, rows))
+        rewards = [SCORES.get(row.id, float(len(row.messages[-1].content))) for row in rows]
+        return [{"id": row.id, "reward": reward} for row, reward in zip(rows, rewards, strict=True)]
+
+    module.score_rows = score_rows
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_evaluate_writes_the_summary_of_a_scores_file(tmp_path, pairs_file, capsys):
+    scores, out = tmp_path / "scores.jsonl", tmp_path / "out"
+    write_jsonl(scores, ({"id": identifier, "reward": reward} for identifier, reward in SCORES.items()))
+    arguments = ["--input", str(pairs_file), "--scores", str(scores), "--out", str(out)]
+    assert main(["evaluate", "preferences", *arguments]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    report = evaluate_pairs(PAIRS, SCORES)
+    assert summary["pairs"] == 4
+    assert summary["accuracy"] == report.accuracy and summary["interval"] == list(report.interval)
+    assert summary["length_only_accuracy"] == report.length_only_accuracy
+    assert summary["length_only_interval"] == list(report.length_only_interval)
+    assert summary["by_strength"] == {"1": {"pairs": 2, "accuracy": 0.5}, "3": {"pairs": 1, "accuracy": 0.0}}
+    assert summary["input"] == str(pairs_file) and summary["scores"] == str(scores)
+    table = capsys.readouterr().out
+    assert "accuracy                      50.0%  [0.0%, 100.0%]" in table
+    assert "accuracy, strength 3           0.0%  of 1" in table
+
+
+def test_evaluate_scores_with_a_model_and_keeps_the_scores(tmp_path, pairs_file, model):
+    out = tmp_path / "out"
+    arguments = ["--input", str(pairs_file), "--model", "ckpt", "--out", str(out)]
+    assert main(["evaluate", "preferences", *arguments]) == 0
+    assert read_scores(out / "scores.jsonl") == SCORES
+    assert json.loads((out / "summary.json").read_text())["accuracy"] == 0.5
+    ((checkpoint, rows),) = model.asked
+    assert checkpoint == "ckpt"
+    assert rows[:2] == list(PAIRS[0].conversations())
+
+
+def test_evaluate_leaves_nothing_behind_when_scores_do_not_fit(tmp_path, pairs_file, capsys):
+    scores, out = tmp_path / "scores.jsonl", tmp_path / "out"
+    scores.write_text('{"id": "p0:chosen", "reward": NaN}\n')
+    arguments = ["--input", str(pairs_file), "--scores", str(scores), "--out", str(out)]
+    assert main(["evaluate", "preferences", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "7 missing (p0:rejected" in error and "1 not finite (p0:chosen)" in error
+    assert not out.exists()
+
+
+def test_score_takes_rows_and_pairs(tmp_path, pairs_file, model):
+    output = tmp_path / "scores.jsonl"
+    assert main(["score", "--model", "ckpt", "--input", str(pairs_file), "--output", str(output)]) == 0
+    assert read_scores(output) == SCORES
+    rows = tmp_path / "rows.jsonl.gz"
+    messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
+    write_jsonl(rows, [{"id": "x", "messages": messages}])
+    assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(output)]) == 0
+    assert read_scores(output) == {"x": 8.0}
+
+
+def test_score_refuses_bad_rows_before_the_model_is_loaded(tmp_path, model, capsys):
+    rows = tmp_path / "rows.jsonl"
+    for content, message in (("", "has no rows"), ('{"id": "x"}\n', 'rows.jsonl:1: no "prompt"')):
+        rows.write_text(content)
+        assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(tmp_path / "s")]) == 2
+        assert message in capsys.readouterr().err
+    assert not model.asked
+
+
+def test_score_refuses_rewards_that_are_not_numbers(tmp_path, pairs_file, model, monkeypatch, capsys):
+    monkeypatch.setitem(SCORES, "p2:chosen", math.nan)
+    output = tmp_path / "scores.jsonl"
+    assert main(["score", "--model", "ckpt", "--input", str(pairs_file), "--output", str(output)]) == 2
+    assert "1 not finite (p2:chosen) of 8 rewards" in capsys.readouterr().err
+    assert not output.exists()
+
+
+# Real pairs
+
+
+def test_scorer_that_only_counts_characters_is_the_length_baseline_on_real_pairs(shared_data):
+    """Expert annotations (arXiv 2306.04751) prefer the longer response in 523 of 774 pairs that are no tie."""
+    lines = (shared_data / "tulu1-human-eval" / "annotations.jsonl").read_text(encoding="utf-8").splitlines()
+    pairs = []
+    for number, row in enumerate(map(json.loads, lines)):
+        a, b, strength = row["completion_a"], row["completion_b"], row["strength"]  # above 0: b is better
+        if strength:
+            prompt = (Message("user", row["prompt"]),)
+            chosen, rejected = (b, a) if strength > 0 else (a, b)
+            pairs.append(PreferencePair(str(number), prompt, chosen, rejected, abs(strength)))
+    sides = [side for pair in pairs for side in pair.conversations()]
+    report = evaluate_pairs(pairs, {side.id: len(side.messages[-1].content) for side in sides})
+    assert (report.pairs, report.accuracy) == (774, 523 / 774)
+    assert report.length_only_accuracy == report.accuracy and report.length_only_interval == report.interval
+    assert report.reward_length_correlation == pytest.approx(1)
+    assert [(name, group.pairs) for name, group in report.by_strength.items()] == [("1", 426), ("2", 348)]

@@ -1,0 +1,261 @@
+"""`hs2pref data prepare` from end to end: what it writes, what it refuses, and that it does either wholly."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.length import LengthLimit
+from nemo_hs2pref.data.prepare import prepare
+from nemo_hs2pref.data.records import read_pairs, read_ratings, write_jsonl
+from nemo_hs2pref.data.sources import SAMPLE
+from nemo_hs2pref.data.templates import render
+from nemo_hs2pref.errors import DataError
+
+RATINGS = {"helpfulness": 4, "correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 2}
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def source(tmp_path):
+    """An official folder with 30 rated pairs and 30 comparisons whose prompts are 1 to 30 words long."""
+    folder = tmp_path / "source"
+    prompts = [" ".join(["word"] * number) for number in range(1, 31)]
+    ratings = [{"prompt": p, "response": r, **RATINGS} for p in prompts for r in ("one", "one two three")]
+    write_jsonl(folder / "train.jsonl", ratings)
+    write_jsonl(folder / "validation.jsonl", ratings[:2])
+    comparisons = [
+        {"split": "train", "prompt": p, "response_1": "one", "response_2": "one two three", "preference_strength": s}
+        for p, s in zip(prompts, [1, -2, 0] * 10, strict=True)
+    ]
+    write_jsonl(folder / "preference" / "preference.jsonl", [*comparisons, {**comparisons[0], "split": "val"}])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    """A real transformers tokenizer that makes one token of every word, and adds one that must not be counted."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"[UNK]": 0, "[BOS]": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = WhitespaceSplit()
+    words.post_processor = TemplateProcessing(single="[BOS] $A", special_tokens=[("[BOS]", 1)])
+    folder = tmp_path_factory.mktemp("tokenizer")
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(folder)
+    return str(folder)
+
+
+# What is written
+
+
+def test_sample_becomes_four_files_and_a_manifest_that_matches_them(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["data", "prepare", "--source", "sample", "--out", str(out)]) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert set(contents(out)) == {"manifest.json", *manifest["outputs"]}
+    assert "pairs.validation.jsonl         64 rows" in capsys.readouterr().out
+    for name, output in manifest["outputs"].items():
+        rows = read_pairs(out / name) if name.startswith("pairs") else read_ratings(out / name)
+        assert output["rows"] == len(rows)
+        assert output["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
+    for name, table in manifest["inputs"].items():
+        path = SAMPLE / "preference" / "preference.jsonl" if name == "preference" else SAMPLE / f"{name}.jsonl"
+        assert table["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    pairs = [manifest["outputs"][f"pairs.{split}.jsonl"] for split in ("train", "validation")]
+    assert manifest["inputs"]["preference"]["rows"] == sum(
+        output["rows"] + sum(output["dropped"].values()) for output in pairs
+    )
+
+
+def test_ties_are_left_out_and_counted(source, tmp_path):
+    manifest = prepare(str(source), tmp_path / "out")
+    assert manifest["outputs"]["pairs.train.jsonl"]["rows"] == 20
+    assert manifest["outputs"]["pairs.train.jsonl"]["dropped"] == {"tie": 10}
+
+
+def test_same_source_and_seed_give_the_same_bytes(source, tmp_path):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        prepare(str(source), tmp_path / name, seed=seed)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    shuffled, otherwise = (read_pairs(tmp_path / name / "pairs.train.jsonl") for name in ("a", "c"))
+    assert shuffled != otherwise
+    assert sorted(shuffled, key=lambda pair: pair.id) == sorted(otherwise, key=lambda pair: pair.id)
+
+
+def test_shuffling_keeps_the_two_responses_of_a_pair_together(source, tmp_path):
+    prepare(str(source), tmp_path / "out")
+    ids = [rating.id for rating in read_ratings(tmp_path / "out" / "ratings.train.jsonl")]
+    pairs = [identifier.removesuffix(":1") for identifier in ids[::2]]
+    assert ids[1::2] == [f"{pair}:2" for pair in pairs]
+    assert pairs != sorted(pairs, key=lambda pair: int(pair.removeprefix("train-")))
+    assert set(pairs) == {f"train-{number}" for number in range(1, 31)}
+
+
+def test_what_is_too_long_is_dropped_and_counted(source, tmp_path, tokenizer, capsys):
+    everything, limited = tmp_path / "everything", tmp_path / "limited"
+    prepare(str(source), everything)
+    limit = ["--max-length", "45", "--tokenizer", tokenizer]
+    assert main(["data", "prepare", "--source", str(source), "--out", str(limited), *limit]) == 0
+
+    def short(conversation):
+        return len(render(conversation.messages).split()) <= 45
+
+    ratings = read_ratings(everything / "ratings.train.jsonl")
+    kept = [rating for rating in ratings if short(rating)]
+    assert read_ratings(limited / "ratings.train.jsonl") == kept
+    pairs = read_pairs(everything / "pairs.train.jsonl")
+    assert read_pairs(limited / "pairs.train.jsonl") == [
+        pair for pair in pairs if all(short(side) for side in pair.conversations())
+    ]
+    assert len(kept) % 2 == 0 and 0 < len(kept) < len(ratings)
+    manifest = json.loads((limited / "manifest.json").read_text())
+    assert manifest["length_limit"] == {"max_length": 45, "tokenizer": tokenizer, "template": "extra_id"}
+    assert manifest["outputs"]["ratings.train.jsonl"]["dropped"] == {"too_long": len(ratings) - len(kept)}
+    assert f"dropped: {len(ratings) - len(kept)} too_long" in capsys.readouterr().out
+
+
+def test_limit_is_the_longest_length_that_stays(source, tmp_path, tokenizer):
+    prepare(str(source), tmp_path / "all")
+    longest = max(
+        len(render(rating.messages).split()) for rating in read_ratings(tmp_path / "all" / "ratings.train.jsonl")
+    )
+    manifest = prepare(str(source), tmp_path / "at", limit=LengthLimit(longest, tokenizer))
+    assert manifest["outputs"]["ratings.train.jsonl"]["dropped"] == {"too_long": 0}
+    manifest = prepare(str(source), tmp_path / "below", limit=LengthLimit(longest - 1, tokenizer))
+    assert manifest["outputs"]["ratings.train.jsonl"]["dropped"] == {"too_long": 1}
+
+
+# What is refused
+
+
+def test_limit_that_leaves_nothing_is_refused(source, tmp_path, tokenizer):
+    with pytest.raises(DataError, match=r"ratings\.train\.jsonl: no row is left to train on \(too_long 60\)"):
+        prepare(str(source), tmp_path / "out", limit=LengthLimit(5, tokenizer))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-length", "10"], "--max-length and --tokenizer belong together"),
+        (["--tokenizer", "x"], "--max-length and --tokenizer belong together"),
+        (["--max-length", "0", "--tokenizer", "x"], "--max-length 0 keeps nothing"),
+        (["--max-length", "9", "--tokenizer", "./absent"], "tokenizer ./absent: cannot be loaded"),
+    ],
+)
+def test_wrong_limit_ends_in_one_sentence(tmp_path, capsys, arguments, message):
+    assert main(["data", "prepare", "--source", "sample", "--out", str(tmp_path / "out"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_malformed_source_leaves_the_earlier_output_as_it_was(source, tmp_path):
+    out = tmp_path / "out"
+    prepare(str(source), out)
+    before = contents(out)
+    with (source / "train.jsonl").open("a") as file:
+        file.write('{"prompt": "p"}\n{"prompt": "p"\n')
+    with pytest.raises(DataError, match=r"train\.jsonl: 2 rows cannot be used:\n  line 61: no .*\n  line 62: not JSON"):
+        prepare(str(source), out)
+    assert contents(out) == before
+
+
+def test_earlier_output_is_replaced_whole(source, tmp_path):
+    out = tmp_path / "out"
+    prepare(str(source), out, seed=1)
+    prepare(str(source), out, seed=2)
+    assert json.loads((out / "manifest.json").read_text())["seed"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+@pytest.mark.parametrize("manifest", [None, "{", '{"tool": "other", "outputs": {}}'])
+def test_folder_of_somebody_else_is_not_touched(source, tmp_path, manifest):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    if manifest is not None:
+        (out / "manifest.json").write_text(manifest)
+    before = contents(out)
+    with pytest.raises(DataError, match=r"thesis\.tex, not written by `hs2pref data prepare`"):
+        prepare(str(source), out)
+    assert contents(out) == before
+
+
+def test_file_added_to_an_earlier_output_is_not_deleted(source, tmp_path):
+    out = tmp_path / "out"
+    prepare(str(source), out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"out: holds notes\.txt, not written"):
+        prepare(str(source), out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_failure_while_writing_restores_the_earlier_output(source, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    prepare(str(source), out, seed=1)
+    before = contents(out)
+
+    def full(path, value):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nemo_hs2pref.data.prepare.write_json", full)
+    with pytest.raises(DataError, match=r"out: cannot be written \(No space left on device\)"):
+        prepare(str(source), out, seed=2)
+    assert contents(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_failure_between_the_two_renames_restores_the_earlier_output(source, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    prepare(str(source), out, seed=1)
+    before = contents(out)
+    rename = Path.rename
+
+    def fails_for_the_new_folder(path, target):
+        if path.suffix == ".tmp":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails_for_the_new_folder)
+    with pytest.raises(DataError, match="Input/output error"):
+        prepare(str(source), out, seed=2)
+    assert contents(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_file_that_appears_meanwhile_is_not_deleted(source, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def somebody_writes_there(path, value):
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+
+    monkeypatch.setattr("nemo_hs2pref.data.prepare.write_json", somebody_writes_there)
+    with pytest.raises(DataError, match=r"out: holds notes\.txt, not written"):
+        prepare(str(source), out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_occupied_folder_is_refused_before_the_source_is_read(tmp_path):
+    with pytest.raises(DataError, match="not written by"):
+        prepare("absent", Path(__file__).parent)
+
+
+def test_empty_folder_may_be_filled(source, tmp_path):
+    (tmp_path / "out").mkdir()
+    prepare(str(source), tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").write_text("")
+    with pytest.raises(DataError, match="out: is a file; expected a folder"):
+        prepare(str(source), tmp_path / "out")
