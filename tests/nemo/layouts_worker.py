@@ -1,0 +1,126 @@
+"""One layout's part of the comparison in test_layouts.py; started once a process, by torchrun where there are two.
+
+Writes into OUT: gradients/ (torch_dist, of the first step, whole tensors by name), result.json (losses, rewards),
+and as the canonical layout resume/ (a resume state after five steps).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str]) -> None:
+    from nemo_hs2pref.checkpoint.layout import TRAINING_STATE, WEIGHTS, read_config
+    from nemo_hs2pref.config.check import check
+    from nemo_hs2pref.config.load import load_reward_model_config
+
+    config, _ = load_reward_model_config(
+        "train_rm",
+        [
+            *("model=llama_tiny", "loss=scaled_bt", "model.optim.lr=1e-3", "model.global_batch_size=4"),
+            *("model.optim.sched.warmup_steps=2", "model.encoder_seq_length=1000", "data.shuffle=false"),
+            f"data.dir={data}",
+            f"exp_manager.explicit_log_dir={out}",
+            f"pretrained_checkpoint.restore_from_path={base}",
+            *overrides,
+        ],
+    )
+    checkpoint = read_config(base)
+    check(config, checkpoint)
+
+    from nemo_hs2pref.runtime import machine
+
+    machine.prepare()
+    import torch
+    from megatron.core import dist_checkpointing, parallel_state
+
+    from nemo_hs2pref.checkpoint.training_state import Progress, load_training_state, save_training_state
+    from nemo_hs2pref.checkpoint.weights import load_weights, save_weights
+    from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
+    from nemo_hs2pref.runtime.train_rm import Batcher, objective_of, read_items, sequence_multiple
+
+    items, _ = read_items(config, base)
+    items = sorted(items, key=lambda item: len(item.chosen) + len(item.rejected))[:40]  # the quickest
+    model = build_reward_model(config, checkpoint, max_steps=10)
+    model.objective = objective_of(config)
+    load_weights(model, base, head=False)
+    trainable = make_trainable(model)
+    batcher = Batcher(config, multiple_of=sequence_multiple(config))
+    rank = torch.distributed.get_rank()
+
+    def folder(name: str) -> Path:
+        if rank == 0:
+            (out / name).mkdir(parents=True)
+        torch.distributed.barrier()
+        return out / name
+
+    def forward_backward(step: int) -> float:
+        model.prepare_for_training_step()
+        loss, _ = model.get_loss_and_metrics(batcher(items, range(4 * step, 4 * step + 4)), forward_only=False)
+        model.finish_training_step()
+        return loss
+
+    def train(steps: range) -> list[float]:
+        losses = []
+        for step in steps:
+            losses.append(forward_backward(step))
+            trainable.optimizer.step()
+            trainable.scheduler.step()
+        return losses
+
+    def whole_gradients() -> dict:
+        """The sharded state dict of the model with each parameter's gradient in its place."""
+        for ddp in model.model:
+            for buffer in ddp.buffers:
+                for bucket in buffer.buckets:  # the distributed optimizer leaves each rank its shard
+                    group = buffer.data_parallel_group
+                    mine = bucket.grad_data.chunk(group.size())[group.rank()].clone()
+                    torch.distributed.all_gather(list(bucket.grad_data.chunk(group.size())), mine, group=group)
+        state = model.sharded_state_dict()
+        parameters = {id(p): p for p in model.parameters()}
+        found = {}
+        for key, entry in state.items():
+            parameter = parameters.get(id(getattr(entry, "data", None)))
+            if parameter is not None:
+                entry.data = parameter.main_grad
+                found[key] = entry
+        assert len(found) == len(parameters)
+        return found
+
+    first_loss = forward_backward(0)
+    dist_checkpointing.save(whole_gradients(), str(folder("gradients")))
+
+    rewards: list = []
+    with torch.no_grad():
+        for attributes in model.score(batcher(items, range(16))):
+            rewards += attributes.tolist()
+    gathered: list = [None] * torch.distributed.get_world_size()
+    speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
+    torch.distributed.all_gather_object(gathered, rewards if speaks else [])
+
+    losses = train(range(5))
+    if out == canonical:
+        (folder("resume") / WEIGHTS).mkdir()
+        (out / "resume" / TRAINING_STATE).mkdir()
+        save_weights(model, out / "resume")
+        save_training_state(model, trainable.optimizer, trainable.scheduler, Progress(step=5, items=20), out / "resume")
+    losses += train(range(5, 10))
+
+    load_weights(model, canonical / "resume", head=True)
+    progress = load_training_state(model, trainable.optimizer, trainable.scheduler, canonical / "resume")
+    resumed = train(range(progress.step, 10))
+
+    if rank == 0:
+        result = {
+            "first_loss": first_loss,
+            "rewards": [row for part in gathered for row in part],
+            "losses": losses,
+            "resumed": resumed,
+            "parameters": [name for name, _ in model.model[0].named_parameters()],
+        }
+        (out / "result.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    paths = [Path(word) for word in sys.argv[1:5]]
+    main(*paths, overrides=sys.argv[5:])

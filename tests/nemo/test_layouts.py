@@ -1,0 +1,86 @@
+"""Every layout computes what one process computes: loss, gradients, rewards, ten optimizer steps, resumed or not.
+
+One launch a layout, on llama_tiny in float32.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
+
+WORKER = Path(__file__).parent / "layouts_worker.py"
+LAYOUTS = {
+    "tensor parallel": ["parallel=tp2"],
+    "tensor and sequence parallel": ["parallel=tp2_sp"],
+    "pipeline parallel": ["parallel=pp2", "model.micro_batch_size=2"],
+    "data parallel, distributed optimizer": ["parallel=dp2"],
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    result: dict[str, Any]
+    gradients: dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def outcome_of(
+    tmp_path_factory: pytest.TempPathFactory, llama_tiny: Path, sample: Path, launch: Callable[..., str]
+) -> Callable[[str], Outcome]:
+    """Layout name -> what it computed; "one process" is the canonical member."""
+    root = tmp_path_factory.mktemp("layouts")
+    done: dict[str, Outcome] = {}
+
+    def run(name: str) -> Outcome:
+        if name not in done:
+            if name != "one process":
+                run("one process")
+            out = root / name.replace(" ", "_").replace(",", "")
+            overrides = LAYOUTS.get(name, ["parallel=single"])
+            launch(WORKER, llama_tiny, sample, root / "one_process", out, *overrides, processes=1 + (name in LAYOUTS))
+            names = list(stored_tensors(out / "gradients"))
+            done[name] = Outcome(json.loads((out / "result.json").read_text()), load_tensors(out / "gradients", names))
+        return done[name]
+
+    return run
+
+
+def relative_difference(got: Tensor, expected: Tensor) -> float:
+    """Largest difference over largest value."""
+    return float((got - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layout_equals_one_process(layout: str, outcome_of: Callable[[str], Outcome]) -> None:
+    one, other = outcome_of("one process"), outcome_of(layout)
+    assert other.result["first_loss"] == pytest.approx(one.result["first_loss"], rel=1e-5)
+
+    assert other.gradients.keys() == one.gradients.keys()
+    assert all(gradient.abs().max() > 0 for name, gradient in one.gradients.items() if "rm_head" not in name)
+    differences = {name: relative_difference(other.gradients[name], one.gradients[name]) for name in one.gradients}
+    assert max(differences.values()) < 1e-5, max(differences.items(), key=lambda item: item[1])
+
+    rewards = [Tensor(sorted(outcome.result["rewards"])) for outcome in (other, one)]
+    assert relative_difference(*rewards) < 1e-5
+
+    assert other.result["losses"] == pytest.approx(one.result["losses"], rel=1e-4)
+    assert other.result["resumed"] == pytest.approx(one.result["losses"][5:], rel=1e-4)
+    assert one.result["losses"][-1] < one.result["losses"][0]
+
+
+def test_resumed_in_the_same_layout_is_bitwise_the_same(outcome_of: Callable[[str], Outcome]) -> None:
+    result = outcome_of("one process").result
+    assert result["resumed"] == result["losses"][5:]
+
+
+def test_no_vocabulary_output_layer_is_allocated(outcome_of: Callable[[str], Outcome]) -> None:
+    """Fault 8 of Aligner: the language model's output layer stays in the reward model and in its optimizer."""
+    names = outcome_of("one process").result["parameters"]
+    assert any(name.endswith("rm_head.weight") for name in names)
+    assert not any("output_layer" in name for name in names)
