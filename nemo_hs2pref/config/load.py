@@ -104,9 +104,10 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 def refuse_unknown(given: DictConfig, schema: type) -> None:
     """Hydra lets `+key=` and `++key=` past; the schema does not."""
     known = schema_keys(schema)
-    for key in keys_of(given):
-        if key not in known:
-            raise ConfigError(unknown_key(key, known))
+    unknown = [key for key in keys_of(given) if key not in known]
+    if unknown:
+        deepest = next(key for key in unknown if not any(other.startswith(f"{key}.") for other in unknown))
+        raise ConfigError(unknown_key(deepest, known))
 
 
 def schema_keys(schema: type, path: str = "") -> list[str]:
