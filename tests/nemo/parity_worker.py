@@ -1,0 +1,88 @@
+"""Largest differences between transformers and the converted checkpoint, in float32; prints one JSON line a model.
+
+usage: parity_worker.py HF_SOURCE NEMO_FOLDER [HF_SOURCE NEMO_FOLDER ...]
+For each: logits of NeMo's own MegatronGPTModel, and final hidden states of our reward model.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+LENGTH = 400
+
+
+def main(pairs: list[tuple[str, Path]]) -> None:
+    from nemo_hs2pref.runtime import machine
+
+    machine.prepare()
+    import torch
+    from megatron.core import dist_checkpointing
+    from nemo.collections.nlp.models.language_modeling.megatron_gpt_model import MegatronGPTModel
+    from nemo.collections.nlp.parts.megatron_trainer_builder import MegatronTrainerBuilder
+    from omegaconf import OmegaConf
+    from transformers import LlamaForCausalLM
+
+    from nemo_hs2pref.checkpoint.hf_source import open_source
+    from nemo_hs2pref.checkpoint.layout import WEIGHTS, read_config
+    from nemo_hs2pref.checkpoint.weights import load_weights
+    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.runtime import nemo_config
+    from nemo_hs2pref.runtime.build import build_reward_model
+
+    for source, folder in pairs:
+        checkpoint = read_config(folder)
+        config, _ = load_reward_model_config(
+            "train_rm",
+            [
+                *("parallel=single", "model.megatron_amp_O2=false", "model.encoder_seq_length=512", "data.dir=none"),
+                *(f"model.{key}=null" for key in ("num_layers", "hidden_size", "num_attention_heads")),
+                *("model.num_query_groups=null", "exp_manager.explicit_log_dir=none"),
+                f"pretrained_checkpoint.restore_from_path={folder}",
+            ],
+        )
+        torch.manual_seed(0)
+        tokens = torch.randint(0, checkpoint["vocab_size"], (2, LENGTH))
+        opened = open_source(source)
+        reference = LlamaForCausalLM(opened.config)
+        reference.load_state_dict({name: opened.tensor(name) for name in opened.tensor_names}, strict=False)
+        reference.tie_weights()
+        with torch.no_grad():
+            expected = reference.eval()(tokens, output_hidden_states=True)
+
+        model = build_reward_model(config, checkpoint, max_steps=1)
+        load_weights(model, folder, head=False)
+        (module,) = model.get_model_module_list()
+        found = {}
+        module.eval().decoder.register_forward_hook(lambda _, __, output: found.update(hidden=output))
+        with torch.no_grad():
+            module(tokens, torch.full((2,), LENGTH))
+        hidden = found["hidden"].transpose(0, 1)
+
+        model_cfg = nemo_config.model_config(config, checkpoint, max_steps=1)
+        model_cfg.share_embeddings_and_output_weights = checkpoint["share_embeddings_and_output_weights"]
+        model_cfg.optim = {"name": "adamw", "lr": 1e-3}
+        cfg = OmegaConf.create({"trainer": nemo_config.trainer_config(config, 1), "model": model_cfg})
+        language = MegatronGPTModel(cfg.model, MegatronTrainerBuilder(cfg).create_trainer())
+        wanted = language.sharded_state_dict()
+        language.model.load_state_dict(
+            {key.removeprefix("model."): value for key, value in dist_checkpointing.load(wanted, str(folder / WEIGHTS)).items()
+             if key in wanted}
+        )  # fmt: skip
+        with torch.no_grad():
+            logits = language.model.eval()(tokens, torch.arange(LENGTH).expand(2, -1), None)
+        print(
+            json.dumps(
+                {
+                    "hidden": float((hidden - expected.hidden_states[-1]).abs().max()),
+                    "logits": float((logits[..., : checkpoint["vocab_size"]] - expected.logits).abs().max()),
+                    "vocabulary": checkpoint["vocab_size"],
+                    "scaling": opened.config.rope_scaling,
+                }
+            ),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    main([(source, Path(folder)) for source, folder in zip(words[::2], words[1::2], strict=True)])
