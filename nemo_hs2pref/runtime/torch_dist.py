@@ -19,7 +19,7 @@ def adapt_writer() -> None:
     parameters = inspect.signature(write_item).parameters
     if "transforms" not in parameters:
         return
-    first = [filesystem._StorageWriterTransforms()]
+    first = [filesystem._StorageWriterTransforms()]  # pyright: ignore[reportPrivateUsage] as private as what we mend
     last = [filesystem.SerializationFormat.TORCH_SAVE] if "serialization_format" in parameters else []
 
     def write_item_as_before(stream: IO[bytes], data: Any, item: Any, key: str) -> Any:

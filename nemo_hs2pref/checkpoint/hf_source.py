@@ -1,0 +1,130 @@
+"""Opening a Hugging Face causal language model without loading it: tensors are read one at a time.
+
+A source is a folder (safetensors or .bin files), a repository on the hub, or a GGUF file.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
+
+from nemo_hs2pref.errors import CheckpointError
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference, whole or with an index
+
+
+@dataclass(frozen=True)
+class HFSource:
+    """A Llama-shaped model that is open for reading.
+
+    name: what the user gave. tensor_names: the names in the files, Hugging Face's way.
+    tensor(name): that tensor on CPU, in the source's dtype; raises CheckpointError for a broken file.
+    """
+
+    name: str
+    config: LlamaConfig
+    tokenizer: PreTrainedTokenizerBase
+    tensor_names: frozenset[str]
+    tensor: Callable[[str], Tensor]
+
+
+def open_source(source: str | Path) -> HFSource:
+    """Open a folder, a GGUF file or a hub repository; raises CheckpointError for anything else."""
+    path = Path(source)
+    if path.is_file() and path.suffix == ".gguf":
+        from nemo_hs2pref.checkpoint.gguf_source import open_gguf  # optional: needs the gguf package
+
+        return open_gguf(path)
+    if path.is_dir():
+        return open_folder(path, name=str(source))
+    if not path.exists() and HUB_ID.fullmatch(str(source)):
+        return open_folder(_download(str(source)), name=str(source))
+    raise CheckpointError(f"{source}: expected a Hugging Face folder, a .gguf file or a hub id such as org/name")
+
+
+def open_folder(folder: Path, name: str) -> HFSource:
+    """Open a folder as `save_pretrained` writes it."""
+    config = _read_config(folder)
+    files = _tensor_files(folder)
+    reader = cache(_reader)  # one memory map a file, for as long as this source lives
+
+    def tensor(tensor_name: str) -> Tensor:
+        file = files[tensor_name]
+        with _one_sentence(file):
+            return reader(file)(tensor_name)
+
+    return HFSource(name, config, _read_tokenizer(folder), frozenset(files), tensor)
+
+
+def _read_config(folder: Path) -> LlamaConfig:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not found; a Hugging Face model folder has one")
+    model_type = json.loads(path.read_text()).get("model_type")
+    if model_type != "llama":
+        raise CheckpointError(f"{path}: model_type is {model_type!r}; only 'llama' (Llama 2 and 3, SmolLM2) converts")
+    return LlamaConfig.from_pretrained(folder)
+
+
+def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: no tokenizer that transformers can read; put tokenizer.json there") from error
+
+
+def _tensor_files(folder: Path) -> dict[str, Path]:
+    """Which file holds which tensor."""
+    for name in WEIGHT_FILES:
+        whole, index = folder / name, folder / f"{name}.index.json"
+        if index.is_file():
+            return {tensor: folder / file for tensor, file in json.loads(index.read_text())["weight_map"].items()}
+        if whole.is_file():
+            return dict.fromkeys(_names(whole), whole)
+    raise CheckpointError(f"{folder}: has neither {' nor '.join(WEIGHT_FILES)}, whole or with an index")
+
+
+def _names(file: Path) -> Iterable[str]:
+    with _one_sentence(file):
+        return safe_open(file, "pt").keys() if file.suffix == ".safetensors" else _load_bin(file).keys()
+
+
+def _reader(file: Path) -> Callable[[str], Tensor]:
+    """Name to tensor, memory-mapped: nothing is read from disk before it is used."""
+    return safe_open(file, "pt").get_tensor if file.suffix == ".safetensors" else _load_bin(file).__getitem__
+
+
+def _load_bin(file: Path) -> dict[str, Tensor]:
+    return torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+
+
+@contextmanager
+def _one_sentence(file: Path) -> Iterator[None]:
+    """Turns a broken weight file into a CheckpointError: safetensors, zipfile and pickle each raise their own."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(f"{file}: cannot be read ({error}); copy or download it again") from error
+
+
+def _download(repo: str) -> Path:
+    """The repository in the hub's cache, downloaded where it is not there yet."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(repo, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja"]))
+        if not list(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(repo, allow_patterns=["*.bin"]))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{repo}: not in the hub's cache and no download ({reason}); give a folder") from error
+    return folder

@@ -1,0 +1,70 @@
+"""model_config.yaml: what NeMo 2.2 calls the configuration of a Megatron GPT model, for a Llama."""
+
+from typing import Any
+
+import torch
+from transformers import LlamaConfig
+
+from nemo_hs2pref.checkpoint.llama import VOCAB_MULTIPLE, padded_vocabulary
+
+PRECISION = {torch.float32: 32, torch.bfloat16: "bf16"}  # what NeMo calls the dtypes that we write
+
+
+def model_config(config: LlamaConfig, *, num_layers: int, dtype: torch.dtype, tokenizer: str) -> dict[str, Any]:
+    """NeMo's architecture keys for a Llama of `num_layers` layers.
+
+    tokenizer: folder with the tokenizer, relative to the checkpoint; the loader makes it absolute.
+
+    vocab_size is the vocabulary before padding, which NeMo does not read. Left to itself NeMo pads the number of
+    tokens to a multiple of 128 x TP: the embedding's shape then depends on the layout, and newer torch refuses to
+    load it into another one. override_vocab_size fixes the shape for all layouts whose TP divides it.
+    """
+    return {
+        "mcore_gpt": True,
+        "num_layers": num_layers,
+        "hidden_size": config.hidden_size,
+        "ffn_hidden_size": config.intermediate_size,
+        "num_attention_heads": config.num_attention_heads,
+        "num_query_groups": config.num_key_value_heads,
+        "kv_channels": config.head_dim,
+        "encoder_seq_length": config.max_position_embeddings,
+        "max_position_embeddings": config.max_position_embeddings,
+        "normalization": "rmsnorm",
+        "layernorm_epsilon": config.rms_norm_eps,
+        "activation": "fast-swiglu",
+        "bias": False,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "ffn_dropout": 0.0,
+        "init_method_std": config.initializer_range,
+        "share_embeddings_and_output_weights": config.tie_word_embeddings,
+        "vocab_size": config.vocab_size,
+        "override_vocab_size": padded_vocabulary(config.vocab_size),
+        "make_vocab_size_divisible_by": VOCAB_MULTIPLE,
+        "tokenizer": {"library": "huggingface", "type": tokenizer, "use_fast": True},
+        "precision": PRECISION[dtype],
+        **rotary_config(config),
+    }
+
+
+def rotary_config(config: LlamaConfig) -> dict[str, Any]:
+    """Rotary embedding: NeMo scales frequencies as Llama 3.1 does when `scale_positional_embedding` is set.
+
+    It does so in mcore_model_customize, which reward models of NeMo-Aligner 0.7.0 never call.
+    """
+    keys = {
+        "position_embedding_type": "rope",
+        "rotary_percentage": 1.0,
+        "rotary_base": config.rope_theta,
+        "seq_len_interpolation_factor": None,
+    }
+    if not config.rope_scaling or config.rope_scaling["rope_type"] == "default":
+        return keys
+    scaling = config.rope_scaling
+    return keys | {
+        "scale_positional_embedding": True,
+        "scale_factor": scaling["factor"],
+        "low_freq_factor": scaling["low_freq_factor"],
+        "high_freq_factor": scaling["high_freq_factor"],
+        "old_context_len": scaling["original_max_position_embeddings"],
+    }

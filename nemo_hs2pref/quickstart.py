@@ -1,0 +1,170 @@
+"""The main job on one CPU: base, data, regression, scaled Bradley-Terry, ExPO, evaluation.
+
+Each training step is the command that a user would type, in a process of its own, with the paper's experiment
+brought to laptop scale by overrides; the command is printed before it runs. Sizes were chosen by measurement
+(docs/results.md) so that two cores need less than ten minutes.
+"""
+
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemo_hs2pref.data.jsonl import write_json
+from nemo_hs2pref.data.records import PreferencePair, read_pairs
+from nemo_hs2pref.errors import ConfigError, HS2PrefError
+from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
+from nemo_hs2pref.evaluation.scores import write_scores
+
+LAYERS = 8  # of SmolLM2's 30
+MAX_LENGTH = 512  # tokens
+ALPHA = 1.52  # the paper's
+STAGE_1 = ("experiment=rm_stage1_helpfulness", "trainer.rm.max_epochs=1", "model.optim.lr=1e-4")
+STAGE_2 = ("experiment=rm_stage2_scaled_bt", "trainer.rm.max_epochs=2", "model.optim.lr=5e-5")
+LAPTOP = (
+    "model=smollm2",
+    "model.global_batch_size=16",
+    "model.micro_batch_size=4",
+    f"model.encoder_seq_length={MAX_LENGTH}",
+    "model.optim.sched.warmup_steps=2",
+    "trainer.rm.max_steps=-1",
+    "trainer.rm.val_check_interval=0",
+    "trainer.rm.save_interval=0",
+    "exp_manager.checkpoint_callback_params.save_top_k=0",
+)
+MARKER = "quickstart.log"  # this folder is ours: it may be replaced
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the parts of a run are."""
+
+    out: Path
+
+    @property
+    def base(self) -> Path:
+        return self.out / "base"
+
+    @property
+    def data(self) -> Path:
+        return self.out / "data"
+
+    @property
+    def models(self) -> dict[str, Path]:
+        return {
+            "regression": self.out / "stage1" / "checkpoints" / "last",
+            "scaled_bt": self.out / "stage2" / "checkpoints" / "last",
+            "expo": self.out / "expo",
+        }
+
+
+def quickstart(out: Path, source: str) -> dict[str, Any]:
+    """Run everything into `out` and return what stands in out/summary.json.
+
+    source: `sample`, or a folder or hub id that `hs2pref data prepare` reads.
+    """
+    started = time.monotonic()
+    clear(out)
+    at = Folders(out)
+    models = at.models
+    command("convert", "from-hf", "smollm2", at.base, "--layers", LAYERS)
+    command("data", "prepare", "--source", source, "--out", at.data, "--max-length", MAX_LENGTH,
+            "--tokenizer", at.base / "tokenizer")  # fmt: skip
+    train(STAGE_1, start=at.base, data=at.data, run=out / "stage1")
+    train(STAGE_2, start=models["regression"], data=at.data, run=out / "stage2")
+    command("extrapolate", "--weak", models["regression"], "--strong", models["scaled_bt"], "--alpha", ALPHA,
+            "--out", models["expo"])  # fmt: skip
+
+    reports = evaluate(models, at.data, out)
+    summary = summarise(reports, seconds=time.monotonic() - started)
+    write_json(out / "summary.json", summary)
+    from nemo_hs2pref.plots import plot_training  # heavy: matplotlib
+
+    plot_training({"stage 1: regression": out / "stage1", "stage 2: scaled BT": out / "stage2"}, out / "curves.png")
+    print("\n" + table(summary))
+    print(f"\n{out / 'summary.json'}  {out / 'curves.png'}")
+    return summary
+
+
+def clear(out: Path) -> None:
+    """Start anew in a folder that an earlier quickstart made; refuse any other that is not empty."""
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise ConfigError(f"--out {out}: holds files that are not a quickstart's; name a new folder")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / MARKER).touch()
+
+
+def train(settings: Sequence[str], *, start: Path, data: Path, run: Path) -> None:
+    command(
+        "train",
+        "rm",
+        *settings,
+        *LAPTOP,
+        f"data.dir={data}",
+        f"pretrained_checkpoint.restore_from_path={start}",
+        f"exp_manager.explicit_log_dir={run}",
+    )
+
+
+def command(*words: object) -> None:
+    """Print and run `hs2pref ...` in a process of its own; its error is what the user has just read."""
+    argv = [str(word) for word in words]
+    print(f"\n$ hs2pref {shlex.join(argv)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "nemo_hs2pref.cli", *argv], check=False)
+    if done.returncode:
+        raise HS2PrefError(f"`hs2pref {argv[0]}` ended with exit code {done.returncode}; its message is above")
+
+
+def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dict[str, PreferenceReport]]:
+    """Reports of every model on the held-out and the training pairs; scores are kept beside."""
+    from nemo_hs2pref.runtime.scoring import Scorer  # heavy: NeMo
+
+    pairs = {split: read_pairs(data / f"pairs.{split}.jsonl") for split in ("validation", "train")}
+    scorer = Scorer(models["regression"])
+    reports: dict[str, dict[str, PreferenceReport]] = {}
+    for name, path in models.items():
+        print(f"\nscoring {path}", flush=True)
+        scorer.load(path)
+        reports[name] = {split: report(scorer, rows, out / f"scores.{name}.{split}.jsonl") for split, rows in pairs.items()}
+    return reports
+
+
+def report(scorer: Any, pairs: Sequence[PreferencePair], scores: Path) -> PreferenceReport:
+    rows = scorer.score([side for pair in pairs for side in pair.conversations()])
+    write_scores(scores, rows)
+    return evaluate_pairs(pairs, {row["id"]: row["reward"] for row in rows})
+
+
+def summarise(reports: Mapping[str, Mapping[str, PreferenceReport]], seconds: float) -> dict[str, Any]:
+    """out/summary.json; accuracies are shares, intervals 95 % percentile bootstrap over the held-out pairs."""
+    held_out = reports["regression"]["validation"]
+    models: dict[str, Any] = {
+        "length_only": {"accuracy": held_out.length_only_accuracy, "interval": held_out.length_only_interval}
+    }
+    for name, splits in reports.items():
+        models[name] = {
+            "accuracy": splits["validation"].accuracy,
+            "interval": splits["validation"].interval,
+            "train_accuracy": splits["train"].accuracy,
+        }
+    return {"seconds": round(seconds, 1), "pairs": held_out.pairs, "models": models}
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """What the run found, and what it does not show."""
+    models = summary["models"]
+    length = models["length_only"]["accuracy"]
+    lines = [f"{summary['pairs']} held-out pairs   accuracy  95% interval      training pairs"]
+    for name, model in models.items():
+        low, high = model["interval"]
+        known = f"{model['train_accuracy']:>10.1%}" if "train_accuracy" in model else ""
+        note = "   no better than length alone" if name != "length_only" and model["accuracy"] <= length else ""
+        lines.append(f"{name:<20}{model['accuracy']:>8.1%}   [{low:.1%}, {high:.1%}]{known}{note}")
+    lines.append(f"{summary['seconds']:.0f} s. A small model on a small sample: the job runs; it measures nothing of the paper's.")
+    return "\n".join(lines)
