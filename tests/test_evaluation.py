@@ -254,3 +254,10 @@ def test_scorer_that_only_counts_characters_is_the_length_baseline_on_real_pairs
     assert report.length_only_accuracy == report.accuracy and report.length_only_interval == report.interval
     assert report.reward_length_correlation == pytest.approx(1)
     assert [(name, group.pairs) for name, group in report.by_strength.items()] == [("1", 426), ("2", 348)]
+
+
+def test_pairs_of_strength_0_are_left_out_and_counted():
+    prompt = (Message("user", "which?"),)
+    pairs = [PreferencePair("a", prompt, "x", "y", 2), PreferencePair("tie", prompt, "x", "y", 0)]
+    report = evaluate_pairs(pairs, {"a:chosen": 1.0, "a:rejected": 0.0, "tie:chosen": 0.0, "tie:rejected": 1.0})
+    assert (report.pairs, report.left_out, report.accuracy) == (1, 1, 1.0)

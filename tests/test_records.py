@@ -127,7 +127,7 @@ def test_strength_may_be_absent_for_evaluation_only(file):
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"strength": 0}, '"strength" is 0; expected an integer 1 to 3'),
+        ({"strength": 4}, '"strength" is 4; expected an integer 0 to 3'),
         ({"strength": True}, '"strength" is True'),
         ({"strength": 2.0}, '"strength" is 2.0'),
         ({"chosen": " \n"}, '"chosen" is empty'),
@@ -188,5 +188,5 @@ def test_all_faults_of_a_file_are_reported_together(file):
         read_pairs(file(*rows, "{"))
     lines = str(error.value).splitlines()
     assert lines[0].endswith("file.jsonl: 26 rows cannot be used:")
-    assert lines[1] == '  line 1: "strength" is 9; expected an integer 1 to 3'
+    assert lines[1] == '  line 1: "strength" is 9; expected an integer 0 to 3'
     assert len(lines) == 22 and lines[-1] == "  and 6 more"

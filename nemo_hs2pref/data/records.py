@@ -88,7 +88,8 @@ class PreferencePair:
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
-    strength: int | None = None  # 1 slightly better, 2 better, 3 much better; None where only the direction is known
+    # 1 slightly better, 2 better, 3 much better; 0 a tie, whose sides mean nothing; None where only the direction is known
+    strength: int | None = None
     subset: str | None = None
 
     def conversations(self) -> tuple[Conversation, Conversation]:
@@ -148,7 +149,7 @@ def parse_rating(row: Row) -> RatedResponse:
 
 def parse_pair(row: Row) -> PreferencePair:
     """{"id", "prompt", "chosen", "rejected", "strength"?, "subset"?}"""
-    strength = None if row.get("strength") is None else integer(row, "strength", 1, 3)
+    strength = None if row.get("strength") is None else integer(row, "strength", 0, 3)
     subset = None if row.get("subset") is None else text(row, "subset")
     prompt = _messages(row, "prompt", last="user")
     return PreferencePair(_id(row), prompt, nonempty(row, "chosen"), nonempty(row, "rejected"), strength, subset)

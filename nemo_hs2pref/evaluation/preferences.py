@@ -24,7 +24,8 @@ class StrengthReport:
 class PreferenceReport:
     """What one set of scores says about one set of pairs; shares are 0 to 1, lengths are characters."""
 
-    pairs: int
+    pairs: int  # without those of strength 0, in which neither side was preferred
+    left_out: int  # pairs of strength 0
     accuracy: float  # share of pairs in which the chosen response has the higher reward; a tie is a loss
     interval: tuple[float, float]
     ties: int
@@ -66,9 +67,10 @@ def evaluate_pairs(pairs: Sequence[PreferencePair], scores: Mapping[str, float])
     Raises:
         DataError: no pairs, or scores that are missing, left over or not finite.
     """
-    if not pairs:
-        raise DataError("no pairs to evaluate; expected at least one row")
     require_scores(pairs, scores)
+    given, pairs = len(pairs), [pair for pair in pairs if pair.strength != 0]
+    if not pairs:
+        raise DataError(f"no pairs to evaluate among {given} rows; expected at least one with a preferred side")
     rewards = np.array(
         [[scores[side.id] for side in pair.conversations()] for pair in pairs]
     )  # [P, 2] chosen, rejected
@@ -76,6 +78,7 @@ def evaluate_pairs(pairs: Sequence[PreferencePair], scores: Mapping[str, float])
     wins, longer = rewards[:, 0] > rewards[:, 1], lengths[:, 0] > lengths[:, 1]
     return PreferenceReport(
         pairs=len(pairs),
+        left_out=given - len(pairs),
         accuracy=float(wins.mean()),
         interval=bootstrap_interval(wins),
         ties=int((rewards[:, 0] == rewards[:, 1]).sum()),

@@ -1,0 +1,94 @@
+"""Facts about the reward model on the real classes, in one launch; prints one JSON object.
+
+usage: model_worker.py NEMO_FOLDER DATA
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(base: Path, data: Path) -> dict[str, Any]:
+    from nemo_hs2pref.runtime import machine
+
+    machine.prepare()
+    import torch
+
+    from nemo_hs2pref.algorithms.supervised import SupervisedRun, validate
+    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.weights import load_weights
+    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.runtime.build import build_reward_model
+    from nemo_hs2pref.runtime.train_rm import Batcher, objective_of, read_items, validation_batches
+
+    def load(*overrides: str):
+        given = [
+            *("model=llama_tiny", "model.encoder_seq_length=1000", "model.global_batch_size=4", f"data.dir={data}"),
+            *(f"pretrained_checkpoint.restore_from_path={base}", "exp_manager.explicit_log_dir=none"),
+        ]
+        return load_reward_model_config("train_rm", [*given, *overrides])[0]
+
+    config = load("loss=regression")
+    model = build_reward_model(config, read_config(base), max_steps=1)
+    load_weights(model, base, head=False)
+    model.prepare_for_validation_step()
+    facts: dict[str, Any] = {"attributes": config.head.attributes, "losses": {}, "micro_batch": {}}
+
+    def loss_of(config: Any, items: Any, indices: Any, multiple_of: int = 1) -> float:
+        model.objective = objective_of(config)
+        with torch.no_grad():
+            return model.get_loss_and_metrics(Batcher(config, multiple_of=multiple_of)(items, indices), True)[0]
+
+    # one loss after the other, through the configuration, on the same rows
+    ratings, _ = read_items(config, base)
+    ratings = sorted(ratings, key=lambda item: len(item.tokens))[:4]
+    pairs, held_out = read_items(load("loss=scaled_bt"), base)
+    pairs = sorted(pairs, key=lambda item: len(item.chosen) + len(item.rejected))[:8]
+    for name in ("regression", "regular_bt", "margin_bt", "scaled_bt"):
+        chosen_config = load(f"loss={name}")
+        items = ratings if name == "regression" else pairs
+        facts["losses"][name] = loss_of(chosen_config, items, range(len(items)))
+
+    def attributes_of(token_lists: list[list[int]], multiple_of: int = 1) -> list[list[float]]:
+        from nemo_hs2pref.data.batches import RatingItem, collate_ratings
+
+        items = [RatingItem(tokens, [0.0]) for tokens in token_lists]
+        with torch.no_grad():
+            (found,) = model.score([collate_ratings(items, multiple_of=multiple_of, device=machine.device())])
+        return found.tolist()
+
+    facts["rated"] = {"attributes": attributes_of([item.tokens for item in ratings]), "targets": [r.attributes for r in ratings]}
+    facts["compared"] = {
+        "chosen": [attributes_of([item.chosen])[0] for item in pairs],
+        "rejected": [attributes_of([item.rejected])[0] for item in pairs],
+        "strength": [item.strength for item in pairs],
+    }
+
+    # the size of a micro batch, its padding and the slot that is the reward
+    for size in (1, 2, 4, 8):
+        facts["micro_batch"][size] = loss_of(load("loss=scaled_bt", f"model.micro_batch_size={size}"), pairs, range(8))
+    facts["padded"] = loss_of(load("loss=scaled_bt"), pairs, range(8), multiple_of=512)
+    facts["other_slot"] = loss_of(load("loss=scaled_bt", "head.reward_weights=[0,0,0,0,0,1,0,0,0]"), pairs, range(8))
+
+    # validation over ten items in batches of four: the last one is partial
+    config = load("loss=scaled_bt", "model.micro_batch_size=3")
+    model.objective = objective_of(config)
+    ten = sorted(held_out, key=lambda item: len(item.chosen) + len(item.rejected))[:10]
+    batches = validation_batches(config, Batcher(config, multiple_of=1), ten)
+    nothing: Any = None
+    run = SupervisedRun(model, nothing, nothing, nothing, batches, nothing, nothing, 0, 0, 0, 0)
+    facts["validation"] = validate(run)
+    facts["validation_pairs"] = {
+        "chosen": [attributes_of([item.chosen])[0] for item in ten],
+        "rejected": [attributes_of([item.rejected])[0] for item in ten],
+        "strength": [item.strength for item in ten],
+    }
+
+    # a rank without anything to validate joins the sums with zeros
+    facts["empty"] = model.forward_backward([], 1.0, forward_only=True)
+    return facts
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))))
