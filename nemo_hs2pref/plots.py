@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  after the choice of a backend without a screen
+from matplotlib import pyplot as plt
 
 PANELS = {"loss": "loss", "accuracy": "accuracy", "reward_mean": "mean reward", "grad_norm": "gradient norm"}
 
@@ -30,7 +31,7 @@ def plot_training(runs: Mapping[str, Path], path: Path) -> None:
     temporary.replace(path)
 
 
-def draw(axis: plt.Axes, rows: list[dict], metric: str) -> None:
+def draw(axis: plt.Axes, rows: list[dict[str, Any]], metric: str) -> None:
     """Training as a line, validation as points; an empty panel says so."""
     train = [(row["step"], row[metric]) for row in rows if row["kind"] == "train" and metric in row]
     validation = [(row["step"], row[f"val_{metric}"]) for row in rows if f"val_{metric}" in row]

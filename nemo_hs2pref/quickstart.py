@@ -131,7 +131,9 @@ def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dic
     for name, path in models.items():
         print(f"\nscoring {path}", flush=True)
         scorer.load(path)
-        reports[name] = {split: report(scorer, rows, out / f"scores.{name}.{split}.jsonl") for split, rows in pairs.items()}
+        reports[name] = {
+            split: report(scorer, rows, out / f"scores.{name}.{split}.jsonl") for split, rows in pairs.items()
+        }
     return reports
 
 
@@ -166,5 +168,5 @@ def table(summary: Mapping[str, Any]) -> str:
         known = f"{model['train_accuracy']:>10.1%}" if "train_accuracy" in model else ""
         note = "   no better than length alone" if name != "length_only" and model["accuracy"] <= length else ""
         lines.append(f"{name:<20}{model['accuracy']:>8.1%}   [{low:.1%}, {high:.1%}]{known}{note}")
-    lines.append(f"{summary['seconds']:.0f} s. A small model on a small sample: the job runs; it measures nothing of the paper's.")
+    lines.append(f"{summary['seconds']:.0f} s. A small model on a small sample: it measures nothing of the paper's.")
     return "\n".join(lines)

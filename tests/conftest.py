@@ -1,5 +1,6 @@
 """What several test files share: the folder of real rows, and skips that nobody can overlook."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -10,9 +11,13 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real rows beside the checkout (they are not ours to ship); skips where it is absent."""
+    """Folder of real rows beside the checkout (they are not ours to ship); skips where it is absent.
+
+    With HS2PREF_REQUIRE_SHARED_DATA set, as .ci/run does where the folder is, an absent one fails instead.
+    """
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"no real rows: {SHARED_DATA} does not exist (put the folder `shared` beside the checkout)")
+        refuse = pytest.fail if os.environ.get("HS2PREF_REQUIRE_SHARED_DATA") else pytest.skip
+        refuse(f"no real rows: {SHARED_DATA} does not exist (put the folder `shared` beside the checkout)")
     return SHARED_DATA
 
 

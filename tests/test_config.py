@@ -130,7 +130,9 @@ def test_a_head_that_is_not_there_cannot_be_loaded() -> None:
 
 def test_a_head_with_other_attributes_cannot_be_loaded() -> None:
     checkpoint = {**SMOLLM2, "head": {"attributes": ["helpfulness"]}}
-    assert "the checkpoint's head has" in refusal("model=smollm2", "head.load_rm_head_weights=true", checkpoint=checkpoint)
+    assert "the checkpoint's head has" in refusal(
+        "model=smollm2", "head.load_rm_head_weights=true", checkpoint=checkpoint
+    )
 
 
 def test_all_faults_are_reported_together() -> None:

@@ -102,7 +102,9 @@ def test_a_pair_is_one_item_with_both_sides_in_one_batch() -> None:
 def test_a_row_that_is_too_long_stops_the_run_and_is_named(tmp_path: Path) -> None:
     """Fault 4 of Aligner: the next row takes its place and is trained twice."""
     path = write(tmp_path / "pairs.jsonl", [pair_row("short", 1), pair_row("long", 2, "word " * 50)])
-    with pytest.raises(DataError, match=r"1 rows are longer than model.encoder_seq_length=20 tokens.*'long:chosen' with 50"):
+    with pytest.raises(
+        DataError, match=r"1 rows are longer than model.encoder_seq_length=20 tokens.*'long:chosen' with 50"
+    ):
         pair_items(path, tokenize, ties="drop", max_length=20)
 
 
@@ -124,7 +126,7 @@ def test_attributes_that_are_not_asked_for_are_masked(tmp_path: Path) -> None:
         write(tmp_path / "r.jsonl", [row]), tokenize, slots=ATTRIBUTES, attributes=["helpfulness"], max_length=9
     )
     assert item.attributes == [IGNORED] * 4 + [3.0] + [IGNORED] * 4
-    with pytest.raises(DataError, match="row 'r' has none of data.attributes correctness"):
+    with pytest.raises(DataError, match=r"row 'r' has none of data\.attributes correctness"):
         rating_items(tmp_path / "r.jsonl", tokenize, slots=ATTRIBUTES, attributes=["correctness"], max_length=9)
 
 

@@ -50,7 +50,9 @@ def refuse_other_settings(configs: tuple[Mapping[str, Any], Mapping[str, Any]], 
     for key in SAME:
         values = [config.get(key) for config in configs]
         if values[0] != values[1]:
-            raise CheckpointError(f"{key} is {values[0]} in {paths[0]} and {values[1]} in {paths[1]}; they must be equal")
+            raise CheckpointError(
+                f"{key} is {values[0]} in {paths[0]} and {values[1]} in {paths[1]}; they must be equal"
+            )
 
 
 def refuse_other_tensors(weak: Path, strong: Path) -> list[str]:

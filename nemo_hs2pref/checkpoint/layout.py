@@ -1,10 +1,10 @@
 """The folder that a checkpoint is: an unpacked .nemo file, with our manifest beside it.
 
-    model_config.yaml   NeMo's model section, with the loss it was trained with
-    model_weights/      torch_dist: whole tensors under global names, readable in any TP and PP layout
-    tokenizer/          Hugging Face tokenizer
-    hs2pref.json        what it is: source or run, step, metrics
-    training_state/     only in a run's resume state: optimizer, schedule, counters, random state
+model_config.yaml   NeMo's model section, with the loss it was trained with
+model_weights/      torch_dist: whole tensors under global names, readable in any TP and PP layout
+tokenizer/          Hugging Face tokenizer
+hs2pref.json        what it is: source or run, step, metrics
+training_state/     only in a run's resume state: optimizer, schedule, counters, random state
 """
 
 import json

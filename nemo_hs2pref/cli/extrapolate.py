@@ -13,7 +13,9 @@ C = A + alpha (B - A): alpha 0 is the weak model, 1 the strong one.
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("--weak", type=Path, required=True, metavar="A", help="checkpoint that the strong one started from")
+    parser.add_argument(
+        "--weak", type=Path, required=True, metavar="A", help="checkpoint that the strong one started from"
+    )
     parser.add_argument("--strong", type=Path, required=True, metavar="B", help="checkpoint trained further")
     parser.add_argument("--alpha", type=float, default=1.52, help="extrapolation factor")
     parser.add_argument("--out", type=Path, required=True, metavar="C", help="checkpoint to write; must not exist")

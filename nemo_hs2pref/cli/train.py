@@ -66,7 +66,8 @@ def launch_here(num_nodes: int, devices: int, argv: Sequence[str]) -> int:
 
     if num_nodes > 1:
         raise ConfigError(
-            f"trainer.num_nodes={num_nodes}: on several nodes start one process a GPU (srun or torchrun); RANK is not set"
+            f"trainer.num_nodes={num_nodes} and RANK is not set: on several nodes start one process a GPU, "
+            "with srun or torchrun"
         )
     command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
     os.execv(sys.executable, [sys.executable, *command, "-m", "nemo_hs2pref.cli", *argv])

@@ -102,12 +102,13 @@ def architecture(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[
     for key, divisor, name in (
         ("num_attention_heads", tensor, "tensor_model_parallel_size"),
         ("num_query_groups", tensor, "tensor_model_parallel_size"),
+        ("override_vocab_size", tensor, "tensor_model_parallel_size"),
         ("num_layers", pipeline, "pipeline_model_parallel_size"),
     ):
-        size = checkpoint.get(key) or getattr(model, key)
+        size = checkpoint.get(key) or getattr(model, key, None)
         if size and divisor > 0 and size % divisor:
-            possible = [n for n in range(1, size + 1) if size % n == 0]
-            yield f"model.{name}={divisor} does not divide {key} {size}; possible: {', '.join(map(str, possible))}"
+            possible = ", ".join(str(n) for n in range(1, min(size, 64) + 1) if size % n == 0)
+            yield f"model.{name}={divisor} does not divide {key} {size}; possible: {possible}"
 
 
 def precision(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:

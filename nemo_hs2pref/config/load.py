@@ -84,9 +84,10 @@ def groups() -> list[str]:
 
 def keys_of(config: DictConfig, path: str = "") -> list[str]:
     """All dotted keys."""
-    keys = []
-    for key in config:
-        value = OmegaConf.to_container(config, resolve=False)[key]  # pyright: ignore[reportIndexIssue, reportArgumentType, reportCallIssue] a DictConfig gives a dict
+    keys: list[str] = []
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    for key, value in plain.items():
         keys.append(f"{path}{key}")
         if isinstance(value, dict):
             keys += keys_of(OmegaConf.create(value), f"{path}{key}.")

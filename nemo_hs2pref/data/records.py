@@ -88,7 +88,7 @@ class PreferencePair:
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
-    # 1 slightly better, 2 better, 3 much better; 0 a tie, whose sides mean nothing; None where only the direction is known
+    # 1 slightly better, 2 better, 3 much better; 0: a tie, whose sides mean nothing; None: only the direction is known
     strength: int | None = None
     subset: str | None = None
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
 
 
 class GlobalBatches:
@@ -36,7 +39,7 @@ class GlobalBatches:
         return torch.randperm(self.num_items, generator=generator).tolist()
 
 
-def share(indices: Sequence[int], rank: int, size: int) -> Sequence[int]:
+def share(indices: Sequence[Item], rank: int, size: int) -> Sequence[Item]:
     """The part of data-parallel rank `rank` of `size`; the first ranks get one more where it does not divide."""
     whole, rest = divmod(len(indices), size)
     start = rank * whole + min(rank, rest)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.errors import DataError
@@ -91,7 +92,7 @@ def evaluate_pairs(pairs: Sequence[PreferencePair], scores: Mapping[str, float])
     )
 
 
-def _by_strength(pairs: Sequence[PreferencePair], wins: np.ndarray) -> dict[str, StrengthReport]:
+def _by_strength(pairs: Sequence[PreferencePair], wins: NDArray[np.bool_]) -> dict[str, StrengthReport]:
     strengths = np.array([pair.strength or 0 for pair in pairs])
     groups = {str(strength): wins[strengths == strength] for strength in (1, 2, 3)}
     return {name: StrengthReport(len(group), float(group.mean())) for name, group in groups.items() if len(group)}

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+Array = NDArray[np.float64] | NDArray[np.bool_] | NDArray[np.int64]
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 0
@@ -11,7 +13,7 @@ DRAWS_AT_ONCE = 2**22  # 32 MiB of indices
 
 
 def bootstrap_interval(
-    values: Sequence[float] | np.ndarray,
+    values: Sequence[float] | Array,
     *,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
@@ -39,7 +41,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def pearson(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float | None:
+def pearson(x: Sequence[float] | Array, y: Sequence[float] | Array) -> float | None:
     """Pearson correlation of two equally long sequences; None where one of them is constant."""
     x, y = (np.asarray(values, dtype=np.float64) - np.mean(values) for values in (x, y))
     scale = np.sqrt((x @ x) * (y @ y))

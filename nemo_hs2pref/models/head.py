@@ -3,6 +3,9 @@
 Shapes: B rows, S tokens, H hidden size, K attributes, T tensor-parallel ranks.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,7 +22,9 @@ class RewardHead(torch.nn.Module):
     Source: HelpSteer2-Preference section 4; Aligner 0.7.0 `RewardModelHead`.
     """
 
-    def __init__(self, hidden_size: int, num_attributes: int, *, bias: bool, seed: int, sequence_parallel: bool) -> None:
+    def __init__(
+        self, hidden_size: int, num_attributes: int, *, bias: bool, seed: int, sequence_parallel: bool
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.weight = torch.nn.Parameter(torch.randn(num_attributes, hidden_size, generator=generator) * INIT_STD)
@@ -45,12 +50,16 @@ class RewardHead(torch.nn.Module):
         last_BH = hidden_SBH[local_B.clamp(0, hidden_SBH.size(0) - 1), rows_B] * mine_B.unsqueeze(1)
         return reduce_from_tensor_model_parallel_region(last_BH)
 
-    def _apply(self, fn, recurse: bool = True):  # pyright: ignore[reportIncompatibleMethodOverride] torch's is untyped
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RewardHead":
         """Follow a move to another device, refuse a cast: megatron_amp_O2 calls bfloat16() on the whole model."""
         return super()._apply(lambda tensor: tensor.to(fn(tensor.new_empty(0)).device), recurse)
 
-    def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None) -> dict:
+    def sharded_state_dict(
+        self, prefix: str = "", sharded_offsets: tuple[Any, ...] = (), metadata: Any = None
+    ) -> dict[str, Any]:
         """Megatron-Core's hook; a replicated tensor [K, H], which Aligner's row-parallel shards read and write too."""
         from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
 
-        return make_sharded_tensors_for_checkpoint(self.state_dict(prefix="", keep_vars=True), prefix, {}, sharded_offsets)
+        return make_sharded_tensors_for_checkpoint(
+            self.state_dict(prefix="", keep_vars=True), prefix, {}, sharded_offsets
+        )

@@ -146,7 +146,9 @@ class MegatronRewardModel(MegatronGPTRewardModel):
 
         return self.run_schedule(forward_step, batch, forward_only=True, collect_non_loss_data=True)
 
-    def run_schedule(self, forward_step: Any, batch: Sequence[Batch], *, forward_only: bool, **kwargs: Any) -> list:
+    def run_schedule(
+        self, forward_step: Any, batch: Sequence[Batch], *, forward_only: bool, **kwargs: Any
+    ) -> list[Any]:
         if not batch:
             return []
         set_sync_funcs(self, forward_only)

@@ -16,7 +16,6 @@ from torch import Tensor
 from nemo_hs2pref.data.batches import PairBatch, RatingBatch
 from nemo_hs2pref.functional import FORMULAS, bradley_terry_loss, regression_loss
 
-
 REWARD_SUMS = ("rows", "reward", "reward_squared")
 
 
@@ -31,9 +30,16 @@ class Term:
 class Objective(Protocol):
     """What the model needs of an objective."""
 
-    name: str
-    formula: str
-    metric_names: tuple[str, ...]  # of the sums, "loss" first; every rank must know them, with or without a loss
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def formula(self) -> str: ...
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the sums, "loss" first; every rank must know them, with or without a loss of its own."""
+        ...
 
     def count(self, batch: RatingBatch | PairBatch) -> int:
         """Items the sum runs over, known before any forward pass."""

@@ -61,7 +61,13 @@ def quiet_upstream() -> None:
 
 def quiet_loggers() -> None:
     """NeMo names each of the hundred Megatron fields that its config schema lacks, on every rank, twice."""
-    for name in ("megatron", "lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+    for name in (
+        "megatron",
+        "lightning",
+        "lightning.pytorch",
+        "lightning.fabric",
+        "lightning.pytorch.utilities.rank_zero",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
     from nemo.utils import logging as nemo_logging
 

@@ -34,7 +34,7 @@ def model_config(config: RewardModelConfig, checkpoint: Mapping[str, Any], *, ma
         "megatron_amp_O2": run.megatron_amp_O2,
         "encoder_seq_length": run.encoder_seq_length,
         "max_position_embeddings": run.encoder_seq_length,
-        "override_vocab_size": padded_vocabulary(checkpoint, tensor_parallel),
+        "override_vocab_size": embedding_rows(checkpoint),
         "share_embeddings_and_output_weights": False,
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
@@ -55,10 +55,14 @@ def model_config(config: RewardModelConfig, checkpoint: Mapping[str, Any], *, ma
     return OmegaConf.create(architecture | settings | aligner_loss(config) | kernels())
 
 
-def padded_vocabulary(checkpoint: Mapping[str, Any], tensor_parallel: int) -> int:
-    """Embedding rows: each tensor-parallel rank holds a multiple of make_vocab_size_divisible_by."""
-    multiple = checkpoint.get("make_vocab_size_divisible_by", 128) * tensor_parallel
-    return -(-checkpoint["vocab_size"] // multiple) * multiple
+def embedding_rows(checkpoint: Mapping[str, Any]) -> int:
+    """Rows of the stored embedding, in every layout.
+
+    NeMo pads to a multiple of 128 x tensor parallel: Llama 3's 128,256 rows would become 129,024 at 8, and the
+    checkpoint would fit the layout that wrote it alone.
+    """
+    multiple = checkpoint.get("make_vocab_size_divisible_by", 128)
+    return checkpoint.get("override_vocab_size") or -(-checkpoint["vocab_size"] // multiple) * multiple
 
 
 def aligner_loss(config: RewardModelConfig) -> dict[str, Any]:
@@ -120,9 +124,10 @@ def kernels() -> dict[str, Any]:
 
 
 def trainer_config(config: RewardModelConfig, max_steps: int) -> dict[str, Any]:
-    """Lightning's Trainer. The gradient clip stands here too: NeMo gives the distributed optimizer this one,
+    """Lightning's Trainer.
 
-    Aligner's own trainer.rm.gradient_clip_val never reaches it.
+    The gradient clip stands here, because NeMo hands this one to the distributed optimizer; Aligner's own
+    trainer.rm.gradient_clip_val never reaches it.
     """
     return {
         "num_nodes": config.trainer.num_nodes,

@@ -4,7 +4,7 @@ NeMo 2.2 runs on Megatron-Core's own ("local") layers there, but it refers to na
 Transformer Engine bring. Each function below is one patch; its docstring is the reason.
 """
 
-import math
+import importlib
 import os
 import sys
 import types
@@ -14,6 +14,7 @@ import torch
 from packaging.version import Version
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.optim.adamw import adamw
 
 
 def before_nemo() -> None:
@@ -50,12 +51,15 @@ def place_transformer_engine_module() -> None:
     Megatron-Core's own modules come first, so that they see that TE is missing and take their local layers;
     then a module whose every name is a class that raises when built lets NeMo's imports through.
     """
-    import megatron.core.dist_checkpointing
-    import megatron.core.extensions
-    import megatron.core.models.bert
-    import megatron.core.models.gpt.gpt_layer_specs
-    import megatron.core.models.T5
-    import megatron.core.transformer.transformer_block
+    for name in (
+        "dist_checkpointing",
+        "extensions",
+        "models.bert",
+        "models.gpt.gpt_layer_specs",
+        "models.T5",
+        "transformer.transformer_block",
+    ):
+        importlib.import_module(f"megatron.core.{name}")
     import megatron.core.utils
 
     class Placeholder(types.ModuleType):
@@ -175,10 +179,7 @@ class AdamW(torch.optim.Optimizer):
     """AdamW that keeps its step in the parameter group, as Apex's and Transformer Engine's FusedAdam do.
 
     torch's keeps a 0-dim `step` tensor for every parameter. Megatron-Core's distributed checkpoint shards all
-    optimizer state like the parameters, so it cannot save that. The update is AdamW's (arXiv 1711.05101):
-
-        p -= lr * weight_decay * p
-        p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+    optimizer state like the parameters, so it cannot save that. The update itself is torch's.
     """
 
     def __init__(self, params: Any, lr: float, weight_decay: float, betas: tuple[float, float], eps: float) -> None:
@@ -188,27 +189,27 @@ class AdamW(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         assert closure is None, "Megatron-Core passes no closure"
         for group in self.param_groups:
-            group["step"] = group.get("step", 0) + 1
+            done = group.get("step", 0)
+            group["step"] = done + 1
             params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._update(group, params)
-
-    def _update(self, group: dict, params: list[Tensor]) -> None:
-        beta1, beta2 = group["betas"]
-        grads = [p.grad for p in params]
-        for p in params:
-            if not self.state[p]:
-                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-        exp_avg = [self.state[p]["exp_avg"] for p in params]
-        exp_avg_sq = [self.state[p]["exp_avg_sq"] for p in params]
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_lerp_(exp_avg, grads, 1 - beta1)
-        torch._foreach_mul_(exp_avg_sq, beta2)
-        torch._foreach_addcmul_(exp_avg_sq, grads, grads, 1 - beta2)
-        denominator = torch._foreach_sqrt(exp_avg_sq)
-        torch._foreach_div_(denominator, math.sqrt(1 - beta2 ** group["step"]))
-        torch._foreach_add_(denominator, group["eps"])
-        torch._foreach_addcdiv_(params, exp_avg, denominator, -group["lr"] / (1 - beta1 ** group["step"]))
+            for p in params:
+                if not self.state[p]:
+                    self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            adamw(
+                params,
+                [p.grad for p in params],
+                [self.state[p]["exp_avg"] for p in params],
+                [self.state[p]["exp_avg_sq"] for p in params],
+                max_exp_avg_sqs=[],
+                state_steps=[torch.tensor(float(done)) for _ in params],
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
 
 
 def use_adamw_with_group_step() -> None:

@@ -101,7 +101,15 @@ def read_cuda_as_cpu_in_factories() -> None:
 
 def name_cpu_tensor_types() -> None:
     """Megatron-Core tells 16-bit from 32-bit parameters by the string "torch.cuda.FloatTensor" and the like."""
-    for name in ("FloatTensor", "HalfTensor", "BFloat16Tensor", "DoubleTensor", "LongTensor", "IntTensor", "BoolTensor"):
+    for name in (
+        "FloatTensor",
+        "HalfTensor",
+        "BFloat16Tensor",
+        "DoubleTensor",
+        "LongTensor",
+        "IntTensor",
+        "BoolTensor",
+    ):
         setattr(torch.cuda, name, getattr(torch, name))
     original = torch.Tensor.type
 

@@ -1,9 +1,10 @@
-"""A run's log: one line a step, metrics.jsonl for programs, TensorBoard for people. Rank 0 writes, the others do not."""
+"""A run's log: one line a step, metrics.jsonl for programs, TensorBoard for people. Rank 0 writes."""
 
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -61,12 +62,12 @@ def one_line(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {plain[name]:.4g}" for name in SHOWN if name in plain)
 
 
-def read_metrics(path: Path) -> list[dict]:
+def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; a line that a kill cut short is left out."""
     if not path.exists():
         return []
     lines = path.read_text().splitlines()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in lines:
         try:
             rows.append(json.loads(line))

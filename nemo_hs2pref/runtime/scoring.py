@@ -70,7 +70,9 @@ class Scorer:
         batches = batches_by_tokens([len(row) for row in tokens])
         mine = share(batches, parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size())
         scored: dict[int, list[float]] = {}
-        with tqdm(total=sum(map(len, mine)), unit="row", desc="scoring", disable=torch.distributed.get_rank() > 0) as bar:
+        with tqdm(
+            total=sum(map(len, mine)), unit="row", desc="scoring", disable=torch.distributed.get_rank() > 0
+        ) as bar:
             for indices in mine:
                 items = [RatingItem(tokens[i], [0.0]) for i in indices]
                 batch = collate_ratings(items, multiple_of=self.multiple_of, device=machine.device())

@@ -58,7 +58,10 @@ def main(base: Path, data: Path) -> dict[str, Any]:
             (found,) = model.score([collate_ratings(items, multiple_of=multiple_of, device=machine.device())])
         return found.tolist()
 
-    facts["rated"] = {"attributes": attributes_of([item.tokens for item in ratings]), "targets": [r.attributes for r in ratings]}
+    facts["rated"] = {
+        "attributes": attributes_of([item.tokens for item in ratings]),
+        "targets": [r.attributes for r in ratings],
+    }
     facts["compared"] = {
         "chosen": [attributes_of([item.chosen])[0] for item in pairs],
         "rejected": [attributes_of([item.rejected])[0] for item in pairs],

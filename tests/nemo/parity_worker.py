@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 LENGTH = 400
+SAMPLE = Path(__file__).parents[2] / "nemo_hs2pref" / "data" / "sample" / "train.jsonl"
 
 
 def main(pairs: list[tuple[str, Path]]) -> None:
@@ -40,9 +41,12 @@ def main(pairs: list[tuple[str, Path]]) -> None:
                 f"pretrained_checkpoint.restore_from_path={folder}",
             ],
         )
+        opened = open_source(source)
         torch.manual_seed(0)
         tokens = torch.randint(0, checkpoint["vocab_size"], (2, LENGTH))
-        opened = open_source(source)
+        if len(opened.tokenizer) > 10_000:  # a trained model: random tokens drive it to logits beyond 30
+            text = opened.tokenizer(SAMPLE.read_text())["input_ids"]
+            tokens = torch.tensor([text[:LENGTH], text[LENGTH : 2 * LENGTH]])
         reference = LlamaForCausalLM(opened.config)
         reference.load_state_dict({name: opened.tensor(name) for name in opened.tensor_names}, strict=False)
         reference.tie_weights()
@@ -52,11 +56,12 @@ def main(pairs: list[tuple[str, Path]]) -> None:
         model = build_reward_model(config, checkpoint, max_steps=1)
         load_weights(model, folder, head=False)
         (module,) = model.get_model_module_list()
-        found = {}
-        module.eval().decoder.register_forward_hook(lambda _, __, output: found.update(hidden=output))
+        outputs: list = []
+        hook = module.eval().decoder.register_forward_hook(lambda _, __, output, keep=outputs: keep.append(output))
         with torch.no_grad():
             module(tokens, torch.full((2,), LENGTH))
-        hidden = found["hidden"].transpose(0, 1)
+        hook.remove()
+        hidden = outputs[0].transpose(0, 1)
 
         model_cfg = nemo_config.model_config(config, checkpoint, max_steps=1)
         model_cfg.share_embeddings_and_output_weights = checkpoint["share_embeddings_and_output_weights"]
@@ -64,10 +69,8 @@ def main(pairs: list[tuple[str, Path]]) -> None:
         cfg = OmegaConf.create({"trainer": nemo_config.trainer_config(config, 1), "model": model_cfg})
         language = MegatronGPTModel(cfg.model, MegatronTrainerBuilder(cfg).create_trainer())
         wanted = language.sharded_state_dict()
-        language.model.load_state_dict(
-            {key.removeprefix("model."): value for key, value in dist_checkpointing.load(wanted, str(folder / WEIGHTS)).items()
-             if key in wanted}
-        )  # fmt: skip
+        loaded = dist_checkpointing.load(wanted, str(folder / WEIGHTS))
+        language.model.load_state_dict({key.removeprefix("model."): loaded[key] for key in wanted})
         with torch.no_grad():
             logits = language.model.eval()(tokens, torch.arange(LENGTH).expand(2, -1), None)
         print(

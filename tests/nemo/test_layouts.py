@@ -80,7 +80,7 @@ def test_resumed_in_the_same_layout_is_bitwise_the_same(outcome_of: Callable[[st
 
 
 def test_no_vocabulary_output_layer_is_allocated(outcome_of: Callable[[str], Outcome]) -> None:
-    """Fault 8 of Aligner: the language model's output layer stays in the reward model and in its optimizer."""
+    """Fault 8: the language model's output layer stays in the reward model and in its optimizer."""
     names = outcome_of("one process").result["parameters"]
     assert any(name.endswith("rm_head.weight") for name in names)
     assert not any("output_layer" in name for name in names)

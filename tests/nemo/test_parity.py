@@ -23,7 +23,9 @@ def differences(
     folder = tmp_path_factory.mktemp("parity")
     factor_32 = folder / "factor_32"
     scaling = {**CONFIG["rope_scaling"], "factor": 32.0}
-    LlamaForCausalLM(LlamaConfig(**{**CONFIG, "rope_scaling": scaling, "tie_word_embeddings": True})).save_pretrained(factor_32)
+    LlamaForCausalLM(LlamaConfig(**{**CONFIG, "rope_scaling": scaling, "tie_word_embeddings": True})).save_pretrained(
+        factor_32
+    )
     PreTrainedTokenizerFast.from_pretrained(llama_tiny_hf).save_pretrained(factor_32)
     sources = {"smollm2": smollm2_source(), "factor 8": llama_tiny_hf, "factor 32": factor_32}
     words: list[object] = []

@@ -1,0 +1,168 @@
+"""Runs from the command line: what they say and leave behind, a kill and the resume, and what follows training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
+
+STEPS = 6
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    output: str
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last"
+
+    def metrics(self, kind: str) -> list[dict]:
+        return [
+            row
+            for row in map(json.loads, (self.folder / "metrics.jsonl").read_text().splitlines())
+            if row["kind"] == kind
+        ]
+
+
+def command(run: Path, base: Path, data: Path, *overrides: str) -> list[str]:
+    return [
+        *("-m", "nemo_hs2pref.cli", "train", "rm", "experiment=rm_stage2_scaled_bt", "model=llama_tiny"),
+        *(f"data.dir={data}", f"pretrained_checkpoint.restore_from_path={base}", f"exp_manager.explicit_log_dir={run}"),
+        *(
+            "model.encoder_seq_length=1000",
+            "model.global_batch_size=4",
+            "model.micro_batch_size=2",
+            "model.optim.lr=1e-3",
+        ),
+        *("head.load_rm_head_weights=false", f"trainer.rm.max_steps={STEPS}", "trainer.rm.limit_val_batches=1"),
+        *("trainer.rm.val_check_interval=2", "trainer.rm.save_interval=3", *overrides),
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def straight(folder: Path, llama_tiny: Path, sample: Path, launch: Callable[..., str]) -> Run:
+    """Six steps without a stop."""
+    return Run(folder / "straight", launch(*command(folder / "straight", llama_tiny, sample)))
+
+
+@pytest.fixture(scope="module")
+def killed(folder: Path, llama_tiny: Path, sample: Path, launch: Callable[..., str]) -> Run:
+    """The same, killed after step 4 (saved at step 3), then started again."""
+    run = folder / "killed"
+    words = command(run, llama_tiny, sample)
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 300
+    while not (run / "metrics.jsonl").exists() or '"step": 4' not in (run / "metrics.jsonl").read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (run / "checkpoints" / "last").is_dir()
+    return Run(run, launch(*words))
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(straight: Run, killed: Run) -> None:
+    assert "resuming" in killed.output and "after step 3" in killed.output
+    steps = [row["step"] for row in killed.metrics("train")]
+    assert steps == list(range(1, STEPS + 1))
+    for key in ("loss", "accuracy", "grad_norm", "lr", "reward_mean"):
+        assert [row[key] for row in killed.metrics("train")] == [row[key] for row in straight.metrics("train")]
+    assert [row["val_loss"] for row in killed.metrics("val")] == [row["val_loss"] for row in straight.metrics("val")]
+
+
+def test_the_weights_are_the_same_too(straight: Run, killed: Run) -> None:
+    names = list(stored_tensors(straight.last / "model_weights"))
+    first, second = (load_tensors(run.last / "model_weights", names) for run in (straight, killed))
+    assert all(torch.equal(first[name], second[name]) for name in names)
+
+
+def test_the_loss_is_named_with_its_formula_and_stored(straight: Run) -> None:
+    """Fault 1 of Aligner: nothing tells which loss is trained."""
+    assert "loss scaled_bt = mean of -m * log(sigmoid(r_c - r_r))" in straight.output
+    stored = yaml.safe_load((straight.last / "model_config.yaml").read_text())
+    assert stored["loss_func"] == stored["regression"]["loss_func"] == "scaled_bt"
+
+
+def test_each_step_logs_what_people_follow(straight: Run) -> None:
+    row = straight.metrics("train")[0]
+    wanted = {"loss", "accuracy", "margin", "reward_mean", "reward_std", "grad_norm", "lr", "tokens_per_s", "step_s"}
+    assert wanted <= row.keys()
+    assert {row["step"] for row in straight.metrics("val")} == {2, 4, 6}
+
+
+def test_a_run_folder_holds_what_the_docs_say(straight: Run) -> None:
+    assert yaml.safe_load((straight.folder / "config.yaml").read_text())["loss"]["name"] == "scaled_bt"
+    assert list((straight.folder / "tensorboard").glob("events*"))
+    names = sorted(path.name for path in (straight.folder / "checkpoints").iterdir())
+    best = min(straight.metrics("val"), key=lambda row: row["val_loss"])
+    assert names == ["last", f"step_{best['step']:06d}"]
+    manifest = json.loads((straight.last / "hs2pref.json").read_text())
+    assert (manifest["step"], manifest["items"]) == (STEPS, 4 * STEPS)
+    assert manifest["run"]["model"]["optim"]["lr"] == 1e-3
+
+
+@pytest.fixture(scope="module")
+def expo(folder: Path, straight: Run, launch: Callable[..., str]) -> Path:
+    """Extrapolated from the weights of the best step to those of the last one."""
+    (weak,) = (path for path in (straight.folder / "checkpoints").glob("step_*"))
+    launch("-m", "nemo_hs2pref.cli", "extrapolate", "--weak", weak, "--strong", straight.last, "--alpha", 1.52,
+           "--out", folder / "expo")  # fmt: skip
+    return folder / "expo"
+
+
+def test_extrapolation_is_weak_plus_alpha_times_the_difference(straight: Run, expo: Path) -> None:
+    (weak,) = (path for path in (straight.folder / "checkpoints").glob("step_*"))
+    names = list(stored_tensors(expo / "model_weights"))
+    assert "model.rm_head.weight" in names
+    a, b, c = (load_tensors(path / "model_weights", names) for path in (weak, straight.last, expo))
+    for name in names:
+        torch.testing.assert_close(c[name].double(), a[name].double() + 1.52 * (b[name].double() - a[name].double()))
+
+
+def test_an_extrapolated_checkpoint_scores_and_evaluates(
+    expo: Path, sample: Path, folder: Path, launch: Callable[..., str]
+) -> None:
+    pairs = folder / "few.jsonl"
+    pairs.write_text("".join((sample / "pairs.validation.jsonl").read_text().splitlines(keepends=True)[:8]))
+    launch(
+        "-m", "nemo_hs2pref.cli", "evaluate", "preferences", "--model", expo, "--input", pairs, "--out", folder / "eval"
+    )
+    summary = json.loads((folder / "eval" / "summary.json").read_text())
+    assert summary["pairs"] == 8
+    assert 0 <= summary["accuracy"] <= 1 and 0 <= summary["length_only_accuracy"] <= 1
+    scores = [json.loads(line) for line in (folder / "eval" / "scores.jsonl").read_text().splitlines()]
+    assert len(scores) == 16 and scores[0]["reward"] == pytest.approx(scores[0]["attributes"]["helpfulness"])
+
+
+def test_two_processes_are_started_from_one_command(
+    straight: Run, llama_tiny: Path, sample: Path, launch: Callable[..., str]
+) -> None:
+    """A layout is an override: the finished run of one process goes on for two steps on two."""
+    words = command(straight.folder, llama_tiny, sample, "parallel=tp2", f"trainer.rm.max_steps={STEPS + 2}")
+    output = launch(*words)
+    assert f"after step {STEPS}" in output
+    rows = [json.loads(line) for line in (straight.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, STEPS + 3))

@@ -1,0 +1,209 @@
+"""The package as it is shipped: imports that point inwards, light verbs, a wheel with its data and its requirements."""
+
+import ast
+import re
+import resource
+import subprocess
+import sys
+import zipfile
+from email import message_from_bytes
+from email.message import Message
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+import nemo_hs2pref
+from nemo_hs2pref.cli import VERBS
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "nemo_hs2pref"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TIME_LIMIT_S = 120
+
+# Room or top-level module -> what it may import of ours, besides itself and the package's version. An entry may name
+# one module of a room. Inwards only: functional <- data <- models <- algorithms <- runtime <- cli.
+INNER = {"errors", "functional", "metrics", "data"}
+MAY_IMPORT = {
+    "errors": set(),
+    "functional": {"errors"},
+    "metrics": {"errors"},
+    "config": {"errors"},
+    "data": {"errors", "functional"},
+    "evaluation": INNER,
+    "server": {"errors", "data"},
+    "launch": {"errors", "config"},
+    "models": INNER,
+    "checkpoint": INNER | {"models", "runtime.torch_dist"},  # Megatron's writer, mended for newer torch
+    "algorithms": INNER | {"models", "checkpoint"},
+    "runtime": INNER | {"models", "checkpoint", "algorithms", "config"},
+    "plots": {"errors", "runtime.run_log"},
+    "quickstart": {"errors", "data", "evaluation", "runtime", "plots"},
+    "cli": INNER | {"config", "evaluation", "server", "launch", "checkpoint", "runtime", "plots", "quickstart"},
+}
+NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
+NVIDIA_ROOMS = {"models", "algorithms", "checkpoint", "runtime"}
+WITHOUT_REQUIREMENTS = {
+    "nemo-toolkit",
+    "nemo-aligner",
+    "megatron-core",
+}  # installed by launchers/setup.sh, or the container
+
+
+def room_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(module: Path) -> set[str]:
+    """Dotted names that a module imports anywhere; `from a import b` counts as a.b, which b may or may not be."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno}: relative import; write the absolute name"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def run_python(*args: str, **options) -> str:
+    """Standard output of `python ARGS...`; a failure shows its standard error."""
+    done = subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=TIME_LIMIT_S, **options)
+    assert done.returncode == 0, f"{args}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def without(refused: set[str], program: str) -> str:
+    """`program` where importing one of `refused` raises, as where it is not installed."""
+    return f"""
+import sys
+class Refuse:
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] in {refused!r}:
+            raise ModuleNotFoundError(f"{{name}} is not installed here", name=name)
+sys.meta_path.insert(0, Refuse)
+{program}
+"""
+
+
+# --- rooms ---
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_inwards(module):
+    room = room_of(module)
+    allowed = MAY_IMPORT.get(room, set()) | {room, "__version__"}
+    for name in imported(module):
+        top, *rest = name.split(".")
+        if top == "nemo_hs2pref" and room != "__init__":
+            assert {rest[0], ".".join(rest[:2])} & allowed, f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nvidia_and_lightning_are_imported_only_where_training_is(module):
+    found = {name for name in imported(module) if name.split(".")[0] in NVIDIA}
+    assert not found or room_of(module) in NVIDIA_ROOMS, f"{module} must not import {', '.join(sorted(found))}"
+
+
+def test_all_other_rooms_import_without_nemo():
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in MODULES
+        if room_of(path) not in NVIDIA_ROOMS and path.stem != "__main__"
+    ]
+    run_python("-c", without(NVIDIA, f"import importlib\nfor name in {names}: importlib.import_module(name)"))
+
+
+# --- commands ---
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_needs_neither_torch_nor_nemo_nor_two_seconds(verb):
+    program = without(NVIDIA | {"torch"}, "from nemo_hs2pref.cli import main\nmain(sys.argv[1:])")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = run_python("-c", program, *verb.split(), "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert text.startswith(f"usage: hs2pref {verb}".rstrip())
+    # CPU time, which neighbours on the machine do not lengthen as they do the wall clock's
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+
+
+# --- wheel ---
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = ["-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    run_python(*pip, "--wheel-dir", str(folder), str(ROOT))
+    (path,) = folder.glob("nemo_hs2pref-*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(name))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Runs `python ARGS...` with the installed wheel in place of the checkout; returns standard output."""
+    target = tmp_path_factory.mktemp("site")
+    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
+    run_python(*pip, "--target", str(target), str(wheel))
+
+    def run(*args: str) -> str:
+        return run_python(*args, cwd=target, env={"PYTHONPATH": str(target), "PATH": ""})
+
+    assert run("-c", "import nemo_hs2pref; print(nemo_hs2pref.__file__)").startswith(str(target))
+    return run
+
+
+def test_wheel_carries_the_whole_configuration_and_sample(wheel):
+    shipped = {f"nemo_hs2pref/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*") if path.is_file()}
+    sample = (PACKAGE / "data" / "sample").rglob("*")
+    shipped |= {str(path.relative_to(ROOT)) for path in sample if path.is_file()}
+
+    assert {"nemo_hs2pref/conf/train_rm.yaml", "nemo_hs2pref/data/sample/train.jsonl"} <= shipped
+    assert shipped <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_installed_wheel_reads_its_own_configuration(installed):
+    places = ["data.dir=d", "pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l"]
+    printed = installed("-m", "nemo_hs2pref.cli", "train", "rm", "--print-config", *places)
+    assert "explicit_log_dir: l" in printed
+
+
+def test_installed_wheel_prepares_its_own_sample(installed, tmp_path):
+    installed("-m", "nemo_hs2pref.cli", "data", "prepare", "--source", "sample", "--out", str(tmp_path / "data"))
+    assert (tmp_path / "data" / "pairs.train.jsonl").stat().st_size > 0
+
+
+def test_wheel_has_the_version_of_the_package(metadata):
+    assert metadata["Version"] == nemo_hs2pref.__version__
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required(metadata: Message) -> set[str]:
+    return {normal(re.match(r"[\w.-]+", line)[0]) for line in metadata.get_all("Requires-Dist")}
+
+
+def test_every_imported_library_is_a_declared_requirement(metadata):
+    tops = {name.split(".")[0] for module in MODULES for name in imported(module)}
+    libraries = tops - set(sys.stdlib_module_names) - {"nemo_hs2pref"}
+    names = packages_distributions()
+    known = required(metadata) | WITHOUT_REQUIREMENTS
+    undeclared = {top for top in libraries if not {normal(name) for name in names.get(top, [top])} & known}
+    assert not undeclared, f"imported but not in pyproject.toml: {sorted(undeclared)}"
+
+
+def test_every_requirement_has_an_exact_version_in_the_constraints(metadata):
+    pins = (re.match(r"([\w.-]+)==", line) for line in (ROOT / "constraints.txt").read_text().splitlines())
+    pinned = {normal(pin[1]) for pin in pins if pin}
+    assert not (required(metadata) | WITHOUT_REQUIREMENTS) - pinned
