@@ -66,21 +66,20 @@ class Folders:
 def quickstart(out: Path, source: str) -> dict[str, Any]:
     """Run everything into `out` and return what stands in out/summary.json.
 
-    source: `sample`, or a folder or hub id that `hs2pref data prepare` reads.
+    source: `sample`, a folder or hub id that `hs2pref data prepare` reads, or a folder that is prepared already.
     """
     started = time.monotonic()
     clear(out)
     at = Folders(out)
     models = at.models
     command("convert", "from-hf", "smollm2", at.base, "--layers", LAYERS)
-    command("data", "prepare", "--source", source, "--out", at.data, "--max-length", MAX_LENGTH,
-            "--tokenizer", at.base / "tokenizer")  # fmt: skip
-    train(STAGE_1, start=at.base, data=at.data, run=out / "stage1")
-    train(STAGE_2, start=models["regression"], data=at.data, run=out / "stage2")
-    command("extrapolate", "--weak", models["regression"], "--strong", models["scaled_bt"], "--alpha", ALPHA,
-            "--out", models["expo"])  # fmt: skip
+    data = prepared(source, at)
+    train(STAGE_1, start=at.base, data=data, run=out / "stage1")
+    train(STAGE_2, start=models["regression"], data=data, run=out / "stage2")
+    ends = ("--weak", models["regression"], "--strong", models["scaled_bt"])
+    command("extrapolate", *ends, "--alpha", ALPHA, "--out", models["expo"])
 
-    reports = evaluate(models, at.data, out)
+    reports = evaluate(models, data, out)
     summary = summarise(reports, seconds=time.monotonic() - started)
     write_json(out / "summary.json", summary)
     from nemo_hs2pref.plots import plot_training  # heavy: matplotlib
@@ -98,6 +97,15 @@ def clear(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / MARKER).touch()
+
+
+def prepared(source: str, at: Folders) -> Path:
+    """The folder with the prepared rows, without what is longer than the model is trained on."""
+    if (Path(source) / "pairs.train.jsonl").is_file():
+        return Path(source)
+    limit = ("--max-length", MAX_LENGTH, "--tokenizer", at.base / "tokenizer")
+    command("data", "prepare", "--source", source, "--out", at.data, *limit)
+    return at.data
 
 
 def train(settings: Sequence[str], *, start: Path, data: Path, run: Path) -> None:

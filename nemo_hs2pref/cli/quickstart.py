@@ -14,7 +14,9 @@ Writes summary.json, curves.png, and the checkpoints and logs of both stages.
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--out", type=Path, default=Path("out/quickstart"), metavar="DIR", help="folder to write")
-    parser.add_argument("--data", default="sample", metavar="DIR", help="what `hs2pref data prepare --source` takes")
+    parser.add_argument(
+        "--data", default="sample", metavar="DIR", help="what `hs2pref data prepare --source` takes, or its output"
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,0 +1,102 @@
+"""Public human judgements as a prepared data folder, to run the main job on real rows.
+
+usage: python benchmarks/real_rows.py ROWS OUT [--max-length N --tokenizer PATH] [--train-pairs N]
+
+ROWS holds, as their authors publish them (none is part of this project):
+    helpsteer2-samples/hs2.jsonl           helpfulness ratings of HelpSteer2 (NVIDIA, CC-BY-4.0): stage 1
+    tulu1-human-eval/annotations.jsonl     expert preferences (arXiv 2306.04751, Apache-2.0): stage 2
+    pandalm-testset-v1/testset-v1.json     three votes a pair (PandaLM, Apache-2.0): stage 2
+The last two share prompts, so they are split by prompt across both: a third of the prompts is held out. The authors of
+252 of the prompts (self-instruct's user-oriented tasks) ask that they not be trained on; a model trained here is a
+demonstration and nothing to publish.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nemo_hs2pref.data.helpsteer2 import split_prompt
+from nemo_hs2pref.data.length import LengthLimit
+from nemo_hs2pref.data.records import Message, PreferencePair, RatedResponse, write_json, write_jsonl
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--max-length", type=int, default=512, help="tokens")
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--train-pairs", type=int, default=400)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True)
+
+    limit = LengthLimit(args.max_length, args.tokenizer)
+    ratings = short([*rated(args.rows)], limit)
+    pairs = short([*tulu(args.rows), *pandalm(args.rows)], limit)
+    held_out = [pair for pair in pairs if is_held_out(pair)]
+    train = [pair for pair in pairs if not is_held_out(pair)]
+    train = sorted(train, key=lambda pair: digest(pair.id))[: args.train_pairs]
+
+    cut = len(ratings) * 9 // 10
+    write_jsonl(args.out / "ratings.train.jsonl", [row.to_json() for row in ratings[:cut]])
+    write_jsonl(args.out / "ratings.validation.jsonl", [row.to_json() for row in ratings[cut:]])
+    write_jsonl(args.out / "pairs.train.jsonl", [pair.to_json() for pair in train])
+    write_jsonl(args.out / "pairs.validation.jsonl", [pair.to_json() for pair in held_out])
+    counts = {"ratings": len(ratings), "train_pairs": len(train), "held_out_pairs": len(held_out)}
+    write_json(args.out / "manifest.json", {"tool": "benchmarks/real_rows.py", **vars_of(args), **counts})
+    print(counts)
+
+
+def rated(rows: Path) -> Iterator[RatedResponse]:
+    for number, row in enumerate(lines(rows / "helpsteer2-samples" / "hs2.jsonl")):
+        messages = (*split_prompt(row["prompt"]), Message("assistant", row["response"]))
+        yield RatedResponse(f"helpsteer2-{number}", messages, {"helpfulness": row["reference_helpfulness"]})
+
+
+def tulu(rows: Path) -> Iterator[PreferencePair]:
+    for number, row in enumerate(lines(rows / "tulu1-human-eval" / "annotations.jsonl")):
+        sides = row["completion_a"], row["completion_b"]
+        yield from oriented(f"tulu-{number}", row["prompt"], sides, row["strength"], "tulu")
+
+
+def pandalm(rows: Path) -> Iterator[PreferencePair]:
+    for row in json.loads((rows / "pandalm-testset-v1" / "testset-v1.json").read_text()):
+        votes = [row[f"annotator{n}"] for n in (1, 2, 3)]
+        prompt = "\n\n".join(part for part in (row["instruction"], row["input"]) if part)
+        sides = row["response1"], row["response2"]
+        yield from oriented(f"pandalm-{row['idx']}", prompt, sides, votes.count(2) - votes.count(1), "pandalm")
+
+
+def oriented(name: str, prompt: str, sides: tuple[str, str], strength: int, subset: str) -> Iterator[PreferencePair]:
+    """Nothing for a tie or an empty response (PandaLM has a few that are no text); above 0 prefers the second."""
+    if strength and prompt.strip() and all(isinstance(side, str) and side.strip() for side in sides):
+        chosen, rejected = sides[::-1] if strength > 0 else sides
+        yield PreferencePair(name, (Message("user", prompt),), chosen, rejected, abs(strength), subset)
+
+
+def short(records: list[Any], limit: LengthLimit) -> list[Any]:
+    return [record for record, fits in zip(records, limit.fits(records), strict=True) if fits]
+
+
+def is_held_out(pair: PreferencePair) -> bool:
+    """By the prompt without case and white space, which the two sources write differently."""
+    return int(digest("".join(pair.prompt[-1].content.lower().split())), 16) % 3 == 0
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def vars_of(args: argparse.Namespace) -> dict[str, Any]:
+    return {key: str(value) for key, value in vars(args).items() if key not in ("out", "rows")}
+
+
+if __name__ == "__main__":
+    main()
