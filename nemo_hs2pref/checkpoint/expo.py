@@ -36,7 +36,7 @@ def extrapolate_checkpoints(weak: Path, strong: Path, alpha: float, out: Path) -
     names = refuse_other_tensors(weak, strong)
     with layout.written_whole(out) as folder:
         tensors = {}
-        for name in tqdm(names, desc="extrapolating", unit=" tensors"):
+        for name in tqdm(names, desc="extrapolating", unit=" tensors", disable=None):
             from_weak, from_strong = (load_tensors(path / layout.WEIGHTS, [name])[name] for path in (weak, strong))
             tensors[name] = extrapolate(from_weak, from_strong, alpha)
         layout.write_small_files(folder, configs[1], manifest, strong / layout.TOKENIZER)

@@ -54,7 +54,7 @@ def convert_from_hf(
     with written_whole(destination) as folder:
         _write_small_files(folder, opened, manifest, dtype)
         cast = (weight._replace(value=weight.value.to(dtype)) for weight in weights(tensor, opened.config, num_layers))
-        write_distributed(tqdm(cast, "reading", unit=" tensors"), folder / WEIGHTS, num_layers)
+        write_distributed(tqdm(cast, "reading", unit=" tensors", disable=None), folder / WEIGHTS, num_layers)
     return manifest
 
 

@@ -1,5 +1,6 @@
 """Whole tensors of a torch_dist folder by name, in one process, without a model."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def load_tensors(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
     """The named tensors, whole, on CPU."""
     stored = stored_tensors(folder)
     tensors = {name: torch.empty(stored[name][0], dtype=stored[name][1]) for name in names}
-    torch_checkpoint.load(tensors, storage_reader=torch_checkpoint.FileSystemReader(folder), no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is .*")  # uninitialized: as asked for
+        torch_checkpoint.load(tensors, storage_reader=torch_checkpoint.FileSystemReader(folder), no_dist=True)
     return tensors
 
 

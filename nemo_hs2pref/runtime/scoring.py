@@ -69,9 +69,10 @@ class Scorer:
                 )
         batches = batches_by_tokens([len(row) for row in tokens])
         mine = share(batches, parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size())
+        quiet = True if torch.distributed.get_rank() > 0 else None  # None: on a terminal only
         scored: dict[int, list[float]] = {}
         with tqdm(
-            total=sum(map(len, mine)), unit="row", desc="scoring", disable=torch.distributed.get_rank() > 0
+            total=sum(map(len, mine)), unit="row", desc="scoring", disable=quiet
         ) as bar:
             for indices in mine:
                 items = [RatingItem(tokens[i], [0.0]) for i in indices]
