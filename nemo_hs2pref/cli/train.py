@@ -1,10 +1,9 @@
-"""`hs2pref train rm`: train a reward model from a Hydra configuration."""
+"""`hs2pref train rm`: train a reward model from a Hydra configuration (torchrun: -m nemo_hs2pref.cli.train rm)."""
 
 import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 EXAMPLES = """examples:
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     check(config, checkpoint)
 
     if config.trainer.num_nodes * config.trainer.devices > 1 and "RANK" not in os.environ:
-        return launch_here(config.trainer.num_nodes, config.trainer.devices, sys.argv[1:])
+        return launch_here(config.trainer.num_nodes, config.trainer.devices, args)
     log_to_stderr()
 
     from nemo_hs2pref.runtime import machine
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def launch_here(num_nodes: int, devices: int, argv: Sequence[str]) -> int:
+def launch_here(num_nodes: int, devices: int, args: argparse.Namespace) -> int:
     """Start this command once a device on this machine, with torchrun."""
     from nemo_hs2pref.errors import ConfigError
 
@@ -69,8 +68,9 @@ def launch_here(num_nodes: int, devices: int, argv: Sequence[str]) -> int:
             f"trainer.num_nodes={num_nodes} and RANK is not set: on several nodes start one process a GPU, "
             "with srun or torchrun"
         )
-    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    os.execv(sys.executable, [sys.executable, *command, "-m", "nemo_hs2pref.cli", *argv])
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    words = ["-m", "nemo_hs2pref.cli.train", args.what, "--config-name", args.config_name, *args.overrides]
+    os.execv(sys.executable, [sys.executable, *torchrun, *words])
 
 
 def log_to_stderr() -> None:
@@ -79,3 +79,9 @@ def log_to_stderr() -> None:
     where = f" rank {rank}" if world > 1 else ""
     logging.basicConfig(format=f"%(asctime)s{where} %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("nemo_hs2pref").setLevel(logging.INFO if rank == 0 else logging.WARNING)
+
+
+if __name__ == "__main__":
+    from nemo_hs2pref.cli import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -5,6 +5,7 @@ The only file that reads a configuration and calls NeMo's constructors. Call `ma
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -47,4 +48,19 @@ def make_trainable(model: MegatronRewardModel) -> Trainable:
     """Wrap the model in Megatron's data-parallel buffers and shard its optimizer. Load weights before."""
     model.setup_mcore_distributed_parallel()
     optimizer, scheduler = model.setup_optimization()
+    correct_state_places(optimizer.mcore_optimizer)
     return Trainable(model, optimizer, scheduler["scheduler"])
+
+
+def correct_state_places(optimizer: Any) -> None:
+    """Let Megatron's DistributedOptimizer save and load the state of the right parameter in every group.
+
+    It notes each parameter's place in its group while it walks the gradient buffers, one a dtype, then puts the
+    float32 parameters first. With bfloat16 weights and the float32 head in one group the places are wrong: saving
+    stops or, where shapes agree, stores another parameter's state. In megatron-core 0.11, with Transformer Engine
+    too; Megatron-LM issue 2777. Places that are right stay as they are.
+    """
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        for group, parameters in enumerate(zip(part.model_fp32_groups, part.model_float16_groups, strict=True)):
+            for place, parameter in enumerate(chain(*parameters)):
+                part.model_param_group_index_map[parameter] = (group, place)

@@ -71,9 +71,7 @@ class Scorer:
         mine = share(batches, parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size())
         quiet = True if torch.distributed.get_rank() > 0 else None  # None: on a terminal only
         scored: dict[int, list[float]] = {}
-        with tqdm(
-            total=sum(map(len, mine)), unit="row", desc="scoring", disable=quiet
-        ) as bar:
+        with tqdm(total=sum(map(len, mine)), unit="row", desc="scoring", disable=quiet) as bar:
             for indices in mine:
                 items = [RatingItem(tokens[i], [0.0]) for i in indices]
                 batch = collate_ratings(items, multiple_of=self.multiple_of, device=machine.device())

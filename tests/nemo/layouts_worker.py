@@ -13,6 +13,7 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     from nemo_hs2pref.checkpoint.layout import TRAINING_STATE, WEIGHTS, read_config
     from nemo_hs2pref.config.check import check
     from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.errors import DataError, TrainingError
 
     config, _ = load_reward_model_config(
         "train_rm",
@@ -110,8 +111,20 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     progress = load_training_state(model, trainable.optimizer, trainable.scheduler, canonical / "resume")
     resumed = train(range(progress.step, 10))
 
+    # a rank that cannot build its batch stops all of them in the same moment
+    try:
+        model.count_globally(
+            [], DataError("row 7 is broken") if rank == torch.distributed.get_world_size() - 1 else None
+        )
+        stopped = "nothing"
+    except (DataError, TrainingError) as error:
+        stopped = str(error)
+    reasons: list = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(reasons, stopped)
+
     if rank == 0:
         result = {
+            "stopped": reasons,
             "first_loss": first_loss,
             "rewards": [row for part in gathered for row in part],
             "losses": losses,
