@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import config_dir, load_reward_model_config
+from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 
@@ -151,6 +153,15 @@ def test_a_wrong_key_on_the_command_line_ends_with_one_sentence(capsys: pytest.C
     assert capsys.readouterr().err == (
         "hs2pref train: error: unknown key model.otpim.lr; did you mean model.optim.lr?\n"
     )
+
+
+def test_a_run_folder_does_not_go_on_with_another_run() -> None:
+    _, stored = load_reward_model_config("train_rm", [*GIVEN, "loss=regression"])
+    run = OmegaConf.to_container(stored)
+    assert isinstance(run, dict)
+    refuse_other_run("runs/a", run, load_reward_model_config("train_rm", [*GIVEN, "model.micro_batch_size=2"])[1])
+    with pytest.raises(ConfigError, match=r"runs/a holds a run with loss\.name=regression, asked for is scaled_bt"):
+        refuse_other_run("runs/a", run, load_reward_model_config("train_rm", [*GIVEN, "loss=scaled_bt"])[1])
 
 
 def test_every_key_has_a_comment_or_stands_in_a_commented_file() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing import ShardedTensor
+from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensorFactory
 
 from nemo_hs2pref.checkpoint.layout import WEIGHTS
@@ -43,15 +43,14 @@ def refuse_mismatch(wanted: dict[str, Any], path: Path) -> None:
     """Compare names and global shapes before anything is read."""
     stored = dist_checkpointing.load_tensors_metadata(str(path / WEIGHTS))
     for key, entry in wanted.items():
-        if isinstance(entry, ShardedTensorFactory):
-            entry = ShardedTensor.from_rank_offsets(entry.key, entry.data) if entry.key not in stored else None
-            if entry is None:
-                continue
-        if entry.key not in stored:
-            raise CheckpointError(f"{path}: tensor {entry.key} is missing" + head_hint(key))
-        got, expected = tuple(stored[entry.key].global_shape), tuple(entry.global_shape)
-        if got != expected and not entry.allow_shape_mismatch:
-            raise CheckpointError(f"{path}: tensor {entry.key} has shape {got}, this model needs {expected}")
+        # a factory makes the shards of a weight that is stored in another shape than it is held
+        shards = nested_values(entry.build()) if isinstance(entry, ShardedTensorFactory) else [entry]
+        for shard in shards:
+            if shard.key not in stored:
+                raise CheckpointError(f"{path}: tensor {shard.key} is missing" + head_hint(key))
+            got, expected = tuple(stored[shard.key].global_shape), tuple(shard.global_shape)
+            if got != expected:
+                raise CheckpointError(f"{path}: tensor {shard.key} has shape {got}, this model needs {expected}")
 
 
 def head_hint(key: str) -> str:

@@ -37,7 +37,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         self.objective: Objective | None = None
 
     def model_provider_func(self, pre_process: bool, post_process: bool) -> GPTRewardModel:
-        """Parent: forgets mcore_model_customize, so Llama-3.1's RoPE scaling is lost (peers.md 3.7)."""
+        """Parent: forgets mcore_model_customize, so Llama-3.1's RoPE scaling is lost."""
         model = GPTRewardModel(
             config=self.transformer_config,
             transformer_layer_spec=megatron_gpt_model.get_specs(
@@ -123,15 +123,12 @@ class MegatronRewardModel(MegatronGPTRewardModel):
 
         def forward_step(micro_batches: Iterator[Batch], model: torch.nn.Module) -> tuple[Tensor, Any]:
             micro_batch = next(micro_batches)
-            output = model(micro_batch.tokens, micro_batch.lengths)
-            if not parallel_state.is_pipeline_last_stage():
-                return output.to(self.autocast_dtype), None
 
             def loss(attributes_BK: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
                 term = objective(attributes_BK, micro_batch)
                 return term.total * (undo / global_count), {"loss": term.total.detach(), **term.metrics}
 
-            return output, loss
+            return self.forward_stage(micro_batch, model), loss
 
         outputs = self.run_schedule(forward_step, batch, forward_only=forward_only)
         return {name: sum(output[name] for output in outputs) for name in objective.metric_names}
@@ -140,11 +137,15 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         """[B, K] attributes of each micro batch on the last pipeline stage; an empty list elsewhere."""
 
         def forward_step(micro_batches: Iterator[Batch], model: torch.nn.Module) -> tuple[Tensor, Any]:
-            micro_batch = next(micro_batches)
-            output = model(micro_batch.tokens, micro_batch.lengths)
+            output = self.forward_stage(next(micro_batches), model)
             return output, lambda attributes_BK, non_loss_data=True: attributes_BK
 
         return self.run_schedule(forward_step, batch, forward_only=True, collect_non_loss_data=True)
+
+    def forward_stage(self, micro_batch: Batch, model: torch.nn.Module) -> Tensor:
+        """Attributes, or hidden states in the dtype that the stages exchange."""
+        output = model(micro_batch.tokens, micro_batch.lengths)
+        return output if parallel_state.is_pipeline_last_stage() else output.to(self.autocast_dtype)
 
     def run_schedule(
         self, forward_step: Any, batch: Sequence[Batch], *, forward_only: bool, **kwargs: Any

@@ -38,9 +38,10 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     from nemo_hs2pref.checkpoint.training_state import Progress, load_training_state, save_training_state
     from nemo_hs2pref.checkpoint.weights import load_weights, save_weights
     from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.train_rm import Batcher, objective_of, read_items, sequence_multiple
+    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
+    from nemo_hs2pref.runtime.train_rm import objective_of
 
-    items, _ = read_items(config, base)
+    items, _ = read_items(config)
     items = sorted(items, key=lambda item: len(item.chosen) + len(item.rejected))[:40]  # the quickest
     model = build_reward_model(config, checkpoint, max_steps=10)
     model.objective = objective_of(config)

@@ -20,7 +20,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.checkpoint.weights import load_weights
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model
-    from nemo_hs2pref.runtime.train_rm import Batcher, objective_of, read_items, validation_batches
+    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches
+    from nemo_hs2pref.runtime.train_rm import objective_of
 
     def load(*overrides: str):
         given = [
@@ -41,9 +42,9 @@ def main(base: Path, data: Path) -> dict[str, Any]:
             return model.get_loss_and_metrics(Batcher(config, multiple_of=multiple_of)(items, indices), True)[0]
 
     # one loss after the other, through the configuration, on the same rows
-    ratings, _ = read_items(config, base)
+    ratings, _ = read_items(config)
     ratings = sorted(ratings, key=lambda item: len(item.tokens))[:4]
-    pairs, held_out = read_items(load("loss=scaled_bt"), base)
+    pairs, held_out = read_items(load("loss=scaled_bt"))
     pairs = sorted(pairs, key=lambda item: len(item.chosen) + len(item.rejected))[:8]
     for name in ("regression", "regular_bt", "margin_bt", "scaled_bt"):
         chosen_config = load(f"loss={name}")
