@@ -10,6 +10,7 @@ from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 PANELS = {"loss": "loss", "accuracy": "accuracy", "reward_mean": "mean reward", "grad_norm": "gradient norm"}
 
@@ -24,6 +25,7 @@ def plot_training(runs: Mapping[str, Path], path: Path) -> None:
             draw(axis, rows, metric)
             axis.set_title(label)
             axis.set_xlabel("optimizer step")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.tight_layout()
     temporary = path.with_suffix(".tmp.png")
     figure.savefig(temporary, dpi=120)
@@ -36,7 +38,7 @@ def draw(axis: plt.Axes, rows: list[dict[str, Any]], metric: str) -> None:
     train = [(row["step"], row[metric]) for row in rows if row["kind"] == "train" and metric in row]
     validation = [(row["step"], row[f"val_{metric}"]) for row in rows if f"val_{metric}" in row]
     if not train:
-        axis.text(0.5, 0.5, "not logged", ha="center", va="center", transform=axis.transAxes)
+        axis.text(0.5, 0.5, "none with this loss", ha="center", va="center", transform=axis.transAxes)
         return
     axis.plot(*zip(*train, strict=True), label="train")
     if validation:
