@@ -1,6 +1,7 @@
 """The package as it is shipped: imports that point inwards, light verbs, a wheel with its data and its requirements."""
 
 import ast
+import os
 import re
 import resource
 import subprocess
@@ -31,15 +32,13 @@ MAY_IMPORT = {
     "config": {"errors"},
     "data": {"errors", "functional"},
     "evaluation": INNER,
-    "server": {"errors", "data"},
-    "launch": {"errors", "config"},
     "models": INNER,
     "checkpoint": INNER | {"models", "runtime.torch_dist"},  # Megatron's writer, mended for newer torch
     "algorithms": INNER | {"models", "checkpoint"},
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config"},
     "plots": {"errors", "runtime.run_log"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots"},
-    "cli": INNER | {"config", "evaluation", "server", "launch", "checkpoint", "runtime", "plots", "quickstart"},
+    "cli": INNER | {"config", "evaluation", "checkpoint", "runtime", "plots", "quickstart"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = {"models", "algorithms", "checkpoint", "runtime"}
@@ -207,3 +206,47 @@ def test_every_requirement_has_an_exact_version_in_the_constraints(metadata):
     pins = (re.match(r"([\w.-]+)==", line) for line in (ROOT / "constraints.txt").read_text().splitlines())
     pinned = {normal(pin[1]) for pin in pins if pin}
     assert not (required(metadata) | WITHOUT_REQUIREMENTS) - pinned
+
+
+# --- launchers/container/install.sh ---
+
+
+@pytest.fixture
+def container(tmp_path) -> Path:
+    """An environment that sees this one's packages and is installed into apart from it, as the container's is."""
+    run_python("-m", "venv", "--without-pip", str(tmp_path))
+    (site,) = tmp_path.glob("lib/python*/site-packages")
+    (site / "outer.pth").write_text(str(Path(pytest.__file__).parents[1]))
+    return tmp_path
+
+
+def install_in(container: Path, wheel: Path, python: Path) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "launchers" / "container" / "install.sh"
+    environment = {**os.environ, "PYTHON": str(python)}
+    return subprocess.run(
+        [script, wheel], env=environment, cwd=container, capture_output=True, text=True, timeout=TIME_LIMIT_S
+    )
+
+
+def test_container_gets_the_plugin_and_keeps_the_rest(container, wheel):
+    done = install_in(container, wheel, container / "bin" / "python")
+    assert done.returncode == 0, done.stderr
+    assert "unchanged:" in done.stdout
+    assert list(container.glob("lib/python*/site-packages/nemo_hs2pref/conf/train_rm.yaml"))
+
+
+def test_container_refuses_an_installation_that_changes_torch(container, wheel):
+    (site,) = container.glob("lib/python*/site-packages")
+    meddler = container / "meddler"  # a Python whose pip brings another torch along
+    meddler.write_text(f"""#!/bin/sh
+if [ "$2" = pip ]; then
+  mkdir {site}/torch-9.9.dist-info
+  printf 'Name: torch\\nVersion: 9.9\\n' > {site}/torch-9.9.dist-info/METADATA
+fi
+exec {container}/bin/python "$@"
+""")
+    meddler.chmod(0o755)
+
+    done = install_in(container, wheel, meddler)
+    assert done.returncode == 2
+    assert "changed other packages (> torch==9.9)" in done.stderr

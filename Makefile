@@ -1,0 +1,29 @@
+# The everyday commands. Each makes .venv ready first, which takes minutes once and a moment afterwards.
+# ARGS goes to the command: make test ARGS="-k aggregation -m 'not nemo'"
+VENV ?= .venv
+export VENV
+BIN = $(VENV)/bin
+SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
+.DEFAULT_GOAL = help
+.PHONY: help setup quickstart test lint wheel
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup:  ## create or update .venv (TORCH=cuda for GPUs)
+	@launchers/setup.sh
+
+quickstart: setup  ## base model, data, two reward models, ExPO and evaluation, on this CPU
+	$(BIN)/hs2pref quickstart $(ARGS)
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## ruff, pyright, shellcheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+
+wheel: setup  ## dist/nemo_hs2pref-*.whl
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
