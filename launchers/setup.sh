@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv ready to train: Python 3.11, torch, NeMo's stack and this project (editable), at the versions of constraints.txt.
+# Makes .venv ready to train: torch, NeMo and this project (editable), at the versions of constraints.txt.
 # usage: [TORCH=cpu|cuda] [PYTHON=python3.11] [VENV=.venv] launchers/setup.sh
 # A second call returns at once, until pyproject.toml, constraints.txt, this script or its settings change.
 set -euo pipefail
@@ -29,7 +29,7 @@ main() {
 
 # What decides the content of the environment, as one hash.
 fingerprint() {
-  { cat pyproject.toml constraints.txt "${BASH_SOURCE[0]}"; echo "$TORCH $PYTHON"; } | sha256sum | cut -d' ' -f1
+  { cat pyproject.toml constraints.txt launchers/setup.sh; echo "$TORCH $PYTHON"; } | sha256sum | cut -d' ' -f1
 }
 
 make_venv() {

@@ -29,7 +29,6 @@ STAGE_2 = ("experiment=rm_stage2_scaled_bt", "trainer.rm.max_epochs=2", "model.o
 LAPTOP = (
     "model=smollm2",
     "model.global_batch_size=16",
-    "model.micro_batch_size=4",
     f"model.encoder_seq_length={MAX_LENGTH}",
     "model.optim.sched.warmup_steps=2",
     "trainer.rm.max_steps=-1",
