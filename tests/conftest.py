@@ -1,7 +1,6 @@
-"""What several test files share: the folder of real rows, and skips that nobody can overlook."""
+"""What several test files share: the folder of real rows. pytest's -ra prints the reason of every skip."""
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,3 @@ def shared_data() -> Path:
         refuse = pytest.fail if os.environ.get("HS2PREF_REQUIRE_SHARED_DATA") else pytest.skip
         refuse(f"no real rows: {SHARED_DATA} does not exist (put the folder `shared` beside the checkout)")
     return SHARED_DATA
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print every reason for a skip once, with its count, whatever the verbosity."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
-    for reason, count in sorted(reasons.items()):
-        terminalreporter.write_line(f"SKIPPED {count} test{'s' if count > 1 else ''}: {reason}", yellow=True)

@@ -17,9 +17,9 @@ from nemo_hs2pref.checkpoint import from_hf
 from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.llama import group_qkv
 from nemo_hs2pref.checkpoint.model_config import model_config
+from nemo_hs2pref.checkpoint.torch_dist import adapt_writer
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError
-from nemo_hs2pref.runtime.torch_dist import adapt_writer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning"),  # we read in one process on purpose

@@ -158,7 +158,7 @@ def model(monkeypatch):
     module = ModuleType("nemo_hs2pref.runtime.scoring")
     module.asked = []
 
-    def score_rows(checkpoint, rows):
+    def score_rows(checkpoint, rows, *layout):
         module.asked.append((checkpoint, rows))
         rewards = [SCORES.get(row.id, float(len(row.messages[-1].content))) for row in rows]
         return [{"id": row.id, "reward": reward} for row, reward in zip(rows, rewards, strict=True)]

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "data": {"errors", "functional"},
     "evaluation": INNER,
     "models": INNER,
-    "checkpoint": INNER | {"models", "runtime.torch_dist"},  # Megatron's writer, mended for newer torch
+    "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config"},
     "plots": {"errors", "runtime.run_log"},

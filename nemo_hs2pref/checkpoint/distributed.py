@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nemo_hs2pref.checkpoint.llama import LAYER, Weight
-from nemo_hs2pref.runtime.torch_dist import adapt_writer
+from nemo_hs2pref.checkpoint.torch_dist import adapt_writer
 
 if TYPE_CHECKING:
     from megatron.core.dist_checkpointing import ShardedTensor

@@ -10,7 +10,7 @@ from torch.distributed import checkpoint as torch_checkpoint
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from nemo_hs2pref.checkpoint.distributed import extra_states
-from nemo_hs2pref.runtime.torch_dist import adapt_writer
+from nemo_hs2pref.checkpoint.torch_dist import adapt_writer
 
 
 def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from nemo_hs2pref.cli import processes
 from nemo_hs2pref.data.records import Conversation, read_jsonl, read_pairs, read_rows
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.scores import write_scores
@@ -9,6 +10,7 @@ from nemo_hs2pref.evaluation.scores import write_scores
 EXAMPLES = """examples:
   hs2pref score --model runs/rm/checkpoint --input rows.jsonl --output scores.jsonl
   hs2pref score --model runs/rm/checkpoint --input pairs.validation.jsonl --output scores.jsonl
+  hs2pref score --model llama31-70b-rm --tensor-parallel 8 --input rows.jsonl --output scores.jsonl  # 8 processes
 
 input rows   {"id", "messages": [{"role", "content"}, ...]}   gives {"id", "reward", "attributes"}
 input pairs  {"id", "prompt", "chosen", "rejected"}           gives two rows, "<id>:chosen" and "<id>:rejected"
@@ -19,17 +21,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="CKPT", help="reward model checkpoint")
     parser.add_argument("--input", required=True, help="rows.jsonl or pairs.jsonl, plain or .gz")
     parser.add_argument("--output", required=True, help="scores.jsonl to write, in the order of the input")
+    processes.add_layout(parser)
     parser.set_defaults(run=run)
     parser.epilog = EXAMPLES
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.tensor_parallel * args.pipeline_parallel > 1 and not processes.is_started():
+        layout = ("--tensor-parallel", str(args.tensor_parallel), "--pipeline-parallel", str(args.pipeline_parallel))
+        files = ("--model", args.model, "--input", args.input, "--output", args.output)
+        return processes.start(args.tensor_parallel * args.pipeline_parallel, ["score", *files, *layout])
     conversations = read_conversations(args.input)  # before the model is loaded: a bad row must not cost minutes
 
     from nemo_hs2pref.runtime.scoring import score_rows
 
-    write_scores(args.output, score_rows(args.model, conversations))
-    print(f"{args.output}: {len(conversations)} rewards")
+    rows = score_rows(args.model, conversations, args.tensor_parallel, args.pipeline_parallel)
+    if processes.is_first():
+        write_scores(args.output, rows)
+        print(f"{args.output}: {len(conversations)} rewards")
     return 0
 
 

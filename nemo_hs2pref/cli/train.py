@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+from nemo_hs2pref.cli import processes
+from nemo_hs2pref.errors import ConfigError
+
 EXAMPLES = """examples:
   # the paper's stage 1 (helpfulness regression) on 8 nodes of 8 GPUs, one process a GPU
   hs2pref train rm experiment=rm_stage1_helpfulness data.dir=data pretrained_checkpoint.restore_from_path=llama31 \\
@@ -46,8 +49,14 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = read_config(base)
     check(config, checkpoint)
 
-    if config.trainer.num_nodes * config.trainer.devices > 1 and "RANK" not in os.environ:
-        return launch_here(config.trainer.num_nodes, config.trainer.devices, args)
+    if config.trainer.num_nodes * config.trainer.devices > 1 and not processes.is_started():
+        if config.trainer.num_nodes > 1:
+            raise ConfigError(
+                f"trainer.num_nodes={config.trainer.num_nodes} and RANK is not set: on several nodes start one process "
+                "a GPU, with srun or torchrun"
+            )
+        words = ["train", args.what, "--config-name", args.config_name, *args.overrides]
+        return processes.start(config.trainer.devices, words)
     log_to_stderr()
 
     from nemo_hs2pref.runtime import machine
@@ -57,20 +66,6 @@ def run(args: argparse.Namespace) -> int:
 
     train(config, resolved, checkpoint)
     return 0
-
-
-def launch_here(num_nodes: int, devices: int, args: argparse.Namespace) -> int:
-    """Start this command once a device on this machine, with torchrun."""
-    from nemo_hs2pref.errors import ConfigError
-
-    if num_nodes > 1:
-        raise ConfigError(
-            f"trainer.num_nodes={num_nodes} and RANK is not set: on several nodes start one process a GPU, "
-            "with srun or torchrun"
-        )
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    words = ["-m", "nemo_hs2pref.cli.train", args.what, "--config-name", args.config_name, *args.overrides]
-    os.execv(sys.executable, [sys.executable, *torchrun, *words])
 
 
 def log_to_stderr() -> None:

@@ -99,8 +99,12 @@ class BradleyTerry:
 
 
 def reward_of(attributes_BK: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """[B] scalar reward: the weighted sum of the attributes."""
-    return attributes_BK @ attributes_BK.new_tensor(weights)
+    """[B] scalar reward: the weighted sum of the attributes; a slot of weight 0 has no part in it.
+
+    The weights stay numbers of the host: copied to the GPU, they would make it wait in every micro batch.
+    """
+    slots = zip(attributes_BK.unbind(dim=1), weights, strict=True)
+    return torch.stack([weight * attribute_B for attribute_B, weight in slots if weight]).sum(dim=0)
 
 
 def reward_sums(reward_B: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ import warnings
 
 import torch
 
-from nemo_hs2pref.runtime import no_apex_te, no_cuda, torch_dist
+from nemo_hs2pref.checkpoint import torch_dist
+from nemo_hs2pref.runtime import no_apex_te, no_cuda
 
 
 def has_apex_and_te() -> bool:

@@ -22,7 +22,7 @@ TOKENS_A_BATCH = 4096  # padded; one longer row is a batch of its own
 
 
 def score_rows(
-    path: str | Path, conversations: Sequence[Conversation], *, tensor_parallel: int = 1, pipeline_parallel: int = 1
+    path: str | Path, conversations: Sequence[Conversation], tensor_parallel: int = 1, pipeline_parallel: int = 1
 ) -> list[dict[str, Any]]:
     """[{"id", "reward", "attributes": {name: value}}] in the order given; see Scorer."""
     return Scorer(Path(path), tensor_parallel, pipeline_parallel).score(conversations)

@@ -166,3 +166,17 @@ def test_two_processes_are_started_from_one_command(
     assert f"after step {STEPS}" in output
     rows = [json.loads(line) for line in (straight.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, STEPS + 3))
+
+
+def test_two_processes_score_what_one_does(expo: Path, sample: Path, folder: Path, launch: Callable[..., str]) -> None:
+    pairs = folder / "four.jsonl"
+    pairs.write_text("".join((sample / "pairs.validation.jsonl").read_text().splitlines(keepends=True)[:4]))
+    scores = {}
+    for layout in (["--tensor-parallel", 2], ["--pipeline-parallel", 2], []):
+        out = folder / "scores.jsonl"
+        launch("-m", "nemo_hs2pref.cli", "score", "--model", expo, "--input", pairs, "--output", out, *layout)
+        scores[str(layout)] = [json.loads(line)["reward"] for line in out.read_text().splitlines()]
+    tensor, pipeline, one = scores.values()
+    assert len(one) == 8
+    assert tensor == pytest.approx(one, abs=1e-4)
+    assert pipeline == pytest.approx(one, abs=1e-4)
