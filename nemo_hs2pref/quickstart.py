@@ -21,7 +21,7 @@ from nemo_hs2pref.errors import ConfigError, HS2PrefError
 from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
 from nemo_hs2pref.evaluation.scores import write_scores
 
-LAYERS = 6  # of SmolLM2's 30
+LAYERS = 4  # of SmolLM2's 30
 MAX_LENGTH = 512  # tokens
 ALPHA = 1.52  # the paper's
 STAGE_1 = ("experiment=rm_stage1_helpfulness", "trainer.rm.max_epochs=1", "model.optim.lr=1e-4")

@@ -1,7 +1,8 @@
 """What a resumed run needs besides the weights: optimizer, schedule, counters and random state.
 
 Everything is in the checkpoint itself; nothing is read from a file name. Another layout can resume it: the
-optimizer is stored tensor by tensor like the model. The random state is per rank and fits the same layout only.
+optimizer is stored tensor by tensor like the model. The random state is per rank and fits the same layout and
+kind of device only.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -57,8 +58,10 @@ def load_training_state(model: MegatronRewardModel, optimizer: Any, scheduler: A
     return Progress(**state["progress"])
 
 
-def layout() -> dict[str, int]:
+def layout() -> dict[str, Any]:
+    """What the random state fits."""
     return {
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
         "tensor_parallel": parallel_state.get_tensor_model_parallel_world_size(),
         "pipeline_parallel": parallel_state.get_pipeline_model_parallel_world_size(),
         "world_size": torch.distributed.get_world_size(),

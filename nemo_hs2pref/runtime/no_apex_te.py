@@ -116,7 +116,7 @@ class SequenceParallelNorm(torch.nn.RMSNorm):
 
 
 class SdpaAttention(torch.nn.Module):
-    """Causal attention by torch's scaled_dot_product_attention: neither the S x S scores nor a mask are stored.
+    """Causal attention by torch's scaled_dot_product_attention: no mask is made, and its fused kernels store no scores.
 
     Takes the place of Megatron-Core's DotProductAttention, with its constructor and call.
     """
