@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--max-length", type=int, default=512, help="tokens")
     parser.add_argument("--tokenizer", required=True)
-    parser.add_argument("--train-pairs", type=int, default=400)
+    parser.add_argument("--train-pairs", type=int, default=300)
     args = parser.parse_args()
     args.out.mkdir(parents=True)
 

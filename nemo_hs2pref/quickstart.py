@@ -5,6 +5,7 @@ brought to laptop scale by overrides; the command is printed before it runs. Siz
 (docs/results.md) so that two cores need less than ten minutes.
 """
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -113,10 +114,16 @@ def train(settings: Sequence[str], *, start: Path, data: Path, run: Path) -> Non
         "rm",
         *settings,
         *LAPTOP,
-        f"data.dir={data}",
-        f"pretrained_checkpoint.restore_from_path={start}",
-        f"exp_manager.explicit_log_dir={run}",
+        f"data.dir={quoted(data)}",
+        f"pretrained_checkpoint.restore_from_path={quoted(start)}",
+        f"exp_manager.explicit_log_dir={quoted(run)}",
     )
+
+
+def quoted(path: Path) -> str:
+    """A path in Hydra's grammar, where a comma or an equals sign would mean something else."""
+    plain = re.fullmatch(r"[\w./-]+", str(path))
+    return str(path) if plain else "'" + str(path).replace("'", r"\'") + "'"
 
 
 def command(*words: object) -> None:

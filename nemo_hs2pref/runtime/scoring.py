@@ -1,5 +1,6 @@
 """Rewards of conversations by a reward-model checkpoint. Every rank calls these together."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,13 @@ def inference_config(
         f"data.template={head['template']}",
         "data.dir=unused",
         "exp_manager.explicit_log_dir=unused",
-        f"pretrained_checkpoint.restore_from_path='{path}'",
+        "pretrained_checkpoint.restore_from_path=unused",
         "model.global_batch_size=1024",
     ]
-    return load_reward_model_config("train_rm", overrides)[0]
+    config, _ = load_reward_model_config("train_rm", overrides)
+    config.pretrained_checkpoint.restore_from_path = str(path)  # past Hydra's grammar, which takes no "=" or ","
+    return config
 
 
 def world_size_from_environment() -> int:
-    import os
-
     return int(os.environ.get("WORLD_SIZE", 1))
