@@ -4,6 +4,8 @@ usage: python benchmarks/real_rows.py ROWS OUT [--max-length N --tokenizer PATH]
 
 ROWS holds, as their authors publish them (none is part of this project):
     helpsteer2-samples/hs2.jsonl           helpfulness ratings of HelpSteer2 (NVIDIA, CC-BY-4.0): stage 1
+    helpsteer2-samples/preference_pairs_with_attributes.jsonl    pairs of HelpSteer2-Preference, kept apart:
+                                           pairs.helpsteer2.jsonl, for evaluation only
     tulu1-human-eval/annotations.jsonl     expert preferences (arXiv 2306.04751, Apache-2.0): stage 2
     pandalm-testset-v1/testset-v1.json     three votes a pair (PandaLM, Apache-2.0): stage 2
 The last two share prompts, so they are split by prompt across both: a third of the prompts is held out. The authors of
@@ -15,6 +17,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,9 @@ def main() -> None:
     args.out.mkdir(parents=True)
 
     limit = LengthLimit(args.max_length, args.tokenizer)
-    ratings = short([*rated(args.rows)], limit)
+    helpsteer2 = short([*helpsteer2_pairs(args.rows)], limit)
+    apart = {prompt_key(pair.prompt[-1]) for pair in helpsteer2}
+    ratings = short([row for row in rated(args.rows) if prompt_key(row.messages[-2]) not in apart], limit)
     pairs = short([*tulu(args.rows), *pandalm(args.rows)], limit)
     held_out = [pair for pair in pairs if is_held_out(pair)]
     train = [pair for pair in pairs if not is_held_out(pair)]
@@ -45,7 +50,13 @@ def main() -> None:
     write_jsonl(args.out / "ratings.validation.jsonl", [row.to_json() for row in ratings[cut:]])
     write_jsonl(args.out / "pairs.train.jsonl", [pair.to_json() for pair in train])
     write_jsonl(args.out / "pairs.validation.jsonl", [pair.to_json() for pair in held_out])
-    counts = {"ratings": len(ratings), "train_pairs": len(train), "held_out_pairs": len(held_out)}
+    write_jsonl(args.out / "pairs.helpsteer2.jsonl", [pair.to_json() for pair in helpsteer2])
+    counts = {
+        "helpsteer2_pairs": len(helpsteer2),
+        "ratings": len(ratings),
+        "train_pairs": len(train),
+        "held_out_pairs": len(held_out),
+    }
     write_json(args.out / "manifest.json", {"tool": "benchmarks/real_rows.py", **vars_of(args), **counts})
     print(counts)
 
@@ -54,6 +65,13 @@ def rated(rows: Path) -> Iterator[RatedResponse]:
     for number, row in enumerate(lines(rows / "helpsteer2-samples" / "hs2.jsonl")):
         messages = (*split_prompt(row["prompt"]), Message("assistant", row["response"]))
         yield RatedResponse(f"helpsteer2-{number}", messages, {"helpfulness": row["reference_helpfulness"]})
+
+
+def helpsteer2_pairs(rows: Path) -> Iterator[PreferencePair]:
+    for number, row in enumerate(lines(rows / "helpsteer2-samples" / "preference_pairs_with_attributes.jsonl")):
+        sides = row["response_1"], row["response_2"]
+        for pair in oriented(f"helpsteer2-{number}", row["prompt"], sides, row["preference_strength"], "helpsteer2"):
+            yield replace(pair, prompt=tuple(split_prompt(row["prompt"])))
 
 
 def tulu(rows: Path) -> Iterator[PreferencePair]:
@@ -83,7 +101,11 @@ def short(records: list[Any], limit: LengthLimit) -> list[Any]:
 
 def is_held_out(pair: PreferencePair) -> bool:
     """By the prompt without case and white space, which the two sources write differently."""
-    return int(digest("".join(pair.prompt[-1].content.lower().split())), 16) % 3 == 0
+    return int(digest(prompt_key(pair.prompt[-1])), 16) % 3 == 0
+
+
+def prompt_key(message: Message) -> str:
+    return "".join(message.content.lower().split())
 
 
 def digest(text: str) -> str:
