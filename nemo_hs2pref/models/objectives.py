@@ -8,6 +8,7 @@ Shapes: B rows, P pairs, K attributes. Rows of a pair batch are the P chosen one
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -116,7 +117,7 @@ def reward_sums(reward_B: Tensor) -> dict[str, Tensor]:
 
 OBJECTIVES = {
     "regression": Regression,
-    "regular_bt": lambda reward_weights: BradleyTerry("regular", reward_weights),
-    "margin_bt": lambda reward_weights: BradleyTerry("margin", reward_weights),
-    "scaled_bt": lambda reward_weights: BradleyTerry("scaled", reward_weights),
+    "regular_bt": partial(BradleyTerry, "regular"),
+    "margin_bt": partial(BradleyTerry, "margin"),
+    "scaled_bt": partial(BradleyTerry, "scaled"),
 }
