@@ -37,7 +37,7 @@ LAPTOP = (
     "trainer.rm.save_interval=0",
     "exp_manager.checkpoint_callback_params.save_top_k=0",
 )
-MARKER = "quickstart.log"  # this folder is ours: it may be replaced
+MARKER = ".quickstart"  # a folder that has it is ours and may be replaced
 
 
 @dataclass(frozen=True)
