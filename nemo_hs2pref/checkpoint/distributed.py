@@ -4,7 +4,7 @@ The format stores whole tensors under global names, so what one process writes h
 tensor and pipeline parallelism.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,15 +38,20 @@ def write_distributed(weights: Iterable[Weight], folder: Path, num_layers: int) 
     megatron-core starts a helper process with multiprocessing's spawn, so a script that calls this needs
     an `if __name__ == "__main__"` guard.
     """
+    pieces = [sharded_tensor(weight, num_layers) for weight in weights]
+    with one_process_group():
+        save_pieces(pieces, folder, num_layers)
+
+
+def save_pieces(pieces: Sequence["ShardedTensor"], folder: Path, num_layers: int) -> None:
+    """Save sharded tensors, with the empty extra states that a model asks for, inside a process group of one."""
     from megatron.core import dist_checkpointing  # heavy, and only on machines that have NeMo
 
     folder.mkdir()
     adapt_writer()
-    pieces = [sharded_tensor(weight, num_layers) for weight in weights]
-    with one_process_group():
-        state = {"weights": pieces, "extra_states": extra_states(num_layers)}
-        # The plain call would wait for a GPU in between, which need not be there: so prepare, then write, here and now.
-        dist_checkpointing.save(state, str(folder), async_sharded_save=True).execute_sync()
+    state = {"weights": pieces, "extra_states": extra_states(num_layers)}
+    # The plain call would wait for a GPU in between, which need not be there: so prepare, then write, here and now.
+    dist_checkpointing.save(state, str(folder), async_sharded_save=True).execute_sync()
 
 
 def sharded_tensor(weight: Weight, num_layers: int) -> "ShardedTensor":

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.distributed import checkpoint as torch_checkpoint
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-from nemo_hs2pref.checkpoint.distributed import extra_states
-from nemo_hs2pref.checkpoint.torch_dist import adapt_writer
+from nemo_hs2pref.checkpoint.distributed import save_pieces
 
 
 def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -35,11 +34,7 @@ def load_tensors(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
 
 def write_tensors(tensors: Mapping[str, Tensor], folder: Path, num_layers: int) -> None:
     """Write whole tensors into the new folder `folder`, inside a process group of one."""
-    from megatron.core import dist_checkpointing  # heavy, and only on machines that have NeMo
-    from megatron.core.dist_checkpointing import ShardedTensor
+    from megatron.core.dist_checkpointing import ShardedTensor  # heavy, and only on machines that have NeMo
 
-    folder.mkdir()
-    adapt_writer()
     pieces = [ShardedTensor.from_rank_offsets(name, tensor) for name, tensor in tensors.items()]
-    state = {"weights": pieces, "extra_states": extra_states(num_layers)}
-    dist_checkpointing.save(state, str(folder), async_sharded_save=True).execute_sync()
+    save_pieces(pieces, folder, num_layers)

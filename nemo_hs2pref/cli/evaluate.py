@@ -6,7 +6,7 @@ from pathlib import Path
 from nemo_hs2pref.data.records import read_pairs, write_json
 
 EXAMPLES = """examples:
-  hs2pref evaluate preferences --model runs/rm/checkpoint --input pairs.validation.jsonl --out results
+  hs2pref evaluate preferences --model runs/stage2/checkpoints/last --input pairs.validation.jsonl --out results
   hs2pref evaluate preferences --scores scores.jsonl --input pairs.validation.jsonl --out results
 """
 

@@ -8,8 +8,8 @@ from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.scores import write_scores
 
 EXAMPLES = """examples:
-  hs2pref score --model runs/rm/checkpoint --input rows.jsonl --output scores.jsonl
-  hs2pref score --model runs/rm/checkpoint --input pairs.validation.jsonl --output scores.jsonl
+  hs2pref score --model runs/stage2/checkpoints/last --input rows.jsonl --output scores.jsonl
+  hs2pref score --model runs/stage2/checkpoints/last --input pairs.validation.jsonl --output scores.jsonl
   hs2pref score --model llama31-70b-rm --tensor-parallel 8 --input rows.jsonl --output scores.jsonl  # 8 processes
 
 input rows   {"id", "messages": [{"role", "content"}, ...]}   gives {"id", "reward", "attributes"}

@@ -36,15 +36,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from omegaconf import OmegaConf
+
     from nemo_hs2pref.checkpoint.layout import read_config
     from nemo_hs2pref.config.check import check
-    from nemo_hs2pref.config.load import load_reward_model_config, to_yaml
+    from nemo_hs2pref.config.load import load_reward_model_config
 
     config, resolved = load_reward_model_config(args.config_name, args.overrides)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     if args.print_config:
         check(config, read_config(base) if base.exists() else {})
-        print(to_yaml(resolved), end="")
+        print(OmegaConf.to_yaml(resolved), end="")
         return 0
     checkpoint = read_config(base)
     check(config, checkpoint)

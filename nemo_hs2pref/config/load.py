@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -127,7 +126,3 @@ def refuse_missing(config: DictConfig) -> None:
     if missing:
         example = " ".join(f"{key}=..." for key in missing)
         raise ConfigError(f"{len(missing)} value(s) missing; give them on the command line: {example}")
-
-
-def to_yaml(config: Any) -> str:
-    return OmegaConf.to_yaml(config)

@@ -26,11 +26,13 @@ def score_rows(
     path: str | Path, conversations: Sequence[Conversation], tensor_parallel: int = 1, pipeline_parallel: int = 1
 ) -> list[dict[str, Any]]:
     """[{"id", "reward", "attributes": {name: value}}] in the order given; see Scorer."""
-    return Scorer(Path(path), tensor_parallel, pipeline_parallel).score(conversations)
+    scorer = Scorer(Path(path), tensor_parallel, pipeline_parallel)
+    scorer.load(Path(path))
+    return scorer.score(conversations)
 
 
 class Scorer:
-    """A reward model that reads out rewards; `load` puts in other weights of the same architecture."""
+    """A reward model of the architecture, head and template of the checkpoint at `path`; `load` gives it weights."""
 
     def __init__(self, path: Path, tensor_parallel: int = 1, pipeline_parallel: int = 1) -> None:
         checkpoint = read_config(path)
@@ -45,12 +47,10 @@ class Scorer:
         self.slots = list(config.head.attributes)
         self.weights = torch.tensor(config.head.reward_weights, dtype=torch.float64)
         self.max_length = config.model.encoder_seq_length
-        self.multiple_of = tensor_parallel if config.model.sequence_parallel else 1
         self.tokenize = make_tokenize(tokenizer_of(path), config.data.template)
-        self.load(path)
 
     def load(self, path: Path) -> None:
-        """Replace the weights, head included."""
+        """Put in the weights of a checkpoint of this architecture, head included."""
         from nemo_hs2pref.checkpoint.weights import load_weights
 
         read_config(path)
@@ -75,7 +75,7 @@ class Scorer:
         with tqdm(total=sum(map(len, mine)), unit="row", desc="scoring", disable=quiet) as bar:
             for indices in mine:
                 items = [RatingItem(tokens[i], [0.0]) for i in indices]
-                batch = collate_ratings(items, multiple_of=self.multiple_of, device=machine.device())
+                batch = collate_ratings(items, multiple_of=1, device=machine.device())
                 for attributes_BK in self.model.score([batch]):
                     scored |= zip(indices, attributes_BK.tolist(), strict=True)
                 bar.update(len(indices))
@@ -110,11 +110,10 @@ def inference_config(
 ) -> RewardModelConfig:
     """The checkpoint's own settings in another layout."""
     head = checkpoint["head"]
-    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else world_size_from_environment()
     precision = "bf16" if checkpoint["precision"] == "bf16" and machine.has_cuda() else "32"
     overrides = [
         "parallel=single",
-        f"trainer.devices={world}",
+        f"trainer.devices={os.environ.get('WORLD_SIZE', 1)}",
         f"trainer.precision='{precision}'",
         f"model.megatron_amp_O2={str(precision == 'bf16').lower()}",
         f"model.tensor_model_parallel_size={tensor_parallel}",
@@ -134,7 +133,3 @@ def inference_config(
     config, _ = load_reward_model_config("train_rm", overrides)
     config.pretrained_checkpoint.restore_from_path = str(path)  # past Hydra's grammar, which takes no "=" or ","
     return config
-
-
-def world_size_from_environment() -> int:
-    return int(os.environ.get("WORLD_SIZE", 1))
