@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -98,6 +99,7 @@ def test_written_records_read_back_equal(tmp_path):
     pairs = [
         PreferencePair("p1", (QUESTION,), "yes", "no", 3, "chat"),
         PreferencePair("p2", (system, QUESTION, ANSWER, QUESTION), "yes", "no", 1),
+        PreferencePair("p3", (QUESTION,), "yes", "no", 1, None, {"helpfulness": 3}, {"quality": 0.5, "verbosity": 2}),
     ]
     ratings = [RatedResponse("r", (system, QUESTION, ANSWER), {"helpfulness": 4.0})]
     rows = [Conversation("c", (QUESTION, ANSWER))]
@@ -149,6 +151,34 @@ def test_strength_may_be_absent_for_evaluation_only(file):
 def test_faulty_pair_is_refused_by_key(file, change, fault):
     with pytest.raises(DataError, match=rf"file\.jsonl:1: .*{fault}"):
         read_pairs(file({**PAIR, **change}))
+
+
+def test_pair_without_ratings_is_written_without_their_keys():
+    assert set(PreferencePair("p", (QUESTION,), "yes", "no").to_json()) == {"id", "prompt", "chosen", "rejected"}
+
+
+def test_pair_with_ratings_is_hashable_and_frozen():
+    pair = PreferencePair("p", (QUESTION,), "yes", "no", 1, None, {"helpfulness": 3}, {"helpfulness": 1})
+    assert pair in {pair}
+    with pytest.raises(FrozenInstanceError):
+        pair.chosen_attributes = {}
+
+
+@pytest.mark.parametrize("key", ["chosen_attributes", "rejected_attributes"])
+def test_ratings_of_one_side_alone_are_refused(file, key):
+    with pytest.raises(DataError, match=rf'"{key}" stands alone; give "chosen_attributes" and "rejected_attributes"'):
+        read_pairs(file({**PAIR, key: {"helpfulness": 3}}))
+
+
+@pytest.mark.parametrize("key", ["chosen_attributes", "rejected_attributes"])
+def test_faulty_ratings_of_a_pair_are_refused_by_key(file, key):
+    rated = {**PAIR, "chosen_attributes": {"helpfulness": 3}, "rejected_attributes": {"helpfulness": 1}}
+    with pytest.raises(DataError, match=rf"\"{key}\" has the unknown name 'helpful'"):
+        read_pairs(file({**rated, key: {"helpful": 3}}))
+    with pytest.raises(DataError, match=f'"{key}" has helpfulness = nan; expected a finite number'):
+        read_pairs(file({**rated, key: {"helpfulness": float("nan")}}))
+    with pytest.raises(DataError, match=f'"{key}" is {{}}; expected an object'):
+        read_pairs(file({**rated, key: {}}))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.out}: prepared from {args.source}")
     for name, output in manifest["outputs"].items():
         dropped = ", ".join(f"{count} {reason}" for reason, count in output["dropped"].items() if count)
-        print(f"  {name:<26} {output['rows']:>6} rows" + (f"   dropped: {dropped}" if dropped else ""))
+        rated = f"   with ratings: {output['with_ratings']}" if "with_ratings" in output else ""
+        print(f"  {name:<26} {output['rows']:>6} rows{rated}" + (f"   dropped: {dropped}" if dropped else ""))
     return 0
 
 

@@ -1,5 +1,7 @@
 """Single fields of a JSON row, checked: a fault names the key, what stands there and what was expected."""
 
+import math
+from collections.abc import Collection
 from typing import Any
 
 from nemo_hs2pref.data.jsonl import Row
@@ -32,6 +34,19 @@ def integer(row: Row, key: str, low: int, high: int) -> int:
     if not is_integer(value) or not low <= value <= high:
         raise DataError(f'"{key}" is {value!r:.40}; expected an integer {low} to {high}')
     return value
+
+
+def numbers(row: Row, key: str, names: Collection[str]) -> dict[str, float]:
+    """An object with at least one finite number, all of them under known names."""
+    values = given(row, key)
+    if not isinstance(values, dict) or not values:
+        raise DataError(f'"{key}" is {values!r:.40}; expected an object such as {{"helpfulness": 3}}')
+    for name, value in values.items():
+        if name not in names:
+            raise DataError(f'"{key}" has the unknown name {name!r}; the names are {", ".join(names)}')
+        if not (isinstance(value, float) or is_integer(value)) or not math.isfinite(value):
+            raise DataError(f'"{key}" has {name} = {value!r}; expected a finite number')
+    return values
 
 
 def is_integer(value: object) -> bool:

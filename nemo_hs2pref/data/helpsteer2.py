@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Literal, get_args
 
 from nemo_hs2pref.data.fields import integer, text
 from nemo_hs2pref.data.jsonl import Row, collect
@@ -29,6 +29,7 @@ from nemo_hs2pref.data.sources import Table
 from nemo_hs2pref.errors import DataError
 
 Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 TURN_MARKER = re.compile(r"\n<extra_id_1>(Assistant|User)\n")
 ROLE_OF_MARKER: dict[str, Role] = {"Assistant": "assistant", "User": "user"}
 

@@ -1,7 +1,8 @@
 """From the official tables to the files that training reads, with a manifest that says what happened to every row.
 
     ratings.train.jsonl, ratings.validation.jsonl       one rated response a row, the two of a pair together
-    pairs.train.jsonl, pairs.validation.jsonl           one oriented pair a row, ties left out
+    pairs.train.jsonl, pairs.validation.jsonl           one oriented pair a row, ties left out; with the ratings of
+                                                        its responses where the split's ratings have both
     manifest.json                                       source, hashes, counts, reasons, seed, length limit
 
 Rows are shuffled by pair. The same source, seed and length limit give the same bytes.
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref import __version__
-from nemo_hs2pref.data.helpsteer2 import read_preferences, read_rated_responses
+from nemo_hs2pref.data.helpsteer2 import SPLITS, read_preferences, read_rated_responses
 from nemo_hs2pref.data.jsonl import write_json, write_jsonl
 from nemo_hs2pref.data.length import LengthLimit
 from nemo_hs2pref.data.output import MANIFEST, require_replaceable, whole_folder
+from nemo_hs2pref.data.rated_pairs import add_ratings
 from nemo_hs2pref.data.records import PreferencePair, RatedResponse
 from nemo_hs2pref.data.sources import Table, open_tables
 from nemo_hs2pref.errors import DataError
@@ -59,8 +61,7 @@ def prepare(
             "length_limit": limit.to_json() if limit else None,
             "inputs": {name: {"rows": len(table.lines), "sha256": table.sha256} for name, table in tables.items()},
             "outputs": {
-                name: {"rows": len(records), "sha256": _sha256(folder / name), "dropped": dict(sorted(dropped.items()))}
-                for name, (records, dropped) in outputs.items()
+                name: _describe(folder / name, records, dropped) for name, (records, dropped) in outputs.items()
             },
         }
         write_json(folder / MANIFEST, manifest)
@@ -69,14 +70,13 @@ def prepare(
 
 def _groups(tables: Mapping[str, Table]) -> dict[str, Groups]:
     """What each output file is made of, in the order of the source."""
+    ratings = {split: read_rated_responses(tables[split], split) for split in SPLITS}
     preferences = read_preferences(tables["preference"])
-    pairs = {split: ([(pair,) for pair in kept], dropped) for split, (kept, dropped) in preferences.items()}
-    return {
-        "ratings.train.jsonl": read_rated_responses(tables["train"], "train"),
-        "ratings.validation.jsonl": read_rated_responses(tables["validation"], "validation"),
-        "pairs.train.jsonl": pairs["train"],
-        "pairs.validation.jsonl": pairs["validation"],
-    }
+    outputs: dict[str, Groups] = {f"ratings.{split}.jsonl": ratings[split] for split in SPLITS}
+    for split, (pairs, dropped) in preferences.items():
+        rated = add_ratings(pairs, chain.from_iterable(ratings[split][0]))
+        outputs[f"pairs.{split}.jsonl"] = ([(pair,) for pair in rated], dropped)
+    return outputs
 
 
 def _finish(name: str, groups: Groups, seed: int, limit: LengthLimit | None) -> tuple[list[Record], Counter[str]]:
@@ -92,6 +92,16 @@ def _finish(name: str, groups: Groups, seed: int, limit: LengthLimit | None) -> 
         reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "the source has none"
         raise DataError(f"{name}: no row is left to train on ({reasons})")
     return records, dropped
+
+
+def _describe(path: Path, records: Sequence[Record], dropped: Counter[str]) -> dict[str, Any]:
+    """The manifest's entry of one output file; of pairs it says how many carry ratings."""
+    entry: dict[str, Any] = {"rows": len(records), "sha256": _sha256(path), "dropped": dict(sorted(dropped.items()))}
+    if path.name.startswith("pairs."):
+        entry["with_ratings"] = sum(
+            isinstance(pair, PreferencePair) and bool(pair.chosen_attributes) for pair in records
+        )
+    return entry
 
 
 def _sha256(path: Path) -> str:

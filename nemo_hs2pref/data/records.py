@@ -1,7 +1,8 @@
 """What a row of data is, and the readers of the project's own three formats.
 
     ratings.*.jsonl   {"id", "messages": [...], "attributes": {"helpfulness": 3, ...}}      read_ratings
-    pairs.*.jsonl     {"id", "prompt": [...] or str, "chosen", "rejected", "strength"?, "subset"?}   read_pairs
+    pairs.*.jsonl     {"id", "prompt": [...] or str, "chosen", "rejected", "strength"?, "subset"?,
+                       "chosen_attributes"?: {...}, "rejected_attributes"?: {...}}          read_pairs
     rows.jsonl        {"id", "messages": [...]}                                             read_rows
 
 A message is {"role", "content"}. Messages start with the user, or with one system message; user and assistant take
@@ -9,14 +10,13 @@ turns; a prompt ends with the user, `messages` with the assistant, whose last me
 Further keys are ignored. Ids are unique within a file.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Literal, get_args
 
-from nemo_hs2pref.data.fields import given, integer, is_integer, nonempty, text
+from nemo_hs2pref.data.fields import given, integer, is_integer, nonempty, numbers, text
 from nemo_hs2pref.data.jsonl import Row, collect, read_jsonl, read_lines, write_json, write_jsonl
 from nemo_hs2pref.errors import DataError
 
@@ -91,6 +91,10 @@ class PreferencePair:
     # 1 slightly better, 2 better, 3 much better; 0: a tie, whose sides mean nothing; None: only the direction is known
     strength: int | None = None
     subset: str | None = None
+    # Ratings of the two responses, for objectives that regress on them too; both empty where not both were rated.
+    # Left out of the hash, as mappings have none.
+    chosen_attributes: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    rejected_attributes: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 
     def conversations(self) -> tuple[Conversation, Conversation]:
         """The chosen and the rejected side, with the ids that join them to their scores."""
@@ -103,7 +107,9 @@ class PreferencePair:
         row: Row = {"id": self.id, "prompt": [message.to_json() for message in self.prompt]}
         row |= {"chosen": self.chosen, "rejected": self.rejected}
         optional = {"strength": self.strength, "subset": self.subset}
-        return row | {key: value for key, value in optional.items() if value is not None}
+        row |= {key: value for key, value in optional.items() if value is not None}
+        attributes = {"chosen_attributes": self.chosen_attributes, "rejected_attributes": self.rejected_attributes}
+        return row | {key: dict(ratings) for key, ratings in attributes.items() if ratings}
 
 
 def read_ratings(path: str | Path) -> list[RatedResponse]:
@@ -136,23 +142,29 @@ def parse_conversation(row: Row) -> Conversation:
 def parse_rating(row: Row) -> RatedResponse:
     """{"id", "messages", "attributes"}"""
     conversation = parse_conversation(row)
-    attributes = given(row, "attributes")
-    if not isinstance(attributes, dict) or not attributes:
-        raise DataError(f'"attributes" is {attributes!r:.40}; expected an object such as {{"helpfulness": 3}}')
-    for name, value in attributes.items():
-        if name not in ATTRIBUTES:
-            raise DataError(f'"attributes" has the unknown name {name!r}; the names are {", ".join(ATTRIBUTES)}')
-        if not (isinstance(value, float) or is_integer(value)) or not math.isfinite(value):
-            raise DataError(f'"attributes" has {name} = {value!r}; expected a finite number')
-    return RatedResponse(conversation.id, conversation.messages, attributes)
+    return RatedResponse(conversation.id, conversation.messages, numbers(row, "attributes", ATTRIBUTES))
 
 
 def parse_pair(row: Row) -> PreferencePair:
-    """{"id", "prompt", "chosen", "rejected", "strength"?, "subset"?}"""
-    strength = None if row.get("strength") is None else integer(row, "strength", 0, 3)
-    subset = None if row.get("subset") is None else text(row, "subset")
-    prompt = _messages(row, "prompt", last="user")
-    return PreferencePair(_id(row), prompt, nonempty(row, "chosen"), nonempty(row, "rejected"), strength, subset)
+    """{"id", "prompt", "chosen", "rejected", "strength"?, "subset"?, "chosen_attributes"?, "rejected_attributes"?}"""
+    return PreferencePair(
+        id=_id(row),
+        prompt=_messages(row, "prompt", last="user"),
+        chosen=nonempty(row, "chosen"),
+        rejected=nonempty(row, "rejected"),
+        strength=None if row.get("strength") is None else integer(row, "strength", 0, 3),
+        subset=None if row.get("subset") is None else text(row, "subset"),
+        **_attributes_of_both(row),
+    )
+
+
+def _attributes_of_both(row: Row) -> dict[str, dict[str, float]]:
+    """The ratings of both sides by key, or nothing: one rated side gives no pair of rewards to regress on."""
+    keys = ("chosen_attributes", "rejected_attributes")
+    rated = [key for key in keys if row.get(key) is not None]
+    if len(rated) == 1:
+        raise DataError(f'"{rated[0]}" stands alone; give "{keys[0]}" and "{keys[1]}", or neither')
+    return {key: numbers(row, key, ATTRIBUTES) for key in rated}
 
 
 def check_turns(messages: Sequence[Message], last: Role) -> None:
