@@ -119,11 +119,13 @@ def test_sides_of_a_pair_carry_the_ids_of_their_scores():
     assert rejected == Conversation("p:rejected", (QUESTION, Message("assistant", "no")))
 
 
-def test_strength_may_be_absent_for_evaluation_only(file):
-    path = file({key: value for key, value in PAIR.items() if key != "strength"})
-    assert read_pairs(path, require_strength=False)[0].strength is None
-    with pytest.raises(DataError, match=r'file\.jsonl:1: no "strength"; training needs 1, 2 or 3'):
+def test_strength_may_be_absent_where_the_loss_ignores_it(file):
+    without = {key: value for key, value in PAIR.items() if key != "strength"}
+    path = file(without, {**without, "id": "b", "strength": None}, {**without, "id": "c", "strength": 0})
+    assert [pair.strength for pair in read_pairs(path, require_strength=False)] == [None, None, 0]
+    with pytest.raises(DataError, match=r'line 1: no "strength"; the margin and scaled losses need 1, 2 or 3') as error:
         read_pairs(path)
+    assert "line 2" in str(error.value) and "line 3" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -118,12 +118,18 @@ def read_ratings(path: str | Path) -> list[RatedResponse]:
 
 
 def read_pairs(path: str | Path, *, require_strength: bool = True) -> list[PreferencePair]:
-    """All pairs of a pairs file; for evaluation, `require_strength=False` accepts rows without a strength."""
+    """All pairs of a pairs file; DataError names every faulty line.
+
+    Args:
+        path: the file.
+        require_strength: refuse rows without a strength, which the margin and scaled losses need. The regular
+            Bradley-Terry loss and evaluation do not, and HH-RLHF has none: there `strength` is None.
+    """
 
     def parse(row: Row) -> PreferencePair:
         pair = parse_pair(row)
         if require_strength and pair.strength is None:
-            raise DataError('no "strength"; training needs 1, 2 or 3')
+            raise DataError('no "strength"; the margin and scaled losses need 1, 2 or 3, only the regular one does not')
         return pair
 
     return collect(path, read_lines(path), parse, identify=lambda pair: pair.id)
