@@ -1,20 +1,114 @@
-"""From sums to what people read. Sums merge over micro batches and ranks by addition; ratios do not."""
+"""What a reward model's outputs are measured by.
+
+Sums merge over micro batches and ranks by addition, ratios do not: `measure` makes sums of a micro batch, `summarise`
+makes what people read of their totals, once.
+
+Shapes: B rows, P pairs, K attributes.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nemo_hs2pref.data.batches import IGNORED, Batch
+
+STRENGTHS = 4  # 1 slightly better, 2 better, 3 much better; 0 where only the direction is known
+Sums = dict[str, Tensor]
 
 
-def summarise(sums: Mapping[str, float]) -> dict[str, float]:
-    """Ratios of the sums that an objective's terms collect (see models/objectives.py).
+def no_sums(num_attributes: int) -> Sums:
+    """The sums of a micro batch without rows, for ranks that see no rewards: names and shapes are always these."""
+    shapes = {"rewards": (6,), "attributes": (6, num_attributes), "pairs": (STRENGTHS, 4)}
+    return {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
 
-    reward_std is the population standard deviation over rows; accuracy counts a tie of rewards as wrong.
+
+def measure(attributes_BK: Tensor, reward_B: Tensor, batch: Batch) -> Sums:
+    """Sums of one micro batch in float64, without gradient and without waiting for an accelerator."""
+    attributes_BK, reward_B = attributes_BK.detach().double(), reward_B.detach().double()
+    every_row = torch.ones_like(reward_B, dtype=torch.bool)
+    return {
+        "rewards": moments(reward_B, batch.characters, every_row),
+        "attributes": moments(attributes_BK, batch.attributes.double(), batch.attributes != IGNORED),
+        "pairs": pair_sums(reward_B[: 2 * batch.num_pairs], batch.strength),
+    }
+
+
+def moments(x: Tensor, y: Tensor, counted: Tensor) -> Tensor:
+    """[6, ...]: n, x, y, x^2, y^2 and x*y summed over dimension 0, where `counted`."""
+    x, y = x.where(counted, 0.0), y.where(counted, 0.0)
+    return torch.stack([counted.double(), x, y, x * x, y * y, x * y]).sum(dim=1)
+
+
+def pair_sums(reward_2P: Tensor, strength_P: Tensor) -> Tensor:
+    """[STRENGTHS, 4]: pairs, correct ones, chosen reward, rejected reward, by strength."""
+    chosen_P, rejected_P = reward_2P.chunk(2) if len(reward_2P) else (reward_2P, reward_2P)
+    values_P4 = torch.stack([torch.ones_like(chosen_P), chosen_P > rejected_P, chosen_P, rejected_P], dim=1)
+    of_strength = strength_P.unsqueeze(0) == torch.arange(STRENGTHS, device=strength_P.device).unsqueeze(1)
+    return of_strength.double() @ values_P4.double()
+
+
+def summarise(sums: Mapping[str, Tensor], slots: Sequence[str]) -> dict[str, float]:
+    """The metrics that the rows have: those of pairs where there were pairs, of an attribute where it was rated.
+
+        accuracy, accuracy_strength_{1,2,3}   share of pairs with the higher reward on the chosen side; a tie is wrong
+        margin, chosen_reward, rejected_reward   means over pairs
+        reward_mean, reward_std               over responses; population standard deviation
+        reward_length_correlation             Pearson, with the characters of the response
+        mse_<attribute>, pearson_<attribute>  over rated responses
+
+    A correlation with something constant is left out.
     """
-    metrics: dict[str, float] = {}
-    if rows := sums.get("rows"):
-        mean = sums["reward"] / rows
-        metrics["reward_mean"] = mean
-        metrics["reward_std"] = math.sqrt(max(sums["reward_squared"] / rows - mean * mean, 0.0))
-    if pairs := sums.get("pairs"):
-        metrics["accuracy"] = sums["correct"] / pairs
-        metrics["margin"] = sums["margin"] / pairs
+    return {
+        **_pair_metrics(sums["pairs"]),
+        **_reward_metrics(sums["rewards"]),
+        **_attribute_metrics(sums["attributes"], slots),
+    }
+
+
+def _pair_metrics(pairs: Tensor) -> dict[str, float]:
+    count, correct, chosen, rejected = pairs.sum(dim=0).tolist()
+    if not count:
+        return {}
+    metrics = {
+        "accuracy": correct / count,
+        "margin": (chosen - rejected) / count,
+        "chosen_reward": chosen / count,
+        "rejected_reward": rejected / count,
+    }
+    for strength, (count, correct, *_) in enumerate(pairs.tolist()):
+        if strength and count:
+            metrics[f"accuracy_strength_{strength}"] = correct / count
     return metrics
+
+
+def _reward_metrics(rewards: Tensor) -> dict[str, float]:
+    count, reward, _, squared, *_ = rewards.tolist()
+    if not count:
+        return {}
+    mean = reward / count
+    metrics = {"reward_mean": mean, "reward_std": math.sqrt(max(squared / count - mean * mean, 0.0))}
+    correlation = pearson(rewards)
+    return metrics if correlation is None else metrics | {"reward_length_correlation": correlation}
+
+
+def _attribute_metrics(attributes: Tensor, slots: Sequence[str]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for slot, sums in zip(slots, attributes.unbind(dim=1), strict=True):
+        count, _, _, xx, yy, xy = sums.tolist()
+        if not count:
+            continue
+        metrics[f"mse_{slot}"] = (xx - 2 * xy + yy) / count
+        if (correlation := pearson(sums)) is not None:
+            metrics[f"pearson_{slot}"] = correlation
+    return metrics
+
+
+def pearson(sums: Tensor) -> float | None:
+    """Pearson correlation from the six `moments`; None where one side is constant to rounding."""
+    n, x, y, xx, yy, xy = sums.tolist()
+    spread_x, spread_y = n * xx - x * x, n * yy - y * y
+    if spread_x <= 1e-12 * n * xx or spread_y <= 1e-12 * n * yy:
+        return None
+    return (n * xy - x * y) / math.sqrt(spread_x * spread_y)

@@ -108,7 +108,13 @@ def test_missing_values_are_named_together() -> None:
         (["head.reward_weights=[0,0,0,0,0,0,0,0,0]"], "every reward would be 0"),
         (["data.attributes=[helpfullness]"], "expected a selection of head.attributes"),
         (["model.activations_checkpoint_granularity=full"], "needs activations_checkpoint_method"),
-        (["exp_manager.checkpoint_callback_params.monitor=val_accuracy"], "loss regression gives val_loss"),
+        (["exp_manager.checkpoint_callback_params.monitor=val_accuracy"], "val_ratings_..., val_pairs_..."),
+        (["exp_manager.create_early_stopping_callback=true", "~data.validation.ratings"], "give val_pairs_..."),
+        (["loss=scaled_bt", "loss.weights.regression=1"], "choose loss=combined for a weighted sum"),
+        (["loss.weights.regression=0"], "loss=regression trains regression alone"),
+        (["loss=combined", "loss.weights.scaled_bt=0"], "and for a Bradley-Terry term"),
+        (["loss=combined", "loss.weights.scaled_bt=-1"], "expected weights of 0 or more"),
+        (["loss=scaled_bt", "loss.reads=ratings"], "loss.reads=ratings: loss scaled_bt expects pairs"),
         (["data.ties=keep"], "data.ties=keep: expected one of drop, stop"),
     ],
 )
@@ -167,3 +173,16 @@ def test_a_run_folder_does_not_go_on_with_another_run() -> None:
 def test_every_key_has_a_comment_or_stands_in_a_commented_file() -> None:
     for path in Path(config_dir()).rglob("*.yaml"):
         assert path.read_text().lstrip().startswith("#"), f"{path} does not say what it is"
+
+
+def test_a_validation_set_of_ones_own_is_one_override() -> None:
+    config = load("data.validation.safety=safety.jsonl", "~data.validation.ratings")
+    assert config.data.validation == {"pairs": "pairs.validation.jsonl", "safety": "safety.jsonl"}
+
+
+def test_a_combined_loss_may_have_any_weights() -> None:
+    config = load(
+        "loss=combined", "loss.weights.regression=0.25", "loss.weights.scaled_bt=0", "loss.weights.margin_bt=2"
+    )
+    check(config, {})
+    assert (config.loss.reads, config.data.train) == ("pairs", "pairs.train.jsonl")

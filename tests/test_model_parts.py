@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nemo_hs2pref.data.batches import IGNORED, PairItem, RatingItem, collate_pairs, collate_ratings
-from nemo_hs2pref.data.datasets import pair_items, rating_items
+from nemo_hs2pref.data.batches import IGNORED, PairItem, ResponseItem, collate
+from nemo_hs2pref.data.datasets import Reader
 from nemo_hs2pref.data.records import ATTRIBUTES
-from nemo_hs2pref.data.sampling import GlobalBatches, chunks, share
+from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches, share
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.metrics import summarise
 from nemo_hs2pref.models.head import RewardHead
 
 CPU = torch.device("cpu")
@@ -74,29 +75,40 @@ def test_head_has_a_bias_only_on_request() -> None:
 # --- batches ---
 
 
+def response(num_tokens: int, attributes: list[float] | None = None, characters: int = 1) -> ResponseItem:
+    return ResponseItem(list(range(1, num_tokens + 1)), attributes or [IGNORED], characters)
+
+
 def test_batch_is_padded_to_its_longest_row_only() -> None:
     """Fault 6 of Aligner: every row is padded to the full sequence length."""
-    items = [RatingItem([5, 6, 7], [1.0]), RatingItem([8], [2.0])]
-    batch = collate_ratings(items, multiple_of=1, device=CPU)
-    assert batch.tokens.tolist() == [[5, 6, 7], [8, 0, 0]]
+    items = [response(3), response(1)]
+    batch = collate(items, multiple_of=1, device=CPU)
+    assert batch.tokens.tolist() == [[1, 2, 3], [1, 0, 0]]
     assert batch.lengths.tolist() == [3, 1]
     assert batch.num_tokens == 4
-    assert collate_ratings(items, multiple_of=4, device=CPU).tokens.shape == (2, 4)
+    assert collate(items, multiple_of=4, device=CPU).tokens.shape == (2, 4)
 
 
 def test_only_rated_cells_are_counted() -> None:
-    items = [RatingItem([1], [IGNORED, 3.0]), RatingItem([1], [IGNORED, IGNORED])]
-    assert collate_ratings(items, multiple_of=1, device=CPU).num_valid == 1
+    items = [response(1, [IGNORED, 3.0]), response(1, [IGNORED, IGNORED])]
+    batch = collate(items, multiple_of=1, device=CPU)
+    assert (batch.num_valid, batch.num_pairs, batch.strength.shape) == (1, 0, (0,))
 
 
 def test_a_pair_is_one_item_with_both_sides_in_one_batch() -> None:
-    items = [PairItem([1, 2], [3], 3), PairItem([4], [5, 6, 7], 1)]
-    batch = collate_pairs(items, multiple_of=1, device=CPU)
-    assert batch.tokens.tolist() == [[1, 2, 0], [4, 0, 0], [3, 0, 0], [5, 6, 7]]
-    assert batch.strength.tolist() == [3, 1]
+    items = [PairItem(response(2, [4.0]), response(1), 3), PairItem(response(1), response(3, characters=7), 0)]
+    batch = collate(items, multiple_of=1, device=CPU)
+    assert batch.tokens.tolist() == [[1, 2, 0], [1, 0, 0], [1, 0, 0], [1, 2, 3]]
+    assert batch.strength.tolist() == [3, 0]
+    assert (batch.num_pairs, batch.num_graded, batch.num_valid) == (2, 1, 1)
+    assert batch.characters.tolist() == [1, 1, 1, 7]
 
 
 # --- items ---
+
+
+def reader(max_length: int = 20, **given) -> Reader:
+    return Reader(tokenize, slots=ATTRIBUTES, **{"attributes": ATTRIBUTES, "max_length": max_length, **given})
 
 
 def test_a_row_that_is_too_long_stops_the_run_and_is_named(tmp_path: Path) -> None:
@@ -105,29 +117,54 @@ def test_a_row_that_is_too_long_stops_the_run_and_is_named(tmp_path: Path) -> No
     with pytest.raises(
         DataError, match=r"1 rows are longer than model.encoder_seq_length=20 tokens.*'long:chosen' with 50"
     ):
-        pair_items(path, tokenize, ties="drop", max_length=20)
+        reader().pairs(path, require_strength=True)
 
 
 def test_ties_follow_the_named_policy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Fault 3 of Aligner: a tie trains "response 2 is better" with its full gradient."""
     path = write(tmp_path / "pairs.jsonl", [pair_row("a", 2), pair_row("tie", 0), pair_row("b", 1)])
     with caplog.at_level(logging.WARNING):
-        items = pair_items(path, tokenize, ties="drop", max_length=20)
+        items = reader().pairs(path, require_strength=True)
     assert [item.strength for item in items] == [2, 1]
     assert "1 of 3 pairs have strength 0 and are dropped" in caplog.text
     with pytest.raises(DataError, match="the first is 'tie'"):
-        pair_items(path, tokenize, ties="stop", max_length=20)
+        reader(ties="stop").pairs(path, require_strength=True)
+
+
+def test_a_pair_without_strength_is_read_where_none_is_needed(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.jsonl", [pair_row("a", 2), {**pair_row("b", 1), "strength": None}])
+    assert [item.strength for item in reader().pairs(path, require_strength=False)] == [2, 0]
+    with pytest.raises(DataError, match=r'pairs.jsonl:2: no "strength"'):
+        reader().pairs(path, require_strength=True)
+
+
+def test_a_pair_brings_the_ratings_of_its_sides(tmp_path: Path) -> None:
+    rated = {"chosen_attributes": {"helpfulness": 4, "verbosity": 2}, "rejected_attributes": {"helpfulness": 1}}
+    path = write(tmp_path / "pairs.jsonl", [pair_row("a", 2) | rated, pair_row("b", 1)])
+    first, second = reader(attributes=["helpfulness"]).pairs(path, require_strength=True)
+    assert [first.chosen.attributes[4], first.rejected.attributes[4]] == [4.0, 1.0]
+    assert {*first.chosen.attributes[:4], *first.chosen.attributes[5:], *second.chosen.attributes} == {IGNORED}
+
+
+def test_a_validation_set_is_read_for_what_it_holds(tmp_path: Path) -> None:
+    pairs = write(tmp_path / "own.jsonl", [{**pair_row("a", 2), "strength": None}])
+    ratings = write(tmp_path / "other.jsonl", [rating_row()])
+    assert isinstance(reader().either(pairs)[0], PairItem)
+    assert isinstance(reader().either(ratings)[0], ResponseItem)
+
+
+def rating_row() -> dict:
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello there"}]
+    return {"id": "r", "messages": messages, "attributes": {"helpfulness": 3, "verbosity": 1}}
 
 
 def test_attributes_that_are_not_asked_for_are_masked(tmp_path: Path) -> None:
-    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello there"}]
-    row = {"id": "r", "messages": messages, "attributes": {"helpfulness": 3, "verbosity": 1}}
-    (item,) = rating_items(
-        write(tmp_path / "r.jsonl", [row]), tokenize, slots=ATTRIBUTES, attributes=["helpfulness"], max_length=9
-    )
+    path = write(tmp_path / "r.jsonl", [rating_row()])
+    (item,) = reader(attributes=["helpfulness"]).responses(path)
     assert item.attributes == [IGNORED] * 4 + [3.0] + [IGNORED] * 4
+    assert item.characters == len("hello there")
     with pytest.raises(DataError, match=r"row 'r' has none of data\.attributes correctness"):
-        rating_items(tmp_path / "r.jsonl", tokenize, slots=ATTRIBUTES, attributes=["correctness"], max_length=9)
+        reader(attributes=["correctness"]).responses(path)
 
 
 # --- order ---
@@ -162,17 +199,19 @@ def test_ranks_share_all_items_without_overlap(size: int) -> None:
     assert [i for chunk in chunks(list(range(10)), 4) for i in chunk] == list(range(10))
 
 
-# --- metrics ---
+@given(
+    widths=st.lists(st.integers(1, 50), min_size=1, max_size=40), size=st.integers(1, 5), num_ranks=st.integers(1, 4)
+)
+def test_micro_batches_hold_every_item_once_by_length(widths: list[int], size: int, num_ranks: int) -> None:
+    items = range(len(widths))
+    of_rank = [micro_batches(items, dict(enumerate(widths)), size, rank, num_ranks) for rank in range(num_ranks)]
+    assert sorted(i for batches in of_rank for batch in batches for i in batch) == list(items)
+    assert max(map(len, of_rank)) - min(map(len, of_rank)) <= 1
+    for batches in of_rank:
+        in_order = [widths[i] for batch in batches for i in batch]
+        assert in_order == sorted(in_order, reverse=True)
 
 
-def test_metrics_of_merged_sums_are_those_of_all_rows() -> None:
-    rewards = [1.0, 2.0, 4.0, 5.0]
-    sums = {"rows": 4.0, "reward": 12.0, "reward_squared": 46.0, "pairs": 2.0, "correct": 1.0, "margin": -3.0}
-    metrics = summarise(sums)
-    assert metrics["reward_mean"] == 3.0
-    assert metrics["reward_std"] == pytest.approx(torch.tensor(rewards).std(unbiased=False).item())
-    assert (metrics["accuracy"], metrics["margin"]) == (0.5, -1.5)
-
-
-def test_no_rows_give_no_ratios() -> None:
-    assert summarise({"rows": 0.0, "pairs": 0.0}) == {}
+def test_micro_batches_by_length_need_less_padding() -> None:
+    widths = {0: 100, 1: 10, 2: 90, 3: 20}
+    assert [list(batch) for batch in micro_batches([1, 0, 3, 2], widths, 2, 0, 1)] == [[0, 2], [3, 1]]

@@ -1,4 +1,4 @@
-"""The supervised loop: one global batch a step, validation, best weights, resume states.
+"""The supervised loop: one global batch a step, validation, best weights, resume states, early stop.
 
 Every rank runs it; what it decides on (losses, metrics) is the same number on every rank.
 """
@@ -11,12 +11,15 @@ from typing import Any, Protocol
 
 import torch
 
+from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.checkpoint.training_state import Progress
+from nemo_hs2pref.data.batches import Batch
 from nemo_hs2pref.errors import TrainingError
-from nemo_hs2pref.metrics import summarise
-from nemo_hs2pref.models.megatron_reward_model import Batch, MegatronRewardModel
+from nemo_hs2pref.metrics import Sums, summarise
+from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
 Metrics = dict[str, float]
+MakeBatch = Callable[[], Sequence[Batch]]  # one global batch, this data-parallel rank's micro batches
 
 
 class Log(Protocol):
@@ -24,6 +27,7 @@ class Log(Protocol):
 
     def train(self, step: int, metrics: Mapping[str, float]) -> None: ...
     def validation(self, step: int, metrics: Mapping[str, float]) -> None: ...
+    def say(self, message: str) -> None: ...
 
 
 class Keeper(Protocol):
@@ -35,15 +39,17 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class SupervisedRun:
-    """Everything one run needs. `*_batches` give this data-parallel rank's micro batches."""
+    """Everything one run needs."""
 
     model: MegatronRewardModel
     optimizer: Any
     scheduler: Any
+    slots: Sequence[str]  # [K] names of the head's outputs
     train_batches: Callable[[int], Sequence[Batch]]  # of optimizer step n, counted from 0
-    validation_batches: Sequence[Callable[[], Sequence[Batch]]]  # one call a global batch
+    validation_sets: Mapping[str, Sequence[MakeBatch]]  # name -> its global batches
     log: Log
     keeper: Keeper
+    early_stop: EarlyStop | None
     num_steps: int
     items_per_step: int
     val_check_interval: int
@@ -51,9 +57,9 @@ class SupervisedRun:
 
 
 def fit(run: SupervisedRun, progress: Progress) -> None:
-    """Train from `progress` to the last step; returns with the resume state saved."""
+    """Train from `progress` to the last step, or to where early stop ends it; returns with the resume state saved."""
     validation: Metrics = {}
-    while progress.step < run.num_steps:
+    while progress.step < run.num_steps and not progress.stopped:
         started = time.monotonic()
         metrics = train_step(run, progress.step)
         progress.step += 1
@@ -66,7 +72,9 @@ def fit(run: SupervisedRun, progress: Progress) -> None:
             validation = validate(run)
             run.log.validation(progress.step, validation)
             run.keeper.keep_if_best(progress, validation)
-        if last or due(progress.step, run.save_interval):
+            if run.early_stop is not None and run.early_stop.is_reached(progress, validation):
+                run.log.say(f"early stop after step {progress.step} of {run.num_steps}: {run.early_stop}")
+        if last or progress.stopped or due(progress.step, run.save_interval):
             run.keeper.save_resume_state(progress, validation)
 
 
@@ -83,45 +91,51 @@ def train_step(run: SupervisedRun, step: int) -> Metrics:
     """Forward, backward, clip, update: one collective before backward and one after."""
     learning_rate = run.optimizer.param_groups[0]["lr"]
     batch, error = attempt(lambda: run.train_batches(step))
-    count = run.model.count_globally(batch, error)
+    counts = run.model.count_globally(batch, error)
 
     run.model.prepare_for_training_step()
-    sums = run.model.forward_backward(batch, count, forward_only=False)
+    sums = run.model.forward_backward(batch, counts, forward_only=False)
     run.model.finish_training_step()
 
-    totals = run.model.sum_globally({"tokens": tokens_in(batch), **sums})
-    loss = totals["loss"] / count
-    if not math.isfinite(loss):
-        raise TrainingError(f"step {step + 1}: the loss is {loss}; the weights are still those of step {step}")
+    metrics = metrics_of(run, run.model.sum_globally(sums))
+    if not math.isfinite(metrics["loss"]):
+        raise TrainingError(
+            f"step {step + 1}: the loss is {metrics['loss']}; the weights are still those of step {step}"
+        )
     _, grad_norm, _ = run.optimizer.step()
     run.scheduler.step()
-    return {
-        "loss": loss,
-        **summarise(totals),
-        "grad_norm": float(grad_norm or 0.0),
-        "lr": learning_rate,
-        "tokens": totals["tokens"],
-    }
+    return {**metrics, "grad_norm": float(grad_norm or 0.0), "lr": learning_rate, "tokens": counts["tokens"]}
 
 
 @torch.no_grad()
 def validate(run: SupervisedRun) -> Metrics:
-    """Loss and metrics over all validation items, the last partial batch included; names start with val_."""
-    model = run.model
-    model.prepare_for_validation_step()
-    assert model.objective is not None
-    sums: dict[str, Any] = dict.fromkeys(("items", *model.objective.metric_names), 0.0)
-    for make_batch in run.validation_batches:
-        batch = make_batch()
-        sums["items"] += float(sum(map(model.objective.count, batch)))
-        for name, value in model.forward_backward(batch, 1.0, forward_only=True).items():
-            sums[name] = sums[name] + value
-    model.finish_validation_step()
-    if not run.validation_batches:
+    """Metrics of every validation set, the last partial batch included, as val_<set>_<metric>; one collective."""
+    if not run.validation_sets:
         return {}
-    totals = model.sum_globally(sums)
-    metrics = {"loss": totals["loss"] / totals["items"], **summarise(totals)}
-    return {f"val_{name}": value for name, value in metrics.items()}
+    run.model.prepare_for_validation_step()
+    sums = {f"{name}/{key}": value for name in run.validation_sets for key, value in sums_of_set(run, name).items()}
+    run.model.finish_validation_step()
+    totals = run.model.sum_globally(sums)
+    metrics: Metrics = {}
+    for name in run.validation_sets:
+        of_set = {key.removeprefix(f"{name}/"): value for key, value in totals.items() if key.startswith(f"{name}/")}
+        metrics |= {f"val_{name}_{key}": value for key, value in metrics_of(run, of_set).items()}
+    return metrics
+
+
+def sums_of_set(run: SupervisedRun, name: str) -> Sums:
+    """This rank's sums over all batches of a validation set."""
+    totals: Sums = {}
+    for make_batch in run.validation_sets[name]:
+        sums = run.model.forward_backward(make_batch(), {}, forward_only=True)
+        totals = {key: value + totals.get(key, 0.0) for key, value in sums.items()}
+    return totals
+
+
+def metrics_of(run: SupervisedRun, totals: Sums) -> Metrics:
+    """The losses, and what was measured."""
+    assert run.model.objective is not None
+    return run.model.objective.losses(totals) | summarise(totals, run.slots)
 
 
 def attempt(make_batch: Callable[[], Sequence[Batch]]) -> tuple[Sequence[Batch], Exception | None]:
@@ -130,7 +144,3 @@ def attempt(make_batch: Callable[[], Sequence[Batch]]) -> tuple[Sequence[Batch],
         return make_batch(), None
     except Exception as error:
         return [], error
-
-
-def tokens_in(batch: Sequence[Batch]) -> float:
-    return float(sum(micro_batch.num_tokens for micro_batch in batch))

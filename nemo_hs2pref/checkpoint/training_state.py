@@ -24,6 +24,9 @@ class Progress:
     step: int = 0  # optimizer steps done
     items: int = 0  # items consumed
     best: list[dict[str, Any]] = field(default_factory=list)  # kept weights: {"folder", "value"}, best first
+    early_stop_best: float | None = None  # best value that early stop has seen
+    early_stop_waited: int = 0  # validations since
+    stopped: bool = False  # early stop has ended the run
 
 
 def save_training_state(

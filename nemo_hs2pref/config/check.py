@@ -4,12 +4,13 @@ They need no NeMo, no GPU and no model, so a login node can run them before anyt
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 
-LOSSES = ("regression", "regular_bt", "margin_bt", "scaled_bt")
+LOSSES = ("regression", "regular_bt", "margin_bt", "scaled_bt", "combined")
 Checkpoint = Mapping[str, Any]  # model_config.yaml of pretrained_checkpoint.restore_from_path
 Rule = Callable[[RewardModelConfig, Checkpoint], Iterator[str]]
 
@@ -31,12 +32,14 @@ def data_parallel_size(config: RewardModelConfig) -> int:
 
 def choices(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """Values from a short list."""
-    params = config.exp_manager.checkpoint_callback_params
+    exp_manager = config.exp_manager
     for key, value, allowed in (
         ("trainer.precision", config.trainer.precision, ("bf16", "32")),
         ("loss.name", config.loss.name, LOSSES),
         ("data.ties", config.data.ties, ("drop", "stop")),
-        ("exp_manager.checkpoint_callback_params.mode", params.mode, ("min", "max")),
+        ("exp_manager.checkpoint_callback_params.mode", exp_manager.checkpoint_callback_params.mode, ("min", "max")),
+        ("exp_manager.early_stopping_callback_params.mode", exp_manager.early_stopping_callback_params.mode,
+         ("min", "max")),
         ("model.optim.name", config.model.optim.name, ("mcore_distributed_optim",)),
         ("model.activations_checkpoint_granularity", config.model.activations_checkpoint_granularity,
          (None, "selective", "full")),
@@ -47,7 +50,7 @@ def choices(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
 
 def positive(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """Counts and sizes that must be at least one."""
-    model = config.model
+    model, stop = config.model, config.exp_manager.early_stopping_callback_params
     for key, value in (
         ("trainer.num_nodes", config.trainer.num_nodes),
         ("trainer.devices", config.trainer.devices),
@@ -58,6 +61,7 @@ def positive(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]
         ("model.pipeline_model_parallel_size", model.pipeline_model_parallel_size),
         ("model.encoder_seq_length", model.encoder_seq_length),
         ("model.optim.lr", model.optim.lr),
+        ("exp_manager.early_stopping_callback_params.patience", stop.patience),
     ):
         if value <= 0:
             yield f"{key}={value}: must be greater than 0"
@@ -151,18 +155,38 @@ def recomputation(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator
         )
 
 
-def monitor(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
-    """The monitored metric exists for the loss."""
-    known = ["val_loss", "val_reward_mean", "val_reward_std"]
-    if config.loss.name != "regression":
-        known += ["val_accuracy", "val_margin"]
-    given = config.exp_manager.checkpoint_callback_params.monitor
-    if given not in known:
+def loss(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """A named loss is that term alone; `combined` is a sum of regression and Bradley-Terry on pairs."""
+    weights = asdict(config.loss.weights)
+    name, trained = config.loss.name, [term for term, weight in weights.items() if weight]
+    if any(weight < 0 for weight in weights.values()):
+        yield f"loss.weights={weights}: expected weights of 0 or more"
+    if name in weights and trained != [name]:
         yield (
-            f"exp_manager.checkpoint_callback_params.monitor={given}: loss {config.loss.name} gives {', '.join(known)}"
+            f"loss={name} trains {name} alone, but loss.weights also name {' + '.join(trained) or 'nothing'}; "
+            "choose loss=combined for a weighted sum"
         )
+    if name == "combined" and ("regression" not in trained or len(trained) < 2):
+        yield f"loss=combined needs weights above 0 for regression and for a Bradley-Terry term, got {weights}"
+    wanted = ("ratings", "pairs") if trained == ["regression"] else ("pairs",)
+    if config.loss.reads not in wanted:
+        yield f"loss.reads={config.loss.reads}: loss {name} expects {' or '.join(wanted)}"
+
+
+def monitor(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """What decides on checkpoints and the early stop is measured on a set; its metrics are known with the data."""
+    exp_manager, sets = config.exp_manager, config.data.validation
+    for key, asked, params in (
+        ("checkpoint_callback_params", exp_manager.checkpoint_callback_params.save_top_k > 0 and bool(sets),
+         exp_manager.checkpoint_callback_params),
+        ("early_stopping_callback_params", exp_manager.create_early_stopping_callback,
+         exp_manager.early_stopping_callback_params),
+    ):  # fmt: skip
+        if asked and not any(params.monitor.startswith(f"val_{name}_") for name in sets):
+            given = ", ".join(f"val_{name}_..." for name in sets) or "nothing"
+            yield f"exp_manager.{key}.monitor={params.monitor}: the sets of data.validation give {given}"
 
 
 RULES: tuple[Rule, ...] = (
-    choices, positive, layout, batch, architecture, precision, head, recomputation, monitor
+    choices, positive, layout, batch, architecture, precision, head, recomputation, loss, monitor
 )  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import get_origin
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -61,9 +62,14 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(f"--config-name {config_name}: not in {config_dir()}; there are {', '.join(names)}")
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose(config_name, overrides=list(overrides))
+            return compose(config_name, overrides=[named_by_user(override) for override in overrides])
     except HydraException as error:
         raise ConfigError(explain(str(error), config_name)) from None
+
+
+def named_by_user(override: str) -> str:
+    """A new validation set is no unknown key; Hydra wants that said with a sign in front."""
+    return f"++{override}" if override.startswith("data.validation.") else override
 
 
 def explain(message: str, config_name: str) -> str:
@@ -104,17 +110,19 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 def refuse_unknown(given: DictConfig, schema: type) -> None:
     """Hydra lets `+key=` and `++key=` past; the schema does not."""
     known = schema_keys(schema)
-    unknown = [key for key in keys_of(given) if key not in known]
+    unknown = [key for key in keys_of(given) if key not in known and f"{key.rpartition('.')[0]}.*" not in known]
     if unknown:
         deepest = next(key for key in unknown if not any(other.startswith(f"{key}.") for other in unknown))
         raise ConfigError(unknown_key(deepest, known))
 
 
 def schema_keys(schema: type, path: str = "") -> list[str]:
-    """All dotted keys of nested dataclasses."""
+    """All dotted keys of nested dataclasses; `key.*` where the user names what stands below."""
     keys: list[str] = []
     for item in fields(schema):
         keys.append(f"{path}{item.name}")
+        if get_origin(item.type) is dict:
+            keys.append(f"{path}{item.name}.*")
         if isinstance(item.type, type) and is_dataclass(item.type):
             keys += schema_keys(item.type, f"{path}{item.name}.")
     return keys

@@ -10,10 +10,12 @@ from nemo_hs2pref.errors import ConfigError
 # What the stored weights, optimizer and counters mean. Layout, micro batch and the length of the run may change.
 MUST_STAY = (
     "loss.name",
+    "loss.weights",
     "head.attributes",
     "head.reward_weights",
     "head.bias",
     "data.dir",
+    "data.train",
     "data.attributes",
     "data.template",
     "data.shuffle",

@@ -34,9 +34,27 @@ class Trainer:
 class CheckpointParams:
     """exp_manager.checkpoint_callback_params: which weights are kept besides the resume state."""
 
-    monitor: str = MISSING  # a validation metric: val_loss, val_accuracy ...
+    monitor: str = MISSING  # val_<set>_<metric>: val_pairs_loss, val_pairs_accuracy, val_ratings_mse_helpfulness ...
     mode: str = MISSING  # min or max
     save_top_k: int = MISSING  # best weights kept; 0: none
+
+
+@dataclass
+class EarlyStoppingParams:
+    """exp_manager.early_stopping_callback_params: when a run ends before its last step."""
+
+    monitor: str = MISSING  # val_<set>_<metric>
+    mode: str = MISSING  # min or max
+    patience: int = MISSING  # validations in a row that are no better
+    min_delta: float = MISSING  # what counts as better, in units of the metric
+
+
+@dataclass
+class WandbParams:
+    """exp_manager.wandb_logger_kwargs: where Weights & Biases files the run."""
+
+    project: str = MISSING
+    name: str | None = MISSING  # null: the run folder's name
 
 
 @dataclass
@@ -46,7 +64,11 @@ class ExpManager:
     explicit_log_dir: str = MISSING  # the run's folder
     resume_if_exists: bool = MISSING  # continue from the run folder's resume state where there is one
     create_tensorboard_logger: bool = MISSING
+    create_wandb_logger: bool = MISSING
+    wandb_logger_kwargs: WandbParams = field(default_factory=WandbParams)
     checkpoint_callback_params: CheckpointParams = field(default_factory=CheckpointParams)
+    create_early_stopping_callback: bool = MISSING
+    early_stopping_callback_params: EarlyStoppingParams = field(default_factory=EarlyStoppingParams)
 
 
 @dataclass
@@ -108,15 +130,31 @@ class Head:
 
 
 @dataclass
+class LossWeights:
+    """loss.weights: loss = sum of weight x mean of the term over its items of the global batch."""
+
+    regression: float = MISSING  # over rated cells
+    regular_bt: float = MISSING  # over pairs
+    margin_bt: float = MISSING  # over pairs
+    scaled_bt: float = MISSING  # over pairs
+
+
+@dataclass
 class Loss:
-    name: str = MISSING  # regression, regular_bt, margin_bt or scaled_bt
+    """loss: what is minimised."""
+
+    name: str = MISSING  # regression, regular_bt, margin_bt, scaled_bt, or combined
+    reads: str = MISSING  # ratings or pairs: what the training file holds
+    weights: LossWeights = field(default_factory=LossWeights)
 
 
 @dataclass
 class Data:
     """data: prepared rows (`hs2pref data prepare`)."""
 
-    dir: str = MISSING  # folder with ratings.*.jsonl or pairs.*.jsonl
+    dir: str = MISSING  # folder with ratings.*.jsonl and pairs.*.jsonl
+    train: str = MISSING  # file in dir
+    validation: dict[str, str] = MISSING  # name of a set -> file in dir; each is measured as val_<name>_<metric>
     attributes: list[str] = MISSING  # rated attributes that regression learns; the others are masked
     ties: str = MISSING  # pairs of strength 0: drop (counted and logged) or stop
     template: str = MISSING  # how messages become text

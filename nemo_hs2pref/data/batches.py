@@ -13,60 +13,72 @@ IGNORED = -100.0  # Aligner's mark of an attribute that was not rated
 
 
 @dataclass(frozen=True)
-class RatingItem:
-    """One response with its ratings."""
+class ResponseItem:
+    """One prompt with one response, rated or not."""
 
     tokens: list[int]
     attributes: list[float]  # [K]; IGNORED where not rated
+    characters: int  # of the response alone
+
+    @property
+    def width(self) -> int:
+        """Tokens of its longest row."""
+        return len(self.tokens)
 
 
 @dataclass(frozen=True)
 class PairItem:
     """One comparison: one item of a dataset, so that nothing can tear the two responses apart."""
 
-    chosen: list[int]
-    rejected: list[int]
-    strength: int  # 1 to 3
+    chosen: ResponseItem
+    rejected: ResponseItem
+    strength: int  # 1 to 3; 0 where only the direction is known
+
+    @property
+    def width(self) -> int:
+        return max(self.chosen.width, self.rejected.width)
+
+
+Item = ResponseItem | PairItem
+Items = Sequence[Item]  # of one kind
 
 
 @dataclass(frozen=True)
-class RatingBatch:
-    """A micro batch of rated responses."""
+class Batch:
+    """A micro batch of responses or of pairs. Of pairs, rows 0..P-1 are the chosen ones, rows P..2P-1 the rejected.
+
+    The counts are numbers of the host: an accelerator is never asked for them.
+    """
 
     tokens: Tensor  # [B, S] int64, padded on the right
-    lengths: Tensor  # [B] int64
-    attributes: Tensor  # [B, K] float32
-    num_valid: (
-        int  # rated cells of `attributes`; this and num_tokens are host numbers: counting needs no synchronisation
-    )
+    lengths: Tensor  # [B] int64, tokens of each row
+    attributes: Tensor  # [B, K] float32, IGNORED where not rated
+    characters: Tensor  # [B] float64, of the response alone
+    strength: Tensor  # [P] int64; P is 0 in a batch of responses
+    num_valid: int  # rated cells of `attributes`
+    num_pairs: int
+    num_graded: int  # pairs with a strength
     num_tokens: int  # without padding
 
 
-@dataclass(frozen=True)
-class PairBatch:
-    """A micro batch of pairs: rows 0..P-1 are the chosen responses, rows P..2P-1 the rejected ones."""
-
-    tokens: Tensor  # [2P, S] int64, padded on the right
-    lengths: Tensor  # [2P] int64
-    strength: Tensor  # [P] int64
-    num_tokens: int  # without padding
-
-
-def collate_ratings(items: Sequence[RatingItem], *, multiple_of: int, device: torch.device) -> RatingBatch:
+def collate(items: Items, *, multiple_of: int, device: torch.device) -> Batch:
     """Pad to the longest row, rounded up to `multiple_of` tokens (sequence parallelism divides S by TP)."""
-    tokens, lengths = pad([item.tokens for item in items], multiple_of)
-    attributes = torch.tensor([item.attributes for item in items], dtype=torch.float32)
-    valid = int((attributes != IGNORED).sum())
-    num_tokens = int(lengths.sum())
-    return RatingBatch(tokens.to(device), lengths.to(device), attributes.to(device), valid, num_tokens)
-
-
-def collate_pairs(items: Sequence[PairItem], *, multiple_of: int, device: torch.device) -> PairBatch:
-    """Pad to the longest row of both sides, rounded up to `multiple_of` tokens."""
-    tokens, lengths = pad([item.chosen for item in items] + [item.rejected for item in items], multiple_of)
-    strength = torch.tensor([item.strength for item in items])
-    num_tokens = int(lengths.sum())
-    return PairBatch(tokens.to(device), lengths.to(device), strength.to(device), num_tokens)
+    pairs = [item for item in items if isinstance(item, PairItem)]
+    responses = [item for item in items if isinstance(item, ResponseItem)]
+    rows = responses or [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    tokens, lengths = pad([row.tokens for row in rows], multiple_of)
+    attributes = torch.tensor([row.attributes for row in rows], dtype=torch.float32)
+    return Batch(
+        tokens.to(device),
+        lengths.to(device),
+        attributes.to(device),
+        torch.tensor([row.characters for row in rows], dtype=torch.float64).to(device),
+        torch.tensor([pair.strength for pair in pairs], dtype=torch.int64).to(device),
+        num_valid=int((attributes != IGNORED).sum()),
+        num_pairs=len(pairs),
+        num_graded=sum(pair.strength > 0 for pair in pairs),
+        num_tokens=int(lengths.sum()),
+    )
 
 
 def pad(rows: Sequence[Sequence[int]], multiple_of: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Which items make which global batch: a function of seed and step alone, so that resuming needs no state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
@@ -47,5 +47,22 @@ def share(indices: Sequence[Item], rank: int, size: int) -> Sequence[Item]:
 
 
 def chunks(indices: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Micro batches of `size`; the last may be smaller."""
+    """Parts of `size`; the last may be smaller."""
     return [indices[i : i + size] for i in range(0, len(indices), size)]
+
+
+def micro_batches(
+    indices: Sequence[int], widths: Mapping[int, int], size: int, rank: int, num_ranks: int
+) -> list[Sequence[int]]:
+    """The micro batches of data-parallel rank `rank`: items of like width together, the widest first.
+
+    They are dealt in turn, so that all ranks have rows of like width at a time. The widest comes first, so that a
+    run that needs too much memory stops at once.
+
+    Args:
+        indices: item numbers of the global batch.
+        widths: item number -> tokens of its longest row.
+        size: items of a micro batch; the last one may be smaller.
+    """
+    by_width = sorted(indices, key=lambda i: -widths[i])
+    return chunks(by_width, size)[rank::num_ranks]

@@ -7,6 +7,7 @@ Upstream behaviour that is replaced (Aligner 0.7.0, megatron-core 0.11), each in
                              several collectives and host synchronisations a micro batch
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,12 +22,11 @@ from nemo_aligner.utils.train_utils import set_sync_funcs
 from omegaconf import DictConfig
 from torch import Tensor
 
-from nemo_hs2pref.data.batches import PairBatch, RatingBatch
+from nemo_hs2pref.data.batches import Batch
 from nemo_hs2pref.errors import TrainingError
+from nemo_hs2pref.metrics import Sums, measure, no_sums
 from nemo_hs2pref.models.gpt_reward_model import GPTRewardModel
 from nemo_hs2pref.models.objectives import Objective
-
-Batch = RatingBatch | PairBatch
 
 
 class MegatronRewardModel(MegatronGPTRewardModel):
@@ -64,44 +64,50 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         config.variable_seq_lengths = True
         return config
 
-    def get_loss_and_metrics(self, batch: Sequence[Batch], forward_only: bool) -> tuple[float, dict[str, float]]:
+    def get_loss_and_metrics(self, batch: Sequence[Batch], forward_only: bool) -> tuple[float, Sums]:
         """Aligner's interface for one global batch; `batch` is this rank's micro batches."""
-        count = self.count_globally(batch)
-        sums = self.forward_backward(batch, count, forward_only=forward_only)
-        totals = self.sum_globally(sums)
-        return totals["loss"] / count, totals
+        assert self.objective is not None
+        counts = self.count_globally(batch)
+        totals = self.sum_globally(self.forward_backward(batch, counts, forward_only=forward_only))
+        return self.objective.losses(totals)["loss"], totals
 
-    def count_globally(self, batch: Sequence[Batch], error: Exception | None = None) -> float:
-        """Items of the global batch. The one collective before backward; it also agrees on a failure.
+    def count_globally(self, batch: Sequence[Batch], error: Exception | None = None) -> dict[str, float]:
+        """Items of each term in the global batch, and its "tokens".
 
-        A rank that passes `error` raises it; the others raise TrainingError in the same moment.
+        The one collective before backward; it also agrees on a failure: a rank that passes `error` raises it, the
+        others raise TrainingError in the same moment.
         """
         assert self.objective is not None
-        counts = {"items": float(sum(map(self.objective.count, batch))), "failed": float(error is not None)}
-        totals = self.sum_globally(counts, also_from_every_rank=("failed",))
+        counts = Counter({"tokens": sum(micro_batch.num_tokens for micro_batch in batch)})
+        for micro_batch in batch:
+            counts.update(self.objective.counts(micro_batch))
+        local = {name: torch.tensor(float(counts[name])) for name in ("tokens", *self.objective.weights)}
+        local["failed"] = torch.tensor(float(error is not None))
+        totals = {
+            name: total.item() for name, total in self.sum_globally(local, also_from_every_rank=("failed",)).items()
+        }
         if error is not None:
             raise error
-        if totals["failed"]:
-            raise TrainingError(f"{int(totals['failed'])} other rank(s) could not build a batch; see their message")
-        return totals["items"]
+        if failed := totals.pop("failed"):
+            raise TrainingError(f"{int(failed)} other rank(s) could not build a batch; see their message")
+        return totals
 
-    def sum_globally(
-        self, sums: Mapping[str, Tensor | float], also_from_every_rank: Sequence[str] = ()
-    ) -> dict[str, float]:
-        """Add named sums over data-parallel ranks, the same answer on every rank, in one all_reduce.
+    def sum_globally(self, sums: Sums, also_from_every_rank: Sequence[str] = ()) -> Sums:
+        """Add named tensors over data-parallel ranks, the same answer on every rank, in one all_reduce.
 
         One tensor-parallel rank of the last pipeline stage speaks for its replica; the others add zero.
-        The names must be the same on every rank, so ranks without a sum pass zeros.
+        Names and shapes must be the same on every rank, so ranks without a sum pass zeros. Returns float64 on the CPU.
         """
         speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
         device = next(self.parameters()).device
-        values = [
-            torch.as_tensor(value, dtype=torch.float64, device=device) * (speaks or name in also_from_every_rank)
+        parts = [
+            value.to(device, torch.float64).flatten() * (speaks or name in also_from_every_rank)
             for name, value in sums.items()
         ]
-        vector = torch.stack(values)
+        vector = torch.cat(parts)
         torch.distributed.all_reduce(vector)
-        return dict(zip(sums, vector.tolist(), strict=True))
+        totals = vector.cpu().split([value.numel() for value in sums.values()])
+        return {name: total.view(sums[name].shape) for name, total in zip(sums, totals, strict=True)}
 
     def sum_over_model_parallel(self, value: float) -> float:
         """Add a number over the ranks that together hold one copy of the model."""
@@ -109,13 +115,12 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         torch.distributed.all_reduce(total, group=parallel_state.get_model_parallel_group())
         return total.item()
 
-    def forward_backward(
-        self, batch: Sequence[Batch], global_count: float, *, forward_only: bool
-    ) -> dict[str, Tensor | float]:
+    def forward_backward(self, batch: Sequence[Batch], counts: Mapping[str, float], *, forward_only: bool) -> Sums:
         """Run the pipeline schedule over this rank's micro batches; returns sums, zeros before the last stage.
 
         Megatron divides each micro batch's loss by their number and each gradient by the data-parallel size;
-        both are undone here, so that the gradient is that of sum / global_count.
+        both are undone here, so that the gradient is that of the objective over the global batch. `counts` are
+        its items, which forward_only does without.
         """
         assert self.objective is not None
         objective = self.objective
@@ -124,14 +129,21 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         def forward_step(micro_batches: Iterator[Batch], model: torch.nn.Module) -> tuple[Tensor, Any]:
             micro_batch = next(micro_batches)
 
-            def loss(attributes_BK: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-                term = objective(attributes_BK, micro_batch)
-                return term.total * (undo / global_count), {"loss": term.total.detach(), **term.metrics}
+            def loss(attributes_BK: Tensor) -> tuple[Tensor, Sums]:
+                reward_B = objective.reward(attributes_BK)
+                totals = objective.totals(attributes_BK, reward_B, micro_batch)
+                items = objective.counts(micro_batch)
+                sums = {name: torch.stack([t.detach(), torch.full_like(t, items[name])]) for name, t in totals.items()}
+                part = attributes_BK.new_zeros(()) if forward_only else objective.loss(totals, counts) * undo
+                return part, sums | measure(attributes_BK, reward_B, micro_batch)
 
             return self.forward_stage(micro_batch, model), loss
 
         outputs = self.run_schedule(forward_step, batch, forward_only=forward_only)
-        return {name: sum(output[name] for output in outputs) for name in objective.metric_names}
+        if outputs:
+            return {name: torch.stack([output[name] for output in outputs]).sum(dim=0) for name in outputs[0]}
+        terms = {name: torch.zeros(2) for name in objective.weights}
+        return terms | no_sums(len(objective.reward_weights))
 
     def score(self, batch: Sequence[Batch]) -> list[Tensor]:
         """[B, K] attributes of each micro batch on the last pipeline stage; an empty list elsewhere."""

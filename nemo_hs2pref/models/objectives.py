@@ -1,123 +1,114 @@
-"""What a reward model is trained on: named terms, each a sum and a count over the items of a batch.
+"""What a reward model is trained on: a weighted sum of named terms, each a mean over its items.
 
-The runtime divides each sum by its count over the whole global batch (design decision 9), so micro batch size,
-accumulation, padding and ranks cannot change a result.
+The runtime divides each term's sum by its count over the whole global batch (design decision 9), so micro batch
+size, accumulation, padding and ranks cannot change a result.
 
-Shapes: B rows, P pairs, K attributes. Rows of a pair batch are the P chosen ones, then the P rejected ones.
+Shapes: B rows, P pairs, K attributes. Rows of a batch of pairs are the P chosen ones, then the P rejected ones.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from nemo_hs2pref.data.batches import PairBatch, RatingBatch
+from nemo_hs2pref.data.batches import Batch
 from nemo_hs2pref.functional import FORMULAS, bradley_terry_loss, regression_loss
-
-REWARD_SUMS = ("rows", "reward", "reward_squared")
 
 
 @dataclass(frozen=True)
 class Term:
-    """One named part of an objective over the items of one micro batch."""
+    """One loss: how many items a batch has for it, known before any forward pass, and the sum over them."""
 
-    total: Tensor  # [] float32 or wider, differentiable: sum over its items
-    metrics: Mapping[str, Tensor] = field(default_factory=dict)  # [] each: sums over the same items
-
-
-class Objective(Protocol):
-    """What the model needs of an objective."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def formula(self) -> str: ...
-
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """Names of the sums, "loss" first; every rank must know them, with or without a loss of its own."""
-        ...
-
-    def count(self, batch: RatingBatch | PairBatch) -> int:
-        """Items the sum runs over, known before any forward pass."""
-        ...
-
-    def __call__(self, attributes_BK: Tensor, batch: RatingBatch | PairBatch) -> Term: ...
+    count: Callable[[Batch], int]
+    total: Callable[[Tensor, Tensor, Batch], Tensor]  # attributes [B, K], reward [B] -> [], differentiable
 
 
-@dataclass(frozen=True)
-class Regression:
-    """Mean squared error over the valid cells of the attribute table (SteerLM regression)."""
+def squared_error(attributes_BK: Tensor, reward_B: Tensor, batch: Batch) -> Tensor:
+    """Over the rated cells of the attribute table (SteerLM regression)."""
+    squared_BK, _ = regression_loss(attributes_BK, batch.attributes)
+    return squared_BK.sum()
 
-    reward_weights: tuple[float, ...]  # [K]: the reward, for the metrics, is attributes @ reward_weights
-    name: str = "regression"
-    formula: str = FORMULAS["regression"]
-    metric_names = ("loss", *REWARD_SUMS)
 
-    def count(self, batch: RatingBatch | PairBatch) -> int:
-        assert isinstance(batch, RatingBatch)
-        return batch.num_valid
+def regular_bt(attributes_BK: Tensor, reward_B: Tensor, batch: Batch) -> Tensor:
+    """Over pairs, with or without a strength."""
+    chosen_P, rejected_P = reward_B.chunk(2)
+    return bradley_terry_loss(chosen_P, rejected_P, batch.strength, "regular").sum()
 
-    def __call__(self, attributes_BK: Tensor, batch: RatingBatch | PairBatch) -> Term:
-        assert isinstance(batch, RatingBatch)
-        squared_BK, _ = regression_loss(attributes_BK, batch.attributes)
-        reward_B = reward_of(attributes_BK, self.reward_weights).detach()
-        return Term(squared_BK.sum(), reward_sums(reward_B))
+
+def graded_bt(attributes_BK: Tensor, reward_B: Tensor, batch: Batch, *, variant: str) -> Tensor:
+    """Over pairs with a strength; never divided by the sum of strengths (as in Aligner and the paper)."""
+    chosen_P, rejected_P = reward_B.chunk(2)
+    loss_P = bradley_terry_loss(chosen_P, rejected_P, batch.strength.clamp(min=1), variant)
+    return loss_P.where(batch.strength > 0, 0.0).sum()
+
+
+def rated_cells(batch: Batch) -> int:
+    return batch.num_valid
+
+
+def pairs(batch: Batch) -> int:
+    return batch.num_pairs
+
+
+def graded_pairs(batch: Batch) -> int:
+    return batch.num_graded
+
+
+TERMS = {
+    "regression": Term(rated_cells, squared_error),
+    "regular_bt": Term(pairs, regular_bt),
+    "margin_bt": Term(graded_pairs, partial(graded_bt, variant="margin")),
+    "scaled_bt": Term(graded_pairs, partial(graded_bt, variant="scaled")),
+}
 
 
 @dataclass(frozen=True)
-class BradleyTerry:
-    """Mean Bradley-Terry loss over pairs; never divided by the sum of strengths (as in Aligner and the paper)."""
+class Objective:
+    """loss = sum over terms of weight x mean over the term's items of the global batch."""
 
-    variant: str  # regular, margin or scaled
-    reward_weights: tuple[float, ...]
-    metric_names = ("loss", "pairs", "correct", "margin", *REWARD_SUMS)
-
-    @property
-    def name(self) -> str:
-        return f"{self.variant}_bt"
+    weights: Mapping[str, float]  # term -> weight; all of them count, so none is 0
+    reward_weights: tuple[float, ...]  # [K]: reward = attributes @ reward_weights
 
     @property
     def formula(self) -> str:
-        return FORMULAS[self.name]
+        """For the log."""
+        terms = [(weight, f"mean of {FORMULAS[name]}") for name, weight in self.weights.items()]
+        return " + ".join(mean if weight == 1 else f"{weight:g} * ({mean})" for weight, mean in terms)
 
-    def count(self, batch: RatingBatch | PairBatch) -> int:
-        assert isinstance(batch, PairBatch)
-        return len(batch.strength)
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Items of each term in a micro batch."""
+        return {name: TERMS[name].count(batch) for name in self.weights}
 
-    def __call__(self, attributes_BK: Tensor, batch: RatingBatch | PairBatch) -> Term:
-        assert isinstance(batch, PairBatch)
-        reward_B = reward_of(attributes_BK, self.reward_weights)
-        chosen_P, rejected_P = reward_B.chunk(2)
-        loss_P = bradley_terry_loss(chosen_P, rejected_P, batch.strength, self.variant)
-        margin_P = (chosen_P - rejected_P).detach()
-        pairs = {"pairs": torch.ones_like(margin_P).sum(), "correct": (margin_P > 0).sum(), "margin": margin_P.sum()}
-        return Term(loss_P.sum(), pairs | reward_sums(reward_B.detach()))
+    def reward(self, attributes_BK: Tensor) -> Tensor:
+        """[B] scalar reward: the weighted sum of the attributes; a slot of weight 0 has no part in it.
 
+        The weights stay numbers of the host: copied to the GPU, they would make it wait in every micro batch.
+        """
+        slots = zip(attributes_BK.unbind(dim=1), self.reward_weights, strict=True)
+        return torch.stack([weight * attribute_B for attribute_B, weight in slots if weight]).sum(dim=0)
 
-def reward_of(attributes_BK: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """[B] scalar reward: the weighted sum of the attributes; a slot of weight 0 has no part in it.
+    def totals(self, attributes_BK: Tensor, reward_B: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Sum of each term over the items of the micro batch; 0 where it has none."""
+        return {
+            name: TERMS[name].total(attributes_BK, reward_B, batch) if count else attributes_BK.sum() * 0.0
+            for name, count in self.counts(batch).items()
+        }
 
-    The weights stay numbers of the host: copied to the GPU, they would make it wait in every micro batch.
-    """
-    slots = zip(attributes_BK.unbind(dim=1), weights, strict=True)
-    return torch.stack([weight * attribute_B for attribute_B, weight in slots if weight]).sum(dim=0)
+    def loss(self, totals: Mapping[str, Tensor], counts: Mapping[str, float]) -> Tensor:
+        """[] the part of a micro batch in the loss; a term without an item in the global batch adds nothing."""
+        parts = [total * (self.weights[name] / max(counts[name], 1.0)) for name, total in totals.items()]
+        return torch.stack(parts).sum()
 
+    def losses(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
+        """ "loss" where all terms have items, and loss_<term> where there are several terms.
 
-def reward_sums(reward_B: Tensor) -> dict[str, Tensor]:
-    """What the mean and standard deviation of the reward are made of."""
-    reward_B = reward_B.double()
-    values = (torch.ones_like(reward_B), reward_B, reward_B.square())
-    return {name: value.sum() for name, value in zip(REWARD_SUMS, values, strict=True)}
-
-
-OBJECTIVES = {
-    "regression": Regression,
-    "regular_bt": partial(BradleyTerry, "regular"),
-    "margin_bt": partial(BradleyTerry, "margin"),
-    "scaled_bt": partial(BradleyTerry, "scaled"),
-}
+        Args:
+            sums: term -> [2], its total and its number of items over the global batch.
+        """
+        means = {name: (sums[name][0] / sums[name][1]).item() for name in self.weights if sums[name][1]}
+        losses = {f"loss_{name}": mean for name, mean in means.items()} if len(self.weights) > 1 else {}
+        if len(means) == len(self.weights):
+            losses["loss"] = sum(self.weights[name] * mean for name, mean in means.items())
+        return losses

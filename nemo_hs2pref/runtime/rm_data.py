@@ -1,21 +1,25 @@
 """The rows of a reward-model run: read once, then cut into micro batches step by step."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from megatron.core import parallel_state
 
+from nemo_hs2pref.algorithms.supervised import MakeBatch
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.data.batches import PairItem, RatingItem, collate_pairs, collate_ratings
-from nemo_hs2pref.data.datasets import make_tokenize, pair_items, rating_items, tokenizer_of
-from nemo_hs2pref.data.sampling import GlobalBatches, chunks, share
+from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, PairItem, collate
+from nemo_hs2pref.data.datasets import Reader, make_tokenize, tokenizer_of
+from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.models.megatron_reward_model import Batch
+from nemo_hs2pref.metrics import measure, summarise
+from nemo_hs2pref.models.objectives import Objective
 from nemo_hs2pref.runtime import machine
 
-Items = Sequence[RatingItem] | Sequence[PairItem]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class RunData:
     """Items of a run and their order."""
 
     train: Items
-    validation: Items
+    validation: Mapping[str, Items]  # by name of the set
     order: GlobalBatches
     num_steps: int
 
@@ -42,34 +46,70 @@ def read_data(config: RewardModelConfig) -> RunData:
     return RunData(train, validation, order, num_steps)
 
 
-def read_items(config: RewardModelConfig) -> tuple[Items, Items]:
-    """Training and validation items: ratings for regression, pairs for Bradley-Terry."""
-    base = Path(config.pretrained_checkpoint.restore_from_path)
-    tokenize = make_tokenize(tokenizer_of(base), config.data.template)
-    length = config.model.encoder_seq_length
-    if config.loss.name == "regression":
-        name = "ratings"
-        slots, attributes = config.head.attributes, config.data.attributes
-        read = partial(rating_items, tokenize=tokenize, slots=slots, attributes=attributes, max_length=length)
-    else:
-        name = "pairs"
-        read = partial(pair_items, tokenize=tokenize, ties=config.data.ties, max_length=length)
-    folder = Path(config.data.dir)
-    return read(folder / f"{name}.train.jsonl"), read(folder / f"{name}.validation.jsonl")
+def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
+    """Training items, ratings or pairs as the loss reads them, and the named validation sets."""
+    read = reader_of(config)
+    path = Path(config.data.dir) / config.data.train
+    graded = any(getattr(config.loss.weights, name) for name in ("margin_bt", "scaled_bt"))
+    pairs = config.loss.reads == "pairs"
+    train = read.pairs(path, require_strength=graded) if pairs else read.responses(path)
+    if config.loss.weights.regression and not any(map(has_ratings, train)):
+        raise DataError(
+            f"{path}: no pair has ratings of {', '.join(config.data.attributes)}, which loss {config.loss.name} "
+            'learns; expected "chosen_attributes" and "rejected_attributes" (docs/data.md)'
+        )
+    return train, {name: read.either(path) for name, path in validation_files(config).items()}
+
+
+def reader_of(config: RewardModelConfig) -> Reader:
+    tokenizer = tokenizer_of(Path(config.pretrained_checkpoint.restore_from_path))
+    return Reader(
+        make_tokenize(tokenizer, config.data.template),
+        slots=config.head.attributes,
+        attributes=config.data.attributes,
+        max_length=config.model.encoder_seq_length,
+        ties=config.data.ties,
+    )
+
+
+def has_ratings(item: Item) -> bool:
+    rows = (item.chosen, item.rejected) if isinstance(item, PairItem) else (item,)
+    return any(value != IGNORED for row in rows for value in row.attributes)
+
+
+def validation_files(config: RewardModelConfig) -> dict[str, Path]:
+    """Files of the named sets. Of `ratings` and `pairs` the one that the loss does not read may be absent."""
+    files = {name: Path(config.data.dir) / file for name, file in config.data.validation.items()}
+    for name in {"ratings", "pairs"} - {config.loss.reads}:
+        if name in files and not files[name].exists():
+            logger.warning("%s: no such file; there is no validation on %s", files.pop(name), name)
+    return files
+
+
+def metric_names(objective: Objective, slots: Sequence[str], validation: Mapping[str, Items]) -> list[str]:
+    """What the validation of these sets will give, found by measuring rewards that mean nothing."""
+    names: list[str] = []
+    for name, items in validation.items():
+        batch = collate(items, multiple_of=1, device=torch.device("cpu"))
+        outputs = torch.rand(len(batch.lengths), len(slots))
+        sums = {term: torch.tensor([1.0, count]) for term, count in objective.counts(batch).items()}
+        metrics = objective.losses(sums) | summarise(measure(outputs, objective.reward(outputs), batch), slots)
+        names += [f"val_{name}_{metric}" for metric in metrics]
+    return names
 
 
 class Batcher:
     """Item numbers of a global batch to this data-parallel rank's micro batches."""
 
     def __init__(self, config: RewardModelConfig, *, multiple_of: int) -> None:
-        collate: Callable[..., Batch] = collate_ratings if config.loss.name == "regression" else collate_pairs
         self.collate = partial(collate, multiple_of=multiple_of, device=machine.device())
         self.micro_batch_size = config.model.micro_batch_size
 
     def __call__(self, items: Items, indices: Sequence[int]) -> list[Batch]:
         rank, size = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
-        mine = share(indices, rank, size)
-        return [self.collate([items[i] for i in chunk]) for chunk in chunks(mine, self.micro_batch_size)]
+        widths = {i: items[i].width for i in indices}
+        mine = micro_batches(indices, widths, self.micro_batch_size, rank, size)
+        return [self.collate([items[i] for i in chunk]) for chunk in mine]
 
 
 def sequence_multiple(config: RewardModelConfig) -> int:
@@ -77,9 +117,7 @@ def sequence_multiple(config: RewardModelConfig) -> int:
     return config.model.tensor_model_parallel_size if config.model.sequence_parallel else 1
 
 
-def validation_batches(
-    config: RewardModelConfig, batcher: Batcher, items: Items
-) -> list[Callable[[], Sequence[Batch]]]:
+def validation_batches(config: RewardModelConfig, batcher: Batcher, items: Items) -> list[MakeBatch]:
     """One call a global batch; the last may be partial, and a rank may have none of it."""
     limit = config.trainer.rm.limit_val_batches
     batches = chunks(range(len(items)), config.model.global_batch_size)

@@ -1,4 +1,4 @@
-"""A run's log: one line a step, metrics.jsonl for programs, TensorBoard for people. Rank 0 writes."""
+"""A run's log: one line a step, metrics.jsonl for programs, boards for people. Rank 0 writes."""
 
 import json
 import sys
@@ -6,60 +6,92 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
 from tqdm import tqdm
+
+from nemo_hs2pref.config.schema import ExpManager
+from nemo_hs2pref.runtime.boards import boards
 
 SHOWN = ("loss", "accuracy", "margin", "reward_mean", "reward_std", "grad_norm", "lr", "tokens_per_s", "step_s")
 METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """Writes into `folder`; lines after `step` are from a run that was stopped and are cut off."""
+    """Writes into the run's folder; lines after `step` are from a run that was stopped and are cut off."""
 
-    def __init__(self, folder: Path, *, step: int, num_steps: int, tensorboard: bool, is_writer: bool) -> None:
+    def __init__(
+        self, exp_manager: ExpManager, resolved: DictConfig, *, step: int, num_steps: int, is_writer: bool
+    ) -> None:
         self.is_writer = is_writer
         if not is_writer:
             return
+        folder = Path(exp_manager.explicit_log_dir)
         folder.mkdir(parents=True, exist_ok=True)
         self.num_steps = num_steps
         self.path = folder / METRICS
         cut_after(self.path, step)
         self.file = self.path.open("a")
         self.bar = tqdm(total=num_steps, initial=step, unit="step", disable=not sys.stderr.isatty(), leave=True)
-        self.board = None
-        if tensorboard:
-            from torch.utils.tensorboard.writer import SummaryWriter  # heavy, and optional
-
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self.boards = list(boards(exp_manager, resolved, folder, step))
 
     def train(self, step: int, metrics: Mapping[str, float]) -> None:
         if self.is_writer:
             self.bar.update()
             self._write("train", step, metrics)
+            self._show(step, "train", metrics)
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One line a validation set."""
         if self.is_writer and metrics:
             self._write("val", step, metrics)
+            for name, of_set in by_set(metrics).items():
+                self._show(step, f"val {name}", of_set)
+
+    def say(self, message: str) -> None:
+        if self.is_writer:
+            tqdm.write(message, file=sys.stderr)
 
     def _write(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
         self.file.write(json.dumps({"kind": kind, "step": step, **metrics}) + "\n")
         self.file.flush()
-        for name, value in metrics.items():
-            if self.board is not None:
-                self.board.add_scalar(f"{kind}/{name.removeprefix('val_')}", value, step)
-        tqdm.write(f"step {step}/{self.num_steps}  {kind:5}  {one_line(metrics)}", file=sys.stderr)
+        for board in self.boards:
+            board.write(step, {tag(kind, name): value for name, value in metrics.items()})
+
+    def _show(self, step: int, where: str, metrics: Mapping[str, float]) -> None:
+        self.say(f"step {step}/{self.num_steps}  {where:11}  {one_line(metrics)}")
 
     def close(self) -> None:
         if self.is_writer:
             self.bar.close()
             self.file.close()
-            if self.board is not None:
-                self.board.close()
+            for board in self.boards:
+                board.close()
+
+
+def by_set(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """val_<set>_<metric> by set."""
+    sets: dict[str, dict[str, float]] = {}
+    for key, value in metrics.items():
+        name, metric = set_and_metric(key)
+        sets.setdefault(name, {})[metric] = value
+    return sets
+
+
+def set_and_metric(key: str) -> tuple[str, str]:
+    """("pairs", "reward_mean") of "val_pairs_reward_mean"; the name of a set has no underscore."""
+    name, _, metric = key.removeprefix("val_").partition("_")
+    return name, metric
+
+
+def tag(kind: str, key: str) -> str:
+    """As boards group them: train/loss, val_pairs/accuracy."""
+    return f"train/{key}" if kind == "train" else "val_" + "/".join(set_and_metric(key))
 
 
 def one_line(metrics: Mapping[str, float]) -> str:
-    """The metrics that a person follows, in one order."""
-    plain = {name.removeprefix("val_"): value for name, value in metrics.items()}
-    return "  ".join(f"{name} {plain[name]:.4g}" for name in SHOWN if name in plain)
+    """The metrics that a person follows, in one order, then the correlation of each rated attribute."""
+    pearsons = [name for name in metrics if name.startswith("pearson_")]
+    return "  ".join(f"{name} {metrics[name]:.4g}" for name in (*SHOWN, *pearsons) if name in metrics)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from nemo_hs2pref.checkpoint.layout import read_config
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.data.batches import RatingItem, collate_ratings
+from nemo_hs2pref.data.batches import ResponseItem, collate
 from nemo_hs2pref.data.datasets import make_tokenize, tokenizer_of
 from nemo_hs2pref.data.records import Conversation
 from nemo_hs2pref.data.sampling import share
@@ -74,8 +74,8 @@ class Scorer:
         scored: dict[int, list[float]] = {}
         with tqdm(total=sum(map(len, mine)), unit="row", desc="scoring", disable=quiet) as bar:
             for indices in mine:
-                items = [RatingItem(tokens[i], [0.0]) for i in indices]
-                batch = collate_ratings(items, multiple_of=1, device=machine.device())
+                items = [ResponseItem(tokens[i], [], 0) for i in indices]
+                batch = collate(items, multiple_of=1, device=machine.device())
                 for attributes_BK in self.model.score([batch]):
                     scored |= zip(indices, attributes_BK.tolist(), strict=True)
                 bar.update(len(indices))
@@ -125,6 +125,7 @@ def inference_config(
         f"head.bias={str(head['bias']).lower()}",
         f"data.attributes=[{head['attributes'][0]}]",
         f"data.template={head['template']}",
+        "loss=regression",
         "data.dir=unused",
         "exp_manager.explicit_log_dir=unused",
         "pretrained_checkpoint.restore_from_path=unused",

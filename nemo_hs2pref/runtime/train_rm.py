@@ -2,22 +2,33 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.algorithms.supervised import SupervisedRun, fit
 from nemo_hs2pref.checkpoint.layout import TOKENIZER, read_manifest
 from nemo_hs2pref.checkpoint.training_state import Progress, load_training_state
 from nemo_hs2pref.checkpoint.weights import load_weights
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.models.objectives import OBJECTIVES, Objective
+from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.models.objectives import Objective
+from nemo_hs2pref.plots import plot_training
 from nemo_hs2pref.runtime.build import Trainable, build_reward_model, make_trainable
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper, resume_path
-from nemo_hs2pref.runtime.rm_data import Batcher, RunData, read_data, sequence_multiple, validation_batches
+from nemo_hs2pref.runtime.rm_data import (
+    Batcher,
+    RunData,
+    metric_names,
+    read_data,
+    sequence_multiple,
+    validation_batches,
+)
 from nemo_hs2pref.runtime.run_log import RunLog
 
 logger = logging.getLogger(__name__)
@@ -33,6 +44,7 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
     if resumed:
         refuse_other_run(str(folder), read_manifest(resumed)["run"], resolved)
     data = read_data(config)
+    refuse_unknown_monitor(config, data)
     trainable, progress = start(config, checkpoint, data.num_steps, resumed)
     announce(config, data, resumed, progress)
 
@@ -40,22 +52,22 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
     if is_writer:
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(resolved, folder / "config.yaml")
-    log = RunLog(
-        folder,
-        step=progress.step,
-        num_steps=data.num_steps,
-        tensorboard=config.exp_manager.create_tensorboard_logger,
-        is_writer=is_writer,
-    )
+    log = RunLog(config.exp_manager, resolved, step=progress.step, num_steps=data.num_steps, is_writer=is_writer)
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
     run = SupervisedRun(
         trainable.model,
         trainable.optimizer,
         trainable.scheduler,
+        slots=config.head.attributes,
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
-        validation_batches=validation_batches(config, batcher, data.validation),
+        validation_sets={
+            name: batches
+            for name, items in data.validation.items()
+            if (batches := validation_batches(config, batcher, items))
+        },
         log=log,
         keeper=keeper_of(config, resolved, checkpoint, trainable),
+        early_stop=early_stop_of(config),
         num_steps=data.num_steps,
         items_per_step=config.model.global_batch_size,
         val_check_interval=config.trainer.rm.val_check_interval,
@@ -63,6 +75,22 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
     )
     fit(run, progress)
     log.close()
+    if is_writer:
+        plot_training({folder.name: folder}, folder / "curves.png")
+
+
+def refuse_unknown_monitor(config: RewardModelConfig, data: RunData) -> None:
+    """What decides on the best weights and on the early stop must be among the metrics of the validation sets."""
+    names = metric_names(objective_of(config), config.head.attributes, data.validation)
+    exp_manager = config.exp_manager
+    best, stop = exp_manager.checkpoint_callback_params, exp_manager.early_stopping_callback_params
+    for key, monitor, asked in (
+        ("checkpoint_callback_params", best.monitor, best.save_top_k > 0 and bool(names)),
+        ("early_stopping_callback_params", stop.monitor, exp_manager.create_early_stopping_callback),
+    ):
+        if asked and monitor not in names:
+            known = ", ".join(names) or "none, because data.validation names no set"
+            raise ConfigError(f"exp_manager.{key}.monitor={monitor}: the validation sets give {known}")
 
 
 def start(
@@ -80,7 +108,15 @@ def start(
 
 
 def objective_of(config: RewardModelConfig) -> Objective:
-    return OBJECTIVES[config.loss.name](reward_weights=tuple(config.head.reward_weights))
+    weights = {name: weight for name, weight in asdict(config.loss.weights).items() if weight}
+    return Objective(weights, tuple(config.head.reward_weights))
+
+
+def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
+    params = config.exp_manager.early_stopping_callback_params
+    if not config.exp_manager.create_early_stopping_callback:
+        return None
+    return EarlyStop(params.monitor, params.mode, params.patience, params.min_delta)
 
 
 def keeper_of(
@@ -104,14 +140,14 @@ def keeper_of(
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:
     """What is trained, on what, from where: the lines that a person reads first."""
-    objective = objective_of(config)
-    logger.info("loss %s = mean of %s", objective.name, objective.formula)
-    unit = "responses" if config.loss.name == "regression" else "pairs"
+    logger.info("loss %s = %s", config.loss.name, objective_of(config).formula)
+    unit = "pairs" if config.loss.reads == "pairs" else "responses"
     size, steps = config.model.global_batch_size, data.num_steps
-    logger.info("%d %s, %d held out; %d steps of %d", len(data.train), unit, len(data.validation), steps, size)
+    held_out = ", ".join(f"{name} {len(items)}" for name, items in data.validation.items()) or "nothing"
+    logger.info("%d %s; %d steps of %d; held out: %s", len(data.train), unit, steps, size, held_out)
     if resumed is None:
         logger.info("starting from %s", config.pretrained_checkpoint.restore_from_path)
-    elif progress.step < steps:
+    elif progress.step < steps and not progress.stopped:
         logger.info("resuming %s after step %d", resumed, progress.step)
     else:
         logger.info("%s is finished, after step %d of %d", resumed, progress.step, steps)

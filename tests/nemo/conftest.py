@@ -28,7 +28,7 @@ def launch() -> Callable[..., str]:
         words = [str(arg) for arg in args]
         if processes > 1:
             words = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *words]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
         done = subprocess.run(
             [sys.executable, *words],
             stdout=subprocess.PIPE,

@@ -42,7 +42,7 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     from nemo_hs2pref.runtime.train_rm import objective_of
 
     items, _ = read_items(config)
-    items = sorted(items, key=lambda item: len(item.chosen) + len(item.rejected))[:40]  # the quickest
+    items = sorted(items, key=lambda item: item.width)[:40]  # the quickest
     model = build_reward_model(config, checkpoint, max_steps=10)
     model.objective = objective_of(config)
     load_weights(model, base, head=False)

@@ -20,7 +20,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.checkpoint.weights import load_weights
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model
-    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches
+    from nemo_hs2pref.runtime.rm_data import Batcher, metric_names, read_items, validation_batches
     from nemo_hs2pref.runtime.train_rm import objective_of
 
     def load(*overrides: str):
@@ -45,18 +45,18 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     ratings, _ = read_items(config)
     ratings = sorted(ratings, key=lambda item: len(item.tokens))[:4]
     pairs, held_out = read_items(load("loss=scaled_bt"))
-    pairs = sorted(pairs, key=lambda item: len(item.chosen) + len(item.rejected))[:8]
-    for name in ("regression", "regular_bt", "margin_bt", "scaled_bt"):
+    pairs = sorted(pairs, key=lambda item: item.width)[:8]
+    for name in ("regression", "regular_bt", "margin_bt", "scaled_bt", "combined"):
         chosen_config = load(f"loss={name}")
         items = ratings if name == "regression" else pairs
         facts["losses"][name] = loss_of(chosen_config, items, range(len(items)))
 
     def attributes_of(token_lists: list[list[int]], multiple_of: int = 1) -> list[list[float]]:
-        from nemo_hs2pref.data.batches import RatingItem, collate_ratings
+        from nemo_hs2pref.data.batches import ResponseItem, collate
 
-        items = [RatingItem(tokens, [0.0]) for tokens in token_lists]
+        items = [ResponseItem(tokens, [], 0) for tokens in token_lists]
         with torch.no_grad():
-            (found,) = model.score([collate_ratings(items, multiple_of=multiple_of, device=machine.device())])
+            (found,) = model.score([collate(items, multiple_of=multiple_of, device=machine.device())])
         return found.tolist()
 
     facts["rated"] = {
@@ -64,8 +64,9 @@ def main(base: Path, data: Path) -> dict[str, Any]:
         "targets": [r.attributes for r in ratings],
     }
     facts["compared"] = {
-        "chosen": [attributes_of([item.chosen])[0] for item in pairs],
-        "rejected": [attributes_of([item.rejected])[0] for item in pairs],
+        "chosen": [attributes_of([item.chosen.tokens])[0] for item in pairs],
+        "rejected": [attributes_of([item.rejected.tokens])[0] for item in pairs],
+        "targets": [row.attributes for item in pairs for row in (item.chosen, item.rejected)],
         "strength": [item.strength for item in pairs],
     }
 
@@ -78,19 +79,34 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     # validation over ten items in batches of four: the last one is partial
     config = load("loss=scaled_bt", "model.micro_batch_size=3")
     model.objective = objective_of(config)
-    ten = sorted(held_out, key=lambda item: len(item.chosen) + len(item.rejected))[:10]
-    batches = validation_batches(config, Batcher(config, multiple_of=1), ten)
+    ten = sorted(held_out["pairs"], key=lambda item: item.width)[:10]
+    five = sorted(held_out["ratings"], key=lambda item: item.width)[:5]
+    batcher = Batcher(config, multiple_of=1)
+    sets = {"pairs": validation_batches(config, batcher, ten), "ratings": validation_batches(config, batcher, five)}
     nothing: Any = None
-    run = SupervisedRun(model, nothing, nothing, nothing, batches, nothing, nothing, 0, 0, 0, 0)
+    run = SupervisedRun(
+        model, nothing, nothing, config.head.attributes, nothing, sets, nothing, nothing, None, 0, 0, 0, 0
+    )
     facts["validation"] = validate(run)
+    facts["metric_names"] = metric_names(model.objective, config.head.attributes, {"pairs": ten, "ratings": five})
     facts["validation_pairs"] = {
-        "chosen": [attributes_of([item.chosen])[0] for item in ten],
-        "rejected": [attributes_of([item.rejected])[0] for item in ten],
+        "chosen": [attributes_of([item.chosen.tokens])[0] for item in ten],
+        "rejected": [attributes_of([item.rejected.tokens])[0] for item in ten],
         "strength": [item.strength for item in ten],
+        "characters": [row.characters for item in ten for row in (item.chosen, item.rejected)],
+    }
+    facts["validation_ratings"] = {
+        "attributes": [attributes_of([item.tokens])[0] for item in five],
+        "targets": [item.attributes for item in five],
     }
 
     # a rank without anything to validate joins the sums with zeros
-    facts["empty"] = model.forward_backward([], 1.0, forward_only=True)
+    empty = model.forward_backward([], {}, forward_only=True)
+    full = model.forward_backward(batcher(ten, range(2)), {}, forward_only=True)
+    facts["empty"] = {
+        name: [value.abs().sum().item(), value.shape == full[name].shape] for name, value in empty.items()
+    }
+    facts["empty_names"] = [list(empty), list(full)]
     return facts
 
 

@@ -90,7 +90,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(straight: Run, killed: 
     assert steps == list(range(1, STEPS + 1))
     for key in ("loss", "accuracy", "grad_norm", "lr", "reward_mean"):
         assert [row[key] for row in killed.metrics("train")] == [row[key] for row in straight.metrics("train")]
-    assert [row["val_loss"] for row in killed.metrics("val")] == [row["val_loss"] for row in straight.metrics("val")]
+    assert killed.metrics("val") == straight.metrics("val")
 
 
 def test_the_weights_are_the_same_too(straight: Run, killed: Run) -> None:
@@ -109,19 +109,40 @@ def test_the_loss_is_named_with_its_formula_and_stored(straight: Run) -> None:
 def test_each_step_logs_what_people_follow(straight: Run) -> None:
     row = straight.metrics("train")[0]
     wanted = {"loss", "accuracy", "margin", "reward_mean", "reward_std", "grad_norm", "lr", "tokens_per_s", "step_s"}
-    assert wanted <= row.keys()
+    assert {*wanted, "reward_length_correlation"} <= row.keys()
+    held_out = straight.metrics("val")[0]
+    assert {"val_pairs_loss", "val_pairs_accuracy", "val_ratings_mse_helpfulness"} <= held_out.keys()
     assert {row["step"] for row in straight.metrics("val")} == {2, 4, 6}
 
 
 def test_a_run_folder_holds_what_the_docs_say(straight: Run) -> None:
     assert yaml.safe_load((straight.folder / "config.yaml").read_text())["loss"]["name"] == "scaled_bt"
     assert list((straight.folder / "tensorboard").glob("events*"))
+    assert (straight.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     names = sorted(path.name for path in (straight.folder / "checkpoints").iterdir())
-    best = min(straight.metrics("val"), key=lambda row: row["val_loss"])
+    best = min(straight.metrics("val"), key=lambda row: row["val_pairs_loss"])
     assert names == ["last", f"step_{best['step']:06d}"]
     manifest = json.loads((straight.last / "hs2pref.json").read_text())
     assert (manifest["step"], manifest["items"]) == (STEPS, 4 * STEPS)
     assert manifest["run"]["model"]["optim"]["lr"] == 1e-3
+
+
+def test_early_stop_ends_a_run_and_starting_it_again_changes_nothing(
+    folder: Path, llama_tiny: Path, sample: Path, launch: Callable[..., str]
+) -> None:
+    """No gain reaches min_delta, so the second validation is one too many. Logged to Weights & Biases, offline."""
+    stop = "exp_manager.early_stopping_callback_params"
+    words = command(folder / "stopped", llama_tiny, sample, "trainer.rm.val_check_interval=1", "loss=combined",
+                    "exp_manager.create_early_stopping_callback=true", f"{stop}.monitor=val_ratings_mse_helpfulness",
+                    f"{stop}.patience=1", f"{stop}.min_delta=1e6", "exp_manager.create_wandb_logger=true")  # fmt: skip
+    run = Run(folder / "stopped", launch(*words))
+    assert "early stop after step 2 of 6: 1 validations did not better val_ratings_mse_helpfulness" in run.output
+    assert [row["step"] for row in run.metrics("train")] == [1, 2]
+    row = run.metrics("train")[0]
+    assert row["loss"] == pytest.approx(row["loss_regression"] + row["loss_scaled_bt"])
+    assert list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert "is finished, after step 2" in launch(*words)
+    assert [row["step"] for row in run.metrics("train")] == [1, 2]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,33 @@
+"""End a run when validation has stopped getting better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nemo_hs2pref.checkpoint.training_state import Progress
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Stop after `patience` validations in a row that did not better the best one by more than `min_delta`."""
+
+    monitor: str  # a validation metric, as val_pairs_accuracy
+    mode: str  # min or max
+    patience: int
+    min_delta: float
+
+    def is_reached(self, progress: Progress, metrics: Mapping[str, float]) -> bool:
+        """Note this validation in `progress`, which the resume state keeps, and tell whether the run ends."""
+        value = metrics[self.monitor]
+        best = progress.early_stop_best
+        if best is None or self._gain(value, best) > self.min_delta:
+            progress.early_stop_best, progress.early_stop_waited = value, 0
+        else:
+            progress.early_stop_waited += 1
+        progress.stopped = progress.early_stop_waited >= self.patience
+        return progress.stopped
+
+    def _gain(self, value: float, best: float) -> float:
+        return best - value if self.mode == "min" else value - best
+
+    def __str__(self) -> str:
+        return f"{self.patience} validations did not better {self.monitor} by more than {self.min_delta:g}"
