@@ -76,6 +76,25 @@ def test_sdpa_attention_is_causal_attention_with_grouped_heads() -> None:
     torch.testing.assert_close(attention(query, key, value, None), expected)
 
 
+def test_packed_rows_do_not_see_each_other() -> None:
+    """The interface of Transformer Engine's attention: [T, heads, head_dim] and where each row begins."""
+    torch.manual_seed(0)
+    lengths, heads, groups, dim = (5, 1, 7), 4, 2, 8
+    rows = [[torch.randn(n, 1, h, dim) for h in (heads, groups, groups)] for n in lengths]
+    config = SimpleNamespace(attention_dropout=0.0, apply_query_key_layer_scaling=False)
+    attention = no_apex_te.SdpaAttention(config, 1, AttnMaskType.causal, "self")
+    places = SimpleNamespace(
+        qkv_format="thd", cu_seqlens_q=torch.tensor([0, 5, 6, 13], dtype=torch.int32), cu_seqlens_q_padded=None
+    )
+
+    packed = attention(
+        *(torch.cat(parts).squeeze(1) for parts in zip(*rows, strict=True)), None, packed_seq_params=places
+    )
+
+    assert packed.shape == (sum(lengths), heads * dim)
+    torch.testing.assert_close(packed, torch.cat([attention(*row, None) for row in rows]).squeeze(1))
+
+
 def test_sdpa_attention_refuses_what_it_would_compute_wrongly() -> None:
     config = SimpleNamespace(attention_dropout=0.1, apply_query_key_layer_scaling=False)
     with pytest.raises(AssertionError):

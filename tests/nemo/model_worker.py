@@ -107,7 +107,38 @@ def main(base: Path, data: Path) -> dict[str, Any]:
         name: [value.abs().sum().item(), value.shape == full[name].shape] for name, value in empty.items()
     }
     facts["empty_names"] = [list(empty), list(full)]
+    facts["packed"] = packed_against_rows(model, [item.tokens for item in ratings])
     return facts
+
+
+def packed_against_rows(model: Any, rows: list[list[int]]) -> dict[str, float]:
+    """How far hidden states and gradients of packed rows are from those of the rows alone, relative in norm."""
+    import torch
+    from megatron.core.models.gpt import GPTModel
+    from megatron.core.packed_seq_params import PackedSeqParams
+
+    (gpt,) = model.get_model_module_list()
+    ends = torch.tensor([0, *map(len, rows)], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    longest = max(map(len, rows))
+    places = PackedSeqParams(
+        qkv_format="thd", cu_seqlens_q=ends, cu_seqlens_kv=ends, max_seqlen_q=longest, max_seqlen_kv=longest
+    )
+
+    def run(batches: list[list[int]], packed_seq_params: Any) -> tuple[Any, dict[str, Any]]:
+        gpt.zero_grad()
+        hidden = [
+            GPTModel.forward(gpt, torch.tensor([tokens]), None, None, packed_seq_params=packed_seq_params)
+            for tokens in batches
+        ]
+        hidden_TH = torch.cat(hidden).squeeze(1)
+        hidden_TH.square().mul(torch.arange(1.0, len(hidden_TH) + 1).unsqueeze(1)).mean().backward()
+        return hidden_TH, {name: p.grad.clone() for name, p in gpt.named_parameters() if p.grad is not None}
+
+    alone_TH, alone = run(rows, None)
+    packed_TH, packed = run([[token for row in rows for token in row]], places)
+    assert len(alone) == len(packed) == len([*gpt.parameters()]) - 1  # all but the head
+    apart = {name: ((packed[name] - alone[name]).norm() / alone[name].norm()).item() for name in alone}
+    return {"hidden": ((packed_TH - alone_TH).norm() / alone_TH.norm()).item(), "gradients": max(apart.values())}
 
 
 if __name__ == "__main__":
