@@ -26,15 +26,6 @@ def refusal(*overrides: str, checkpoint: dict | None = None) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("experiment", sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml")))
-@pytest.mark.parametrize("model", ["llama31_70b", "smollm2", "llama_tiny"])
-def test_every_experiment_composes_and_can_work_on_every_model(experiment: str, model: str) -> None:
-    config = load(f"experiment={experiment}", f"model={model}")
-    check(config, {})
-    world = config.trainer.num_nodes * config.trainer.devices
-    assert (world > 1) == (model == "llama31_70b")
-
-
 def test_stage_1_has_the_papers_numbers() -> None:
     config = load("experiment=rm_stage1_helpfulness")
     assert (config.loss.name, config.data.attributes) == ("regression", ["helpfulness"])
