@@ -4,11 +4,15 @@ usage: python benchmarks/real_rows.py ROWS OUT [--max-length N --tokenizer PATH]
 
 ROWS holds, as their authors publish them (none is part of this project):
     helpsteer2-samples/hs2.jsonl           helpfulness ratings of HelpSteer2 (NVIDIA, CC-BY-4.0): stage 1
+    helpsteer2-samples/nemo-aligner-test-rm.jsonl    eight responses of HelpSteer2 with all five ratings: stage 1
+    unieval-human-ratings/dialogue-topical_chat.json    360 responses to Topical-Chat dialogues (UniEval, MIT): a
+                                           STAND-IN for ratings of several attributes; see `topical_chat`: stage 1
     helpsteer2-samples/preference_pairs_with_attributes.jsonl    pairs of HelpSteer2-Preference, kept apart:
                                            pairs.helpsteer2.jsonl, for evaluation only
     tulu1-human-eval/annotations.jsonl     expert preferences (arXiv 2306.04751, Apache-2.0): stage 2
     pandalm-testset-v1/testset-v1.json     three votes a pair (PandaLM, Apache-2.0): stage 2
-The last two share prompts, so they are split by prompt across both: a third of the prompts is held out. The authors of
+The last two share prompts, so they are split by prompt across both: a third of the prompts is held out. Of the rated
+prompts a tenth is. The authors of
 252 of the prompts (self-instruct's user-oriented tasks) ask that they not be trained on; a model trained here is a
 demonstration and nothing to publish.
 """
@@ -16,6 +20,7 @@ demonstration and nothing to publish.
 import argparse
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +28,10 @@ from typing import Any
 
 from nemo_hs2pref.data.helpsteer2 import split_prompt
 from nemo_hs2pref.data.length import LengthLimit
-from nemo_hs2pref.data.records import Message, PreferencePair, RatedResponse, write_json, write_jsonl
+from nemo_hs2pref.data.records import ATTRIBUTES, Message, PreferencePair, RatedResponse, Role, write_json, write_jsonl
+
+ROLE: dict[str, Role] = {"User": "user", "Assistant": "assistant"}
+IGNORED = -100  # Aligner's mark of an attribute that was not rated
 
 
 def main() -> None:
@@ -39,25 +47,29 @@ def main() -> None:
     limit = LengthLimit(args.max_length, args.tokenizer)
     helpsteer2 = short([*helpsteer2_pairs(args.rows)], limit)
     apart = {prompt_key(pair.prompt[-1]) for pair in helpsteer2}
-    ratings = short([row for row in rated(args.rows) if prompt_key(row.messages[-2]) not in apart], limit)
+    ratings = [*rated(args.rows), *five_attributes(args.rows), *topical_chat(args.rows)]
+    ratings = short([row for row in ratings if prompt_key(row.messages[-2]) not in apart], limit)
     pairs = short([*tulu(args.rows), *pandalm(args.rows)], limit)
-    held_out = [pair for pair in pairs if is_held_out(pair)]
-    train = [pair for pair in pairs if not is_held_out(pair)]
+    held_out = [pair for pair in pairs if is_held_out(pair.prompt[-1], of=3)]
+    train = [pair for pair in pairs if not is_held_out(pair.prompt[-1], of=3)]
     train = sorted(train, key=lambda pair: digest(pair.id))[: args.train_pairs]
 
-    cut = len(ratings) * 9 // 10
-    write_jsonl(args.out / "ratings.train.jsonl", [row.to_json() for row in ratings[:cut]])
-    write_jsonl(args.out / "ratings.validation.jsonl", [row.to_json() for row in ratings[cut:]])
+    for split, wanted in (("train", False), ("validation", True)):
+        rows = [row for row in ratings if is_held_out(row.messages[-2], of=10) == wanted]
+        write_jsonl(args.out / f"ratings.{split}.jsonl", [row.to_json() for row in rows])
     write_jsonl(args.out / "pairs.train.jsonl", [pair.to_json() for pair in train])
     write_jsonl(args.out / "pairs.validation.jsonl", [pair.to_json() for pair in held_out])
     write_jsonl(args.out / "pairs.helpsteer2.jsonl", [pair.to_json() for pair in helpsteer2])
     counts = {
         "helpsteer2_pairs": len(helpsteer2),
-        "ratings": len(ratings),
+        "ratings": dict(Counter(row.id.rsplit("-", 1)[0] for row in ratings)),
         "train_pairs": len(train),
         "held_out_pairs": len(held_out),
     }
-    write_json(args.out / "manifest.json", {"tool": "benchmarks/real_rows.py", **vars_of(args), **counts})
+    notes = {"topical_chat": " ".join((topical_chat.__doc__ or "").split())}
+    write_json(
+        args.out / "manifest.json", {"tool": "benchmarks/real_rows.py", **vars_of(args), **counts, "notes": notes}
+    )
     print(counts)
 
 
@@ -65,6 +77,28 @@ def rated(rows: Path) -> Iterator[RatedResponse]:
     for number, row in enumerate(lines(rows / "helpsteer2-samples" / "hs2.jsonl")):
         messages = (*split_prompt(row["prompt"]), Message("assistant", row["response"]))
         yield RatedResponse(f"helpsteer2-{number}", messages, {"helpfulness": row["reference_helpfulness"]})
+
+
+def five_attributes(rows: Path) -> Iterator[RatedResponse]:
+    """NeMo-Aligner's own test rows, which are HelpSteer2's in its template."""
+    for number, row in enumerate(lines(rows / "helpsteer2-samples" / "nemo-aligner-test-rm.jsonl")):
+        _, *turns = row["text"].removesuffix("\n<extra_id_2>").split("\n<extra_id_1>")  # the first is the system's
+        messages = [Message(ROLE[head], text) for head, _, text in (turn.partition("\n") for turn in turns)]
+        ratings = zip(ATTRIBUTES, row["label"], strict=True)
+        yield RatedResponse(f"aligner-{number}", tuple(messages), {name: x for name, x in ratings if x != IGNORED})
+
+
+def topical_chat(rows: Path) -> Iterator[RatedResponse]:
+    """A stand-in, not HelpSteer's scale: Topical-Chat's "overall" (1 to 5) is taken for helpfulness and its "coherence"
+    (1 to 3) for coherence, both stretched to 0 to 4; correctness, complexity and verbosity are not rated."""
+    path = rows / "unieval-human-ratings" / "dialogue-topical_chat.json"
+    for number, row in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+        said = [*row["source"].strip().split("\n"), row["system_output"]]
+        said = said[len(said) % 2 :]  # the user begins
+        messages = [Message(("user", "assistant")[turn % 2], text.strip()) for turn, text in enumerate(said)]
+        scores = row["scores"]
+        ratings = {"helpfulness": scores["overall"] - 1, "coherence": (scores["coherence"] - 1) * 2}
+        yield RatedResponse(f"topical-chat-{number}", tuple(messages), ratings)
 
 
 def helpsteer2_pairs(rows: Path) -> Iterator[PreferencePair]:
@@ -99,9 +133,9 @@ def short(records: list[Any], limit: LengthLimit) -> list[Any]:
     return [record for record, fits in zip(records, limit.fits(records), strict=True) if fits]
 
 
-def is_held_out(pair: PreferencePair) -> bool:
-    """By the prompt without case and white space, which the two sources write differently."""
-    return int(digest(prompt_key(pair.prompt[-1])), 16) % 3 == 0
+def is_held_out(message: Message, *, of: int) -> bool:
+    """One prompt in `of`, by its text without case and white space, which the sources write differently."""
+    return int(digest(prompt_key(message)), 16) % of == 0
 
 
 def prompt_key(message: Message) -> str:
