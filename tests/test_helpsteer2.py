@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from nemo_hs2pref.data.helpsteer2 import read_preferences, read_rated_responses, split_prompt
+from nemo_hs2pref.data.helpsteer2 import RELEASE, read_preferences, read_rated_responses, split_prompt
 from nemo_hs2pref.data.records import Message
-from nemo_hs2pref.data.sources import SAMPLE, Table, open_tables
+from nemo_hs2pref.data.sources import Table, open_tables
 from nemo_hs2pref.errors import DataError
 
 RATINGS = {"helpfulness": 4, "correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 2}
@@ -124,11 +124,11 @@ def test_real_pairs_are_oriented_towards_the_more_helpful_response(shared_data):
 
 
 def test_folder_is_read_plain_or_gzipped(official):
-    plain = open_tables(str(official))
+    plain = open_tables(str(official), RELEASE)
     for path in [*official.glob("*.jsonl"), *official.glob("*/*.jsonl")]:
         path.with_suffix(".jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
-    packed = open_tables(str(official))
+    packed = open_tables(str(official), RELEASE)
     for name in ("train", "validation", "preference"):
         assert packed[name].lines == plain[name].lines
         assert packed[name].name.endswith(".jsonl.gz")
@@ -137,48 +137,52 @@ def test_folder_is_read_plain_or_gzipped(official):
 def test_missing_file_is_named_with_the_layout(official):
     (official / "validation.jsonl").unlink()
     with pytest.raises(DataError, match=r"validation\.jsonl: no such file, nor validation\.jsonl\.gz; the official"):
-        open_tables(str(official))
+        open_tables(str(official), RELEASE)
 
 
 def test_source_that_is_neither_folder_nor_hub_id_is_refused():
-    with pytest.raises(DataError, match="source 'absent' is no folder; expected `sample`, a folder with"):
-        open_tables("absent")
+    with pytest.raises(DataError, match="source 'absent' is no file and no folder; expected `sample`, a folder with"):
+        open_tables("absent", RELEASE)
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """Stands in for the `datasets` package, which needs a network: records the calls, answers with `hub.rows`."""
-    fake = SimpleNamespace(calls=[], rows={"train": [RATING], "validation": [RATING], "preference": [PREFERENCE]})
+def hub(monkeypatch, official, tmp_path_factory):
+    """Stands in for the hub, which needs a network: gzips `official`, records the calls; `hub.failure` is raised."""
+    fake = SimpleNamespace(calls=[], failure=None)
+    cache = tmp_path_factory.mktemp("cache")
 
-    def load_dataset(name, *, data_dir, split, revision):
-        fake.calls.append((name, data_dir, split, revision))
-        if isinstance(fake.rows, Exception):
-            raise fake.rows
-        return fake.rows[data_dir or split]
+    def hf_hub_download(name, file, *, repo_type, revision):
+        fake.calls.append((name, file, repo_type, revision))
+        if fake.failure is not None:
+            raise fake.failure
+        path = cache / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress((official / file.removesuffix(".gz")).read_bytes()))
+        return str(path)
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=hf_hub_download))
     return fake
 
 
 def test_hub_dataset_gives_the_same_rows_as_the_files(hub, official):
-    tables = open_tables("nvidia/HelpSteer2@990b271")
+    tables = open_tables("nvidia/HelpSteer2@990b271", RELEASE)
     assert hub.calls == [
-        ("nvidia/HelpSteer2", None, "train", "990b271"),
-        ("nvidia/HelpSteer2", None, "validation", "990b271"),
-        ("nvidia/HelpSteer2", "preference", "train", "990b271"),
+        ("nvidia/HelpSteer2", file, "dataset", "990b271")
+        for file in ("train.jsonl.gz", "validation.jsonl.gz", "preference/preference.jsonl.gz")
     ]
-    files = open_tables(str(official))
-    assert read_preferences(tables["preference"]) == read_preferences(files["preference"])
-    assert read_rated_responses(tables["train"], "train") == read_rated_responses(files["train"], "train")
+    assert tables["train"].name == "nvidia/HelpSteer2/train.jsonl.gz"
+    files = open_tables(str(official), RELEASE)
+    assert {name: table.lines for name, table in tables.items()} == {name: files[name].lines for name in files}
 
 
 def test_failed_download_is_one_sentence_that_names_the_folder_alternative(hub):
-    hub.rows = ConnectionError("Couldn't reach the Hub\nlong trace")
+    hub.failure = ConnectionError("Couldn't reach the Hub\nlong trace")
     with pytest.raises(DataError) as error:
-        open_tables("nvidia/HelpSteer2")
+        open_tables("nvidia/HelpSteer2", RELEASE)
     assert str(error.value) == (
-        "source nvidia/HelpSteer2: cannot be loaded from the hub (Couldn't reach the Hub); download train.jsonl, "
-        "validation.jsonl, preference/preference.jsonl (.gz is fine) into a folder and pass --source FOLDER"
+        "source nvidia/HelpSteer2: train.jsonl.gz cannot be loaded from the hub (Couldn't reach the Hub); "
+        "download train.jsonl, validation.jsonl, preference/preference.jsonl (.gz is fine) into a folder and pass "
+        "--source FOLDER"
     )
 
 
@@ -186,8 +190,8 @@ def test_failed_download_is_one_sentence_that_names_the_folder_alternative(hub):
 
 
 def test_bundled_sample_holds_out_64_pairs_that_length_does_not_decide():
-    tables = open_tables("sample")
-    assert tables["train"].name == str(SAMPLE / "train.jsonl")
+    tables = open_tables("sample", RELEASE)
+    assert tables["train"].name == str(RELEASE.sample / "train.jsonl")
     pairs, dropped = read_preferences(tables["preference"])["validation"]
     assert len(pairs) == 64 and not dropped
     assert sum(len(pair.chosen) > len(pair.rejected) for pair in pairs) == 32
@@ -198,7 +202,7 @@ def test_bundled_sample_holds_out_64_pairs_that_length_does_not_decide():
 
 
 def test_bundled_sample_shares_no_prompt_between_training_and_validation():
-    tables = open_tables("sample")
+    tables = open_tables("sample", RELEASE)
     train, _ = read_rated_responses(tables["train"], "train")
     validation, _ = read_rated_responses(tables["validation"], "validation")
     assert not {group[0].messages[:-1] for group in train} & {group[0].messages[:-1] for group in validation}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.helpsteer2 import RELEASE
 from nemo_hs2pref.data.length import LengthLimit
 from nemo_hs2pref.data.prepare import prepare
 from nemo_hs2pref.data.records import read_pairs, read_ratings, write_jsonl
-from nemo_hs2pref.data.sources import SAMPLE
 from nemo_hs2pref.data.templates import render
 from nemo_hs2pref.errors import DataError
 
@@ -69,7 +69,7 @@ def test_sample_becomes_four_files_and_a_manifest_that_matches_them(tmp_path, ca
         assert output["rows"] == len(rows)
         assert output["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
     for name, table in manifest["inputs"].items():
-        path = SAMPLE / "preference" / "preference.jsonl" if name == "preference" else SAMPLE / f"{name}.jsonl"
+        path = RELEASE.sample / RELEASE.layouts[0][name]
         assert table["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     pairs = [manifest["outputs"][f"pairs.{split}.jsonl"] for split in ("train", "validation")]
     assert manifest["inputs"]["preference"]["rows"] == sum(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeGuard
 
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.errors import DataError
@@ -44,7 +44,7 @@ def numbers(row: Row, key: str, names: Collection[str]) -> dict[str, float]:
     for name, value in values.items():
         if name not in names:
             raise DataError(f'"{key}" has the unknown name {name!r}; the names are {", ".join(names)}')
-        if not (isinstance(value, float) or is_integer(value)) or not math.isfinite(value):
+        if not is_number(value):
             raise DataError(f'"{key}" has {name} = {value!r}; expected a finite number')
     return values
 
@@ -52,6 +52,11 @@ def numbers(row: Row, key: str, names: Collection[str]) -> dict[str, float]:
 def is_integer(value: object) -> bool:
     """JSON's true and false are integers to Python; they are not here."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """A finite number; JSON as Python reads it may spell others."""
+    return is_integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def given(row: Row, key: str) -> Any:

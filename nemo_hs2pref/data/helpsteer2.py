@@ -10,13 +10,15 @@ file. A row of the right form that nothing can be trained on is dropped and coun
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Literal, get_args
+from itertools import chain, groupby
+from pathlib import Path
 
 from nemo_hs2pref.data.fields import integer, text
+from nemo_hs2pref.data.groups import SPLITS, Outputs, Split
 from nemo_hs2pref.data.jsonl import Row, collect
+from nemo_hs2pref.data.rated_pairs import add_ratings
 from nemo_hs2pref.data.records import (
     HELPSTEER_ATTRIBUTES,
     Message,
@@ -25,11 +27,16 @@ from nemo_hs2pref.data.records import (
     Role,
     check_turns,
 )
-from nemo_hs2pref.data.sources import Table
+from nemo_hs2pref.data.sources import Release, Table
 from nemo_hs2pref.errors import DataError
 
-Split = Literal["train", "validation"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+RATING_FILES = {"train": "train.jsonl", "validation": "validation.jsonl"}
+RELEASE = Release(
+    "nvidia/HelpSteer2",
+    ({**RATING_FILES, "preference": "preference/preference.jsonl"},),
+    sample=Path(__file__).parent / "sample",
+)
+RESPONSES_PER_PROMPT = 2
 TURN_MARKER = re.compile(r"\n<extra_id_1>(Assistant|User)\n")
 ROLE_OF_MARKER: dict[str, Role] = {"Assistant": "assistant", "User": "user"}
 
@@ -49,6 +56,17 @@ class _PreferenceRow:
     strength: int  # -3..3; above 0 response 2 is better
 
 
+def read(tables: Mapping[str, Table]) -> Outputs:
+    """Ratings and pairs; the pairs carry the ratings of their responses where those of the split are there."""
+    ratings = {split: read_rated_responses(tables[split], split) for split in SPLITS if split in tables}
+    outputs: Outputs = {f"ratings.{split}.jsonl": groups for split, groups in ratings.items()}
+    preferences = read_preferences(tables["preference"]) if "preference" in tables else {}
+    for split, (pairs, dropped) in preferences.items():
+        rated = chain.from_iterable(ratings[split][0]) if split in ratings else ()
+        outputs[f"pairs.{split}.jsonl"] = ([(pair,) for pair in add_ratings(pairs, rated)], dropped)
+    return outputs
+
+
 def split_prompt(prompt: str) -> tuple[Message, ...]:
     r"""The turns of an official prompt, in which the first and the last turn carry no outer marker:
 
@@ -63,15 +81,18 @@ def split_prompt(prompt: str) -> tuple[Message, ...]:
     return messages
 
 
-def read_rated_responses(table: Table, split: Split) -> tuple[list[tuple[RatedResponse, ...]], Counter[str]]:
-    """The rated responses of train.jsonl or validation.jsonl, grouped by pair, and what was dropped.
+def read_rated_responses(
+    table: Table, split: Split, per_prompt: int = RESPONSES_PER_PROMPT
+) -> tuple[list[tuple[RatedResponse, ...]], Counter[str]]:
+    """The rated responses of train.jsonl or validation.jsonl, grouped by prompt, and what was dropped.
 
-    The n-th pair has the id "<split>-<n>" (n from 1), its responses "<split>-<n>:1" and "<split>-<n>:2".
-    A row whose neighbour has another prompt stands alone.
+    The n-th group has the id "<split>-<n>" (n from 1), its responses "<split>-<n>:1", "<split>-<n>:2" and so on, at
+    most `per_prompt`. A row whose neighbours have other prompts stands alone.
     """
     groups: list[tuple[RatedResponse, ...]] = []
     dropped: Counter[str] = Counter()
-    for number, rows in enumerate(_neighbours(collect(table.name, table.lines, _parse_rating)), start=1):
+    neighbours = _neighbours(collect(table.name, table.lines, _parse_rating), per_prompt)
+    for number, rows in enumerate(neighbours, start=1):
         group = []
         for side, row in enumerate(rows, start=1):
             reason = _reason_to_drop(row.prompt, row.response)
@@ -103,11 +124,11 @@ def read_preferences(table: Table) -> dict[Split, tuple[list[PreferencePair], Co
     return kept
 
 
-def _neighbours(rows: list[_RatingRow]) -> Iterator[list[_RatingRow]]:
-    """Consecutive rows of one prompt, two at a time: a prompt that was used twice gives two pairs."""
+def _neighbours(rows: list[_RatingRow], per_prompt: int) -> Iterator[list[_RatingRow]]:
+    """Consecutive rows of one prompt, `per_prompt` at a time: a prompt that was used twice gives two groups."""
     for _, group in groupby(rows, key=lambda row: row.prompt):
         same_prompt = list(group)
-        yield from (same_prompt[start : start + 2] for start in range(0, len(same_prompt), 2))
+        yield from (same_prompt[start : start + per_prompt] for start in range(0, len(same_prompt), per_prompt))
 
 
 def _reason_to_drop(prompt: str, *responses: str) -> str | None:

@@ -1,45 +1,68 @@
-"""From the official tables to the files that training reads, with a manifest that says what happened to every row.
+"""From a published data set to the files that training reads, with a manifest that says what happened to every row.
 
-    ratings.train.jsonl, ratings.validation.jsonl       one rated response a row, the two of a pair together
+    ratings.train.jsonl, ratings.validation.jsonl       one rated response a row, those of a pair or prompt together
     pairs.train.jsonl, pairs.validation.jsonl           one oriented pair a row, ties left out; with the ratings of
                                                         its responses where the split's ratings have both
-    manifest.json                                       source, hashes, counts, reasons, seed, length limit
+    manifest.json                                       format, source, hashes, counts, reasons, seed, length limit
 
-Rows are shuffled by pair. The same source, seed and length limit give the same bytes.
+Written are those that the format has. Rows are shuffled by pair or prompt. The same source, seed and length limit
+give the same bytes.
 """
 
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref import __version__
-from nemo_hs2pref.data.helpsteer2 import SPLITS, read_preferences, read_rated_responses
+from nemo_hs2pref.data import helpsteer, helpsteer2, hh_rlhf, oasst
+from nemo_hs2pref.data.groups import Groups, Outputs, Record
 from nemo_hs2pref.data.jsonl import write_json, write_jsonl
 from nemo_hs2pref.data.length import LengthLimit
 from nemo_hs2pref.data.output import MANIFEST, require_replaceable, whole_folder
-from nemo_hs2pref.data.rated_pairs import add_ratings
-from nemo_hs2pref.data.records import PreferencePair, RatedResponse
-from nemo_hs2pref.data.sources import Table, open_tables
+from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.data.sources import Release, Table, open_tables
 from nemo_hs2pref.errors import DataError
 
 TOOL = "data prepare"
 DEFAULT_SEED = 1234
-Record = RatedResponse | PreferencePair
-Groups = tuple[Sequence[Sequence[Record]], Counter[str]]  # records that stay together, and rows dropped by reason
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one data set is published, and what its files are read into."""
+
+    release: Release
+    read: Callable[[Mapping[str, Table]], Outputs]
+
+
+FORMATS = {
+    "helpsteer2": Format(helpsteer2.RELEASE, helpsteer2.read),
+    "helpsteer": Format(helpsteer.RELEASE, helpsteer.read),
+    "hh-rlhf": Format(hh_rlhf.RELEASE, hh_rlhf.read),
+    "oasst": Format(oasst.RELEASE, oasst.read),
+}
+DEFAULT_FORMAT = "helpsteer2"
 
 
 def prepare(
-    source: str, out: str | Path, *, seed: int = DEFAULT_SEED, limit: LengthLimit | None = None
+    source: str,
+    out: str | Path,
+    *,
+    format_name: str = DEFAULT_FORMAT,
+    seed: int = DEFAULT_SEED,
+    limit: LengthLimit | None = None,
 ) -> dict[str, Any]:
     """Write the prepared files into `out`, whole or not at all, and return the manifest.
 
     Args:
-        source: `sample`, a folder with the official files, or a hub id.
+        source: `sample` (HelpSteer2 only), a folder with the official files, one of them, or a hub id.
         out: a folder that is new, empty, or from an earlier run of this command.
+        format_name: which data set it is, a name of FORMATS.
         seed: of the shuffle.
         limit: drops responses (ratings) and pairs with a longer text; None keeps all.
 
@@ -48,14 +71,16 @@ def prepare(
     """
     out = Path(out)
     require_replaceable(out, TOOL)
-    tables = open_tables(source)
-    outputs = {name: _finish(name, groups, seed, limit) for name, groups in _groups(tables).items()}
+    form = FORMATS[format_name]
+    tables = open_tables(source, form.release)
+    outputs = {name: _finish(name, groups, seed, limit) for name, groups in form.read(tables).items()}
     with whole_folder(out, TOOL) as folder:
         for name, (records, _) in outputs.items():
             write_jsonl(folder / name, (record.to_json() for record in records))
         manifest = {
             "tool": TOOL,
             "version": __version__,
+            "format": format_name,
             "source": source,
             "seed": seed,
             "length_limit": limit.to_json() if limit else None,
@@ -66,17 +91,6 @@ def prepare(
         }
         write_json(folder / MANIFEST, manifest)
     return manifest
-
-
-def _groups(tables: Mapping[str, Table]) -> dict[str, Groups]:
-    """What each output file is made of, in the order of the source."""
-    ratings = {split: read_rated_responses(tables[split], split) for split in SPLITS}
-    preferences = read_preferences(tables["preference"])
-    outputs: dict[str, Groups] = {f"ratings.{split}.jsonl": ratings[split] for split in SPLITS}
-    for split, (pairs, dropped) in preferences.items():
-        rated = add_ratings(pairs, chain.from_iterable(ratings[split][0]))
-        outputs[f"pairs.{split}.jsonl"] = ([(pair,) for pair in rated], dropped)
-    return outputs
 
 
 def _finish(name: str, groups: Groups, seed: int, limit: LengthLimit | None) -> tuple[list[Record], Counter[str]]:
