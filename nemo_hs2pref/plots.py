@@ -1,11 +1,13 @@
 """Pictures of a run."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 
+from nemo_hs2pref.data.jsonl import replacing
 from nemo_hs2pref.runtime.run_log import METRICS, read_metrics, set_and_metric
 
 matplotlib.use("Agg")
@@ -14,6 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 Row = Mapping[str, Any]  # a line of metrics.jsonl
 Curves = dict[str, list[tuple[int, float]]]  # label -> (step, value)
+
+COLUMNS = 3
 
 # title -> the metrics that it shows; a name that ends in _ stands for all that begin so
 PANELS: dict[str, tuple[str, ...]] = {
@@ -30,37 +34,37 @@ PANELS: dict[str, tuple[str, ...]] = {
 
 
 def plot_training(runs: Mapping[str, Path], path: Path) -> None:
-    """One row a run, one column a panel that any of the runs fills; points on a line are validations."""
-    rows = {title: read_metrics(folder / METRICS) for title, folder in runs.items()}
-    panels = [title for title in PANELS if any(curves(of_run, title) for of_run in rows.values())]
-    size = (3.6 * len(panels), 3 * len(rows) + 0.4)
-    figure, axes = plt.subplots(len(rows), len(panels), figsize=size, squeeze=False)
-    for line, (run, of_run) in zip(axes, rows.items(), strict=True):
-        line[0].set_ylabel(run)
-        for axis, title in zip(line, panels, strict=True):
-            draw(axis, curves(of_run, title))
-            axis.set_title(title)
-            axis.set_xlabel("optimizer step")
-    figure.tight_layout()
-    temporary = path.with_suffix(".tmp.png")
-    figure.savefig(temporary, dpi=120)
+    """A block of panels for each run, those that it fills."""
+    found = {title: panels_of(read_metrics(folder / METRICS)) for title, folder in runs.items()}
+    heights = [max(-(-len(panels) // COLUMNS), 1) for panels in found.values()]
+    figure = plt.figure(figsize=(4.2 * COLUMNS, 3.1 * sum(heights)), layout="constrained")
+    blocks = figure.subfigures(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for block, (run, panels) in zip(blocks, found.items(), strict=True):
+        block.suptitle(run)
+        axes = block.subplots(max(-(-len(panels) // COLUMNS), 1), COLUMNS, squeeze=False).flat
+        for axis, (title, of_panel) in zip_longest(axes, panels.items(), fillvalue=("", {})):
+            draw(axis, title, of_panel)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)
-    temporary.replace(path)
 
 
-def curves(rows: Sequence[Row], title: str) -> Curves:
-    """The curves of one panel: "train", "val pairs", and the metric's own name where a panel has several."""
-    found: Curves = {}
+def panels_of(rows: Sequence[Row]) -> dict[str, Curves]:
+    """The curves of each panel that has some: "train", "val pairs", and the metric where a panel has several.
+
+    What is split by attribute or strength is too noisy in a training batch, so validation alone is shown of it.
+    """
+    panels: dict[str, Curves] = {title: {} for title in PANELS}
     for row in rows:
-        for key, value in row.items():
-            if key in ("kind", "step"):
-                continue
+        for key in row.keys() - {"kind", "step"}:
             where, metric = ("train", key) if row["kind"] == "train" else set_and_metric(key)
-            where = where if row["kind"] == "train" else f"val {where}"
-            label = label_of(metric, title)
-            if label is not None:
-                found.setdefault(f"{where} {label}".strip(), []).append((row["step"], value))
-    return found
+            for title in PANELS:
+                label = label_of(metric, title)
+                if label is None or (where == "train" and label and title != "loss"):
+                    continue
+                name = " ".join(part for part in (where, label) if part)
+                panels[title].setdefault(name, []).append((row["step"], row[key]))
+    return {title: dict(sorted(curves.items())) for title, curves in panels.items() if curves}
 
 
 def label_of(metric: str, title: str) -> str | None:
@@ -73,12 +77,14 @@ def label_of(metric: str, title: str) -> str | None:
     return None
 
 
-def draw(axis: plt.Axes, found: Curves) -> None:
-    """Training as lines, validation as points joined by a line; an empty panel says so."""
-    if not found:
-        axis.text(0.5, 0.5, "none in this run", ha="center", va="center", transform=axis.transAxes)
+def draw(axis: plt.Axes, title: str, curves: Curves) -> None:
+    """Training as lines, validation as points joined by a line; a place without a panel stays empty."""
+    if not curves:
+        axis.axis("off")
         return
-    for label, points in found.items():
-        axis.plot(*zip(*points, strict=True), "-" if label.startswith("train") else "o-", label=label, markersize=4)
+    for label, points in curves.items():
+        axis.plot(*zip(*points, strict=True), "-" if label.startswith("train") else "o-", label=label, markersize=3)
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("optimizer step", fontsize=8)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=6)

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots"},
-    "plots": {"errors", "runtime.run_log"},
+    "plots": {"errors", "data", "runtime.run_log"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots"},
     "cli": INNER | {"config", "evaluation", "checkpoint", "runtime", "plots", "quickstart"},
 }

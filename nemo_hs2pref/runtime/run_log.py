@@ -12,7 +12,8 @@ from tqdm import tqdm
 from nemo_hs2pref.config.schema import ExpManager
 from nemo_hs2pref.runtime.boards import boards
 
-SHOWN = ("loss", "accuracy", "margin", "reward_mean", "reward_std", "grad_norm", "lr", "tokens_per_s", "step_s")
+SHOWN = ("loss", "accuracy", "margin", "mse_helpfulness", "pearson_helpfulness", "reward_mean", "reward_std",
+         "grad_norm", "lr", "tokens_per_s", "step_s")  # fmt: skip
 METRICS = "metrics.jsonl"
 
 
@@ -89,9 +90,8 @@ def tag(kind: str, key: str) -> str:
 
 
 def one_line(metrics: Mapping[str, float]) -> str:
-    """The metrics that a person follows, in one order, then the correlation of each rated attribute."""
-    pearsons = [name for name in metrics if name.startswith("pearson_")]
-    return "  ".join(f"{name} {metrics[name]:.4g}" for name in (*SHOWN, *pearsons) if name in metrics)
+    """The metrics that a person follows, in one order; all are in metrics.jsonl."""
+    return "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN if name in metrics)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
