@@ -1,6 +1,5 @@
 """Hugging Face to NeMo: a Llama as the folder that an unpacked .nemo file is."""
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from math import prod
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint.distributed import write_distributed
 from nemo_hs2pref.checkpoint.hf_source import HFSource, open_source
-from nemo_hs2pref.checkpoint.layout import CONFIG, MANIFEST, TOKENIZER, WEIGHTS, written_whole
+from nemo_hs2pref.checkpoint.layout import CONFIG, TOKENIZER, WEIGHTS, write_manifest, written_whole
 from nemo_hs2pref.checkpoint.llama import checked_reader, expected_shapes, refuse_unsupported, weights
 from nemo_hs2pref.checkpoint.model_config import PRECISION, model_config
 from nemo_hs2pref.errors import CheckpointError
@@ -104,4 +103,4 @@ def _write_small_files(folder: Path, opened: HFSource, manifest: Manifest, dtype
     opened.tokenizer.save_pretrained(folder / TOKENIZER)
     config = model_config(opened.config, num_layers=manifest.num_layers, dtype=dtype, tokenizer=TOKENIZER)
     OmegaConf.save(OmegaConf.create(config), folder / CONFIG)
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    write_manifest(folder, asdict(manifest))

@@ -16,6 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nemo_hs2pref.data.jsonl import replacing
 from nemo_hs2pref.errors import CheckpointError
 
 CONFIG = "model_config.yaml"
@@ -43,10 +44,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write or replace our manifest; a reader finds the old one or the new one, never a part."""
+    with replacing(path / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
 def write_small_files(folder: Path, config: Mapping[str, Any], manifest: Mapping[str, Any], tokenizer: Path) -> None:
     """Everything but the tensors."""
     OmegaConf.save(OmegaConf.create(dict(config)), folder / CONFIG)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    write_manifest(folder, manifest)
     shutil.copytree(tokenizer, folder / TOKENIZER)
 
 

@@ -1,6 +1,7 @@
 """JSON and JSON lines, plain or gzipped: every fault with its file and line, and no file half written."""
 
 import gzip
+import hashlib
 import json
 import os
 import zlib
@@ -120,6 +121,11 @@ def _write(path: Path, text: str) -> None:
     data = gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of the file's bytes, as a manifest names the file it was made of."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

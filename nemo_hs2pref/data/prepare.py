@@ -9,7 +9,6 @@ Written are those that the format has. Rows are shuffled by pair or prompt. The 
 give the same bytes.
 """
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 from nemo_hs2pref import __version__
 from nemo_hs2pref.data import helpsteer, helpsteer2, hh_rlhf, oasst
 from nemo_hs2pref.data.groups import Groups, Outputs, Record
-from nemo_hs2pref.data.jsonl import write_json, write_jsonl
+from nemo_hs2pref.data.jsonl import sha256, write_json, write_jsonl
 from nemo_hs2pref.data.length import LengthLimit
 from nemo_hs2pref.data.output import MANIFEST, require_replaceable, whole_folder
 from nemo_hs2pref.data.records import PreferencePair
@@ -110,13 +109,9 @@ def _finish(name: str, groups: Groups, seed: int, limit: LengthLimit | None) -> 
 
 def _describe(path: Path, records: Sequence[Record], dropped: Counter[str]) -> dict[str, Any]:
     """The manifest's entry of one output file; of pairs it says how many carry ratings."""
-    entry: dict[str, Any] = {"rows": len(records), "sha256": _sha256(path), "dropped": dict(sorted(dropped.items()))}
+    entry: dict[str, Any] = {"rows": len(records), "sha256": sha256(path), "dropped": dict(sorted(dropped.items()))}
     if path.name.startswith("pairs."):
         entry["with_ratings"] = sum(
             isinstance(pair, PreferencePair) and bool(pair.chosen_attributes) for pair in records
         )
     return entry
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,13 +4,12 @@ Each file may be gzipped (`.jsonl.gz`, as downloaded). From the hub the same fil
 the same rows and the same hashes wherever it lies.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from nemo_hs2pref.data.jsonl import read_lines
+from nemo_hs2pref.data.jsonl import read_lines, sha256
 from nemo_hs2pref.errors import DataError, InstallationError
 
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
@@ -102,7 +101,7 @@ def _found(path: Path) -> Path | None:
 
 def _open(path: Path, name: str | None = None) -> Table:
     # absolute() and not resolve(): the hub's cache links to blobs in a folder without a meaning
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256(path)
     return Table(name or str(path), list(read_lines(path)), digest, path.absolute().parent.name)
 
 
