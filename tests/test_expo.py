@@ -9,6 +9,7 @@ from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.distributed import one_process_group
 from nemo_hs2pref.checkpoint.expo import extrapolate_checkpoints
 from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, write_tensors
+from nemo_hs2pref.checkpoint.standardization import KEY
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError
 
@@ -36,6 +37,16 @@ def test_each_tensor_is_extrapolated(weak: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(found[WEIGHT], torch.full((2, 4, 3), 1.0 + 1.5 * 2.0))
     torch.testing.assert_close(found[HEAD], torch.full((1, 4), 1.5 * -2.0))
     assert layout.read_manifest(tmp_path / "expo")["extrapolated"]["alpha"] == 1.5
+
+
+def test_the_parents_mean_and_std_are_not_inherited(weak: Path, tmp_path: Path) -> None:
+    """Other weights give other rewards."""
+    layout.write_manifest(weak, {KEY: {"reward": {"mean": 1.0, "std": 2.0}}})
+    config = weak / layout.CONFIG
+    config.write_text(config.read_text() + "reward_standardization: {enable: true, mean: 1.0, std: 2.0}\n")
+    extrapolate_checkpoints(weak, weak, 1.5, tmp_path / "expo")
+    assert layout.read_manifest(tmp_path / "expo").keys() == {"tool_version", "extrapolated"}
+    assert "reward_standardization" not in (tmp_path / "expo" / layout.CONFIG).read_text()
 
 
 def test_a_tensor_of_another_shape_is_named(weak: Path, tmp_path: Path) -> None:

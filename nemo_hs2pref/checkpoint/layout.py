@@ -3,7 +3,7 @@
 model_config.yaml   NeMo's model section, with the loss it was trained with
 model_weights/      torch_dist: whole tensors under global names, readable in any TP and PP layout
 tokenizer/          Hugging Face tokenizer
-hs2pref.json        what it is: source or run, step, metrics
+hs2pref.json        what it is: source or run, step, metrics; the mean and std of its rewards once measured
 training_state/     only in a run's resume state: optimizer, schedule, counters, random state
 """
 
@@ -27,7 +27,10 @@ TRAINING_STATE = "training_state"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """NeMo's model section of the checkpoint at `path`; raises CheckpointError where there is no checkpoint."""
+    """NeMo's model section of the checkpoint at `path`; raises CheckpointError where there is no checkpoint.
+
+    Without Aligner's `reward_standardization`: what is trained or extrapolated from these weights has other rewards.
+    """
     file = path / CONFIG
     if not file.is_file():
         raise CheckpointError(f"{path}: no checkpoint ({CONFIG} not found); expected an unpacked .nemo folder")
@@ -35,7 +38,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path / WEIGHTS}: incomplete (metadata.json not found); copy or save it again")
     config = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return {str(key): value for key, value in config.items() if key != "reward_standardization"}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

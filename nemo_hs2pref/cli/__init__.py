@@ -20,6 +20,7 @@ VERBS = {
     "convert": "Hugging Face checkpoints to NeMo",
     "extrapolate": "ExPO: extrapolate from a weak to a strong checkpoint",
     "score": "reward of every row of a file",
+    "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
     "evaluate": "accuracy of a reward model on preference pairs",
 }
 

@@ -22,6 +22,17 @@ def start(count: int, words: Sequence[str]) -> int:
     os.execv(sys.executable, [sys.executable, *torchrun, "-m", "nemo_hs2pref.cli", *words])
 
 
+def are_missing(args: argparse.Namespace) -> bool:
+    """The layout of `add_layout` asks for several processes, and this is the only one."""
+    return args.tensor_parallel * args.pipeline_parallel > 1 and not is_started()
+
+
+def start_layout(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Become as many processes as the layout asks for, each with `hs2pref WORDS...` in it; does not return."""
+    layout = ("--tensor-parallel", str(args.tensor_parallel), "--pipeline-parallel", str(args.pipeline_parallel))
+    return start(args.tensor_parallel * args.pipeline_parallel, [*words, *layout])
+
+
 def add_layout(parser: argparse.ArgumentParser) -> None:
     """How a model that one device cannot hold is spread."""
     parser.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="devices a layer is split over")

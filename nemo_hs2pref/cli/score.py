@@ -1,6 +1,7 @@
 """`hs2pref score`: the reward of every row of a file."""
 
 import argparse
+from pathlib import Path
 
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.data.records import Conversation, read_jsonl, read_pairs, read_rows
@@ -11,6 +12,7 @@ EXAMPLES = """examples:
   hs2pref score --model runs/stage2/checkpoints/last --input rows.jsonl --output scores.jsonl
   hs2pref score --model runs/stage2/checkpoints/last --input pairs.validation.jsonl --output scores.jsonl
   hs2pref score --model llama31-70b-rm --tensor-parallel 8 --input rows.jsonl --output scores.jsonl  # 8 processes
+  hs2pref score --standardize --model runs/stage2/checkpoints/last --input rows.jsonl --output scores.jsonl
 
 input rows   {"id", "messages": [{"role", "content"}, ...]}   gives {"id", "reward", "attributes"}
 input pairs  {"id", "prompt", "chosen", "rejected"}           gives two rows, "<id>:chosen" and "<id>:rejected"
@@ -21,21 +23,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="CKPT", help="reward model checkpoint")
     parser.add_argument("--input", required=True, help="rows.jsonl or pairs.jsonl, plain or .gz")
     parser.add_argument("--output", required=True, help="scores.jsonl to write, in the order of the input")
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="write (x - mean) / std of the reward and each attribute, with the figures that `standardize` stored",
+    )
     processes.add_layout(parser)
     parser.set_defaults(run=run)
     parser.epilog = EXAMPLES
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.tensor_parallel * args.pipeline_parallel > 1 and not processes.is_started():
-        layout = ("--tensor-parallel", str(args.tensor_parallel), "--pipeline-parallel", str(args.pipeline_parallel))
-        files = ("--model", args.model, "--input", args.input, "--output", args.output)
-        return processes.start(args.tensor_parallel * args.pipeline_parallel, ["score", *files, *layout])
+    from nemo_hs2pref.checkpoint import standardization  # heavy: omegaconf and numpy
+
+    figures = standardization.stored(Path(args.model)) if args.standardize else None
+    if processes.are_missing(args):
+        words = ["score", "--model", args.model, "--input", args.input, "--output", args.output]
+        return processes.start_layout(args, [*words, *(["--standardize"] if args.standardize else [])])
     conversations = read_conversations(args.input)  # before the model is loaded: a bad row must not cost minutes
 
     from nemo_hs2pref.runtime.scoring import score_rows
 
     rows = score_rows(args.model, conversations, args.tensor_parallel, args.pipeline_parallel)
+    if figures is not None:
+        rows = [standardization.standardized(row, figures) for row in rows]
     if processes.is_first():
         write_scores(args.output, rows)
         print(f"{args.output}: {len(conversations)} rewards")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 import torch
 import yaml
 
+from nemo_hs2pref.checkpoint.layout import read_manifest, write_manifest
 from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
+from nemo_hs2pref.checkpoint.standardization import KEY
 
 STEPS = 6
 
@@ -57,9 +60,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def straight(folder: Path, llama_tiny: Path, sample: Path, launch: Callable[..., str]) -> Run:
+def base(folder: Path, llama_tiny: Path) -> Path:
+    """llama_tiny with a stored mean and std of rewards, which no run may inherit."""
+    path = shutil.copytree(llama_tiny, folder / "base")
+    write_manifest(path, read_manifest(path) | {KEY: {"reward": {"mean": 1.0, "std": 2.0}}})
+    return path
+
+
+@pytest.fixture(scope="module")
+def straight(folder: Path, base: Path, sample: Path, launch: Callable[..., str]) -> Run:
     """Six steps without a stop."""
-    return Run(folder / "straight", launch(*command(folder / "straight", llama_tiny, sample)))
+    return Run(folder / "straight", launch(*command(folder / "straight", base, sample)))
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +156,13 @@ def test_early_stop_ends_a_run_and_starting_it_again_changes_nothing(
     assert [row["step"] for row in run.metrics("train")] == [1, 2]
 
 
+def test_mean_and_std_of_the_base_are_not_inherited(straight: Run, base: Path) -> None:
+    """Training gives other rewards."""
+    assert KEY in read_manifest(base)
+    found = [read_manifest(path).keys() for path in (straight.folder / "checkpoints").iterdir()]
+    assert found == [{"tool_version", "step", "items", "metrics", "run"}] * 2
+
+
 @pytest.fixture(scope="module")
 def expo(folder: Path, straight: Run, launch: Callable[..., str]) -> Path:
     """Extrapolated from the weights of the best step to those of the last one."""
@@ -179,10 +197,10 @@ def test_an_extrapolated_checkpoint_scores_and_evaluates(
 
 
 def test_two_processes_are_started_from_one_command(
-    straight: Run, llama_tiny: Path, sample: Path, launch: Callable[..., str]
+    straight: Run, base: Path, sample: Path, launch: Callable[..., str]
 ) -> None:
     """A layout is an override: the finished run of one process goes on for two steps on two."""
-    words = command(straight.folder, llama_tiny, sample, "parallel=tp2", f"trainer.rm.max_steps={STEPS + 2}")
+    words = command(straight.folder, base, sample, "parallel=tp2", f"trainer.rm.max_steps={STEPS + 2}")
     output = launch(*words)
     assert f"after step {STEPS}" in output
     rows = [json.loads(line) for line in (straight.folder / "metrics.jsonl").read_text().splitlines()]

@@ -1,0 +1,46 @@
+"""`hs2pref standardize`: mean and std of a model's rewards, stored with its checkpoint."""
+
+import argparse
+from pathlib import Path
+
+from nemo_hs2pref.cli import processes
+from nemo_hs2pref.cli.score import read_conversations
+from nemo_hs2pref.errors import DataError
+
+EXAMPLES = """examples:
+  hs2pref standardize --model runs/stage2/checkpoints/last --input data/ratings.train.jsonl
+  hs2pref score --standardize --model runs/stage2/checkpoints/last --input rows.jsonl --output scores.jsonl
+
+Scores every response of the input and stores the mean and the population standard deviation (divided by n, not
+n - 1) of the reward and of each attribute in CKPT/hs2pref.json; run again, it replaces them. Checkpoints trained or
+extrapolated from CKPT have other rewards and do not inherit the figures.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="CKPT", help="reward model checkpoint, which is changed")
+    parser.add_argument(
+        "--input", required=True, help="ratings.jsonl, rows.jsonl, or pairs.jsonl (both sides), plain or .gz"
+    )
+    processes.add_layout(parser)
+    parser.set_defaults(run=run)
+    parser.epilog = EXAMPLES
+
+
+def run(args: argparse.Namespace) -> int:
+    if processes.are_missing(args):
+        return processes.start_layout(args, ["standardize", "--model", args.model, "--input", args.input])
+    conversations = read_conversations(args.input)
+    if len(conversations) < 2:
+        raise DataError(f"{args.input}: has 1 response; a standard deviation needs at least 2")
+
+    from nemo_hs2pref.checkpoint import standardization
+    from nemo_hs2pref.runtime.scoring import score_rows
+
+    rows = score_rows(args.model, conversations, args.tensor_parallel, args.pipeline_parallel)
+    if processes.is_first():
+        measured = standardization.measure(rows)
+        standardization.store(Path(args.model), measured, Path(args.input))
+        mean, std = measured["reward"]["mean"], measured["reward"]["std"]
+        print(f"{args.model}: reward mean {mean:.6g}, std {std:.6g} over {len(rows)} responses, stored")
+    return 0
