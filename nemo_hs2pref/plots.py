@@ -1,7 +1,6 @@
 """Pictures of a run."""
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,11 @@ def plot_training(runs: Mapping[str, Path], path: Path) -> None:
     blocks = figure.subfigures(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
     for block, (run, panels) in zip(blocks, found.items(), strict=True):
         block.suptitle(run)
-        axes = block.subplots(max(-(-len(panels) // COLUMNS), 1), COLUMNS, squeeze=False).flat
-        for axis, (title, of_panel) in zip_longest(axes, panels.items(), fillvalue=("", {})):
-            draw(axis, title, of_panel)
+        axes = block.subplots(max(-(-len(panels) // COLUMNS), 1), COLUMNS, squeeze=False)
+        titles = iter(panels)
+        for axis in axes.flat:
+            title = next(titles, "")
+            draw(axis, title, panels.get(title, {}))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)
