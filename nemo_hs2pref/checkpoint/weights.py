@@ -1,4 +1,7 @@
-"""A reward model's weights to and from a checkpoint folder; every rank calls these together."""
+"""A reward model's weights to and from a checkpoint folder; every rank calls these together.
+
+A model with LoRA adapters stores these and its head alone; the frozen rest stays in the base that it started from.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensorFactory
 
 from nemo_hs2pref.checkpoint.layout import WEIGHTS
+from nemo_hs2pref.checkpoint.lora import ADAPTER
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
@@ -16,27 +20,35 @@ HEAD = "model.rm_head."
 
 def save_weights(model: MegatronRewardModel, folder: Path) -> None:
     """Write `folder`/model_weights, which must exist and be empty."""
-    dist_checkpointing.save(model.sharded_state_dict(), str(folder / WEIGHTS))
+    state = model.sharded_state_dict()
+    if any(ADAPTER in key for key in state):
+        state = {key: entry for key, entry in state.items() if ADAPTER in key or key.startswith(HEAD)}
+    dist_checkpointing.save(state, str(folder / WEIGHTS))
 
 
 def load_weights(model: MegatronRewardModel, path: Path, *, head: bool) -> None:
-    """Fill the model from the checkpoint at `path`, whatever layout wrote it; with its head or a fresh one.
+    """Fill the model, all but its adapters, from the checkpoint at `path`, whatever layout wrote it.
 
-    Raises CheckpointError naming the first tensor that is missing or of another shape.
+    With its head or a fresh one. Raises CheckpointError naming the first tensor that is missing or of another shape.
     """
-    wanted = {
-        key: tensor
-        for key, tensor in model.sharded_state_dict().items()
-        if not key.endswith("_extra_state") and (head or not key.startswith(HEAD))
-    }
+    state = model.sharded_state_dict()
+    fill(model, path, {k: v for k, v in state.items() if ADAPTER not in k and (head or not k.startswith(HEAD))})
+
+
+def load_adapters(model: MegatronRewardModel, path: Path) -> None:
+    """Fill adapters and head from the adapter checkpoint at `path`; raises as load_weights does."""
+    state = model.sharded_state_dict()
+    fill(model, path, {k: v for k, v in state.items() if ADAPTER in k or k.startswith(HEAD)})
+
+
+def fill(model: MegatronRewardModel, path: Path, state: dict[str, Any]) -> None:
+    """Read the tensors of `state`, a part of the model's sharded state, into the model."""
+    wanted = {key: entry for key, entry in state.items() if not key.endswith("_extra_state")}
     refuse_mismatch(wanted, path)
     loaded = dist_checkpointing.load(wanted, str(path / WEIGHTS))
     (module,) = model.get_model_module_list()
-    weights = {key.removeprefix("model."): loaded[key] for key in wanted}
-    result = module.load_state_dict(weights, strict=False)
-    missing = [key for key in result.missing_keys if head or not key.startswith("rm_head.")]
-    missing = [key for key in missing if not key.endswith("_extra_state")]
-    assert not missing and not result.unexpected_keys, result
+    result = module.load_state_dict({key.removeprefix("model."): loaded[key] for key in wanted}, strict=False)
+    assert not result.unexpected_keys, result
 
 
 def refuse_mismatch(wanted: dict[str, Any], path: Path) -> None:

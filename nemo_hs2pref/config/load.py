@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_origin
+from typing import get_args, get_origin
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -123,8 +123,9 @@ def schema_keys(schema: type, path: str = "") -> list[str]:
         keys.append(f"{path}{item.name}")
         if get_origin(item.type) is dict:
             keys.append(f"{path}{item.name}.*")
-        if isinstance(item.type, type) and is_dataclass(item.type):
-            keys += schema_keys(item.type, f"{path}{item.name}.")
+        for part in get_args(item.type) or [item.type]:  # what may be null has a union type
+            if isinstance(part, type) and is_dataclass(part):
+                keys += schema_keys(part, f"{path}{item.name}.")
     return keys
 
 

@@ -21,6 +21,11 @@ MUST_STAY = (
     "data.shuffle",
     "model.seed",
     "model.global_batch_size",
+    "model.peft.peft_scheme",
+    "model.peft.lora_tuning.adapter_dim",
+    "model.peft.lora_tuning.alpha",
+    "model.peft.lora_tuning.adapter_dropout",
+    "model.peft.lora_tuning.target_modules",
     "pretrained_checkpoint.restore_from_path",
 )
 

@@ -98,6 +98,24 @@ class Optimizer:
 
 
 @dataclass
+class LoraTuning:
+    """model.peft.lora_tuning: the adapters, as NeMo names them."""
+
+    adapter_dim: int = MISSING  # rank
+    alpha: float = MISSING  # an adapter's output is multiplied by alpha / adapter_dim
+    adapter_dropout: float = MISSING  # probability
+    target_modules: list[str] = MISSING  # layers that get an adapter
+
+
+@dataclass
+class Peft:
+    """model.peft: what is trained."""
+
+    peft_scheme: str = MISSING  # none: every parameter; lora: adapters and the reward head
+    lora_tuning: LoraTuning | None = MISSING  # null with none
+
+
+@dataclass
 class Model:
     """model: what NeMo builds. Sizes that are null are the checkpoint's; given ones must agree with it."""
 
@@ -117,6 +135,7 @@ class Model:
     num_attention_heads: int | None = MISSING
     num_query_groups: int | None = MISSING
     optim: Optimizer = field(default_factory=Optimizer)
+    peft: Peft = field(default_factory=Peft)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from nemo_aligner.utils.train_script_utils import init_distributed
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.models.lora import add_lora
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 from nemo_hs2pref.runtime import nemo_config
 
@@ -40,6 +41,8 @@ def build_reward_model(
     torch.manual_seed(config.model.seed)
     trainer = MegatronTrainerBuilder(cfg).create_trainer()
     model = MegatronRewardModel(cfg.model, trainer)
+    if config.model.peft.lora_tuning is not None:
+        add_lora(model)
     init_distributed(trainer, model, use_te=cfg.model.transformer_engine)
     return model.cuda()  # pyright: ignore[reportReturnType] Lightning's Self
 

@@ -4,6 +4,7 @@ The only place that knows where upstream spells a setting twice or gives it a si
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def model_config(config: RewardModelConfig, checkpoint: Mapping[str, Any], *, ma
         },
         "optim": optimizer_config(config, max_steps),
     }
-    return OmegaConf.create(architecture | settings | aligner_loss(config) | kernels())
+    return OmegaConf.create(architecture | settings | peft_config(config) | aligner_loss(config) | kernels())
 
 
 def embedding_rows(checkpoint: Mapping[str, Any]) -> int:
@@ -85,6 +86,14 @@ def aligner_loss(config: RewardModelConfig) -> dict[str, Any]:
             "attribute_weights": list(config.head.reward_weights),
         },
     }
+
+
+def peft_config(config: RewardModelConfig) -> dict[str, Any]:
+    """`model.peft` of a run with adapters; NeMo reads weight_tying without a default, and we do not offer it."""
+    peft = config.model.peft
+    if peft.lora_tuning is None:
+        return {}
+    return {"peft": {"peft_scheme": peft.peft_scheme, "lora_tuning": asdict(peft.lora_tuning) | {"weight_tying": False}}}
 
 
 def optimizer_config(config: RewardModelConfig, max_steps: int) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def after_nemo() -> None:
     use_sdpa_attention()
     use_sequence_parallel_norms()
     give_apex_helpers()
+    split_adapter_outputs_with_torch()
     use_adamw_with_group_step()
 
 
@@ -185,6 +186,13 @@ def give_apex_helpers() -> None:
     utils.MixedFusedRMSNorm = torch.nn.RMSNorm
     utils.FusedLayerNorm = torch.nn.LayerNorm
     utils.FastLayerNorm = torch.nn.LayerNorm
+
+
+def split_adapter_outputs_with_torch() -> None:
+    """NeMo's attention with adapters takes the placeholder's SplitAlongDim for TE's; None makes it use torch.split."""
+    from nemo.collections.nlp.modules.common.megatron.adapters import mcore_mixins
+
+    mcore_mixins.SplitAlongDim = None
 
 
 class AdamW(torch.optim.Optimizer):
