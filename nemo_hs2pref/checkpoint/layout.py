@@ -1,9 +1,11 @@
 """The folder that a checkpoint is: an unpacked .nemo file, with our manifest beside it.
 
 model_config.yaml   NeMo's model section, with the loss it was trained with
-model_weights/      torch_dist: whole tensors under global names, readable in any TP and PP layout
+model_weights/      torch_dist: whole tensors under global names, readable in any TP and PP layout;
+                    of a LoRA run adapters and head only, and model_config.yaml has `peft`
 tokenizer/          Hugging Face tokenizer
-hs2pref.json        what it is: source or run, step, metrics; the mean and std of its rewards once measured
+hs2pref.json        what it is: source or run, step, metrics; the mean and std of its rewards once measured; of a
+                    LoRA run its base
 training_state/     only in a run's resume state: optimizer, schedule, counters, random state
 """
 
@@ -27,10 +29,25 @@ TRAINING_STATE = "training_state"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """NeMo's model section of the checkpoint at `path`; raises CheckpointError where there is no checkpoint.
+    """NeMo's model section of the whole model at `path`; raises CheckpointError where there is none."""
+    config = read_any_config(path)
+    if "peft" in config:
+        raise CheckpointError(
+            f"{path}: LoRA adapters, not a whole model; merge them first: hs2pref convert merge-lora {path} DST"
+        )
+    return config
 
-    Without Aligner's `reward_standardization`: what is trained or extrapolated from these weights has other rewards.
-    """
+
+def read_adapter_config(path: Path) -> dict[str, Any]:
+    """NeMo's model section of the LoRA adapters at `path`, with `peft`; raises CheckpointError where there are none."""
+    config = read_any_config(path)
+    if "peft" not in config or "base" not in read_manifest(path):
+        raise CheckpointError(f"{path}: no adapters; expected a checkpoint of `hs2pref train rm peft=lora`")
+    return config
+
+
+def read_any_config(path: Path) -> dict[str, Any]:
+    """Either, without Aligner's `reward_standardization`: what comes of these weights has other rewards."""
     file = path / CONFIG
     if not file.is_file():
         raise CheckpointError(f"{path}: no checkpoint ({CONFIG} not found); expected an unpacked .nemo folder")

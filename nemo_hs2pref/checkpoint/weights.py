@@ -11,11 +11,9 @@ from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensorFactory
 
 from nemo_hs2pref.checkpoint.layout import WEIGHTS
-from nemo_hs2pref.checkpoint.lora import ADAPTER
+from nemo_hs2pref.checkpoint.lora import ADAPTER, HEAD
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
-
-HEAD = "model.rm_head."
 
 
 def save_weights(model: MegatronRewardModel, folder: Path) -> None:

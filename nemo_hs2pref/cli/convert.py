@@ -1,4 +1,4 @@
-"""`hs2pref convert`: Hugging Face checkpoints to NeMo."""
+"""`hs2pref convert`: Hugging Face checkpoints to NeMo, LoRA adapters to whole checkpoints."""
 
 import argparse
 from collections.abc import Iterator
@@ -18,6 +18,11 @@ with another dtype than the source's, or from a .gguf file, the whole checkpoint
 """
 
 
+MERGE_EXAMPLES = """examples:
+  hs2pref convert merge-lora runs/lora/checkpoints/last checkpoints/merged
+"""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the directions as verbs of their own, each with its arguments."""
     directions = parser.add_subparsers(metavar="DIRECTION", required=True)
@@ -33,7 +38,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from_hf.add_argument("--layers", type=int, metavar="N", help="keep the first N layers (default: all)")
     from_hf.add_argument("--dtype", choices=["float32", "bfloat16"], help="of the weights (default: the source's)")
     from_hf.set_defaults(run=run_from_hf)
-    parser.epilog = EXAMPLES
+    merge = directions.add_parser(
+        "merge-lora",
+        help="the adapters of a LoRA run and their base to a whole checkpoint",
+        description="Add the adapters of `train rm peft=lora` to their base: a whole checkpoint.",
+        epilog=MERGE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    merge.add_argument("adapter", metavar="ADAPTER", type=Path, help="checkpoint of a LoRA run")
+    merge.add_argument("destination", metavar="DST", type=Path, help="folder to write; must not exist")
+    merge.add_argument("--base", type=Path, help="the checkpoint that the run started from, if it was moved")
+    merge.set_defaults(run=run_merge_lora)
+    parser.epilog = EXAMPLES + MERGE_EXAMPLES.removeprefix("examples:\n")
 
 
 def run_from_hf(args: argparse.Namespace) -> int:
@@ -47,6 +63,15 @@ def run_from_hf(args: argparse.Namespace) -> int:
         f"{args.destination}: {written.num_layers} of {written.source_num_layers} layers, "
         f"{written.num_parameters / 1e6:.1f}M parameters, {written.dtype}"
     )
+    return 0
+
+
+def run_merge_lora(args: argparse.Namespace) -> int:
+    """Merge, then say in one line what was written."""
+    from nemo_hs2pref.checkpoint.lora import merge_lora  # heavy: torch
+
+    changed = merge_lora(args.adapter, args.destination, args.base)
+    print(f"{args.destination}: adapters of {args.adapter} added to {changed} weights of every layer")
     return 0
 
 

@@ -11,6 +11,7 @@ from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 
 LOSSES = ("regression", "regular_bt", "margin_bt", "scaled_bt", "combined")
+ADAPTED = ("attention_qkv", "attention_dense", "mlp_fc1", "mlp_fc2", "attention", "mlp", "all")  # NeMo's names
 Checkpoint = Mapping[str, Any]  # model_config.yaml of pretrained_checkpoint.restore_from_path
 Rule = Callable[[RewardModelConfig, Checkpoint], Iterator[str]]
 
@@ -155,6 +156,24 @@ def recomputation(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator
         )
 
 
+def adapters(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """LoRA's settings, where it is chosen."""
+    scheme, tuning = config.model.peft.peft_scheme, config.model.peft.lora_tuning
+    if scheme != ("none" if tuning is None else "lora"):
+        yield f"model.peft.peft_scheme={scheme}: choose it with peft=none or peft=lora"
+    if tuning is None:
+        return
+    key, tensor = "model.peft.lora_tuning", config.model.tensor_model_parallel_size
+    if tuning.adapter_dim <= 0 or (tensor > 0 and tuning.adapter_dim % tensor):
+        yield f"{key}.adapter_dim={tuning.adapter_dim}: must be a multiple of model.tensor_model_parallel_size={tensor}"
+    if tuning.alpha <= 0:
+        yield f"{key}.alpha={tuning.alpha}: must be greater than 0"
+    if not 0 <= tuning.adapter_dropout < 1:
+        yield f"{key}.adapter_dropout={tuning.adapter_dropout}: must be a probability below 1"
+    if not tuning.target_modules or not set(tuning.target_modules) <= set(ADAPTED):
+        yield f"{key}.target_modules={tuning.target_modules}: expected a selection of {', '.join(ADAPTED)}"
+
+
 def loss(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """A named loss is that term alone; `combined` is a sum of regression and Bradley-Terry on pairs."""
     weights = asdict(config.loss.weights)
@@ -188,5 +207,5 @@ def monitor(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    choices, positive, layout, batch, architecture, precision, head, recomputation, loss, monitor
+    choices, positive, layout, batch, architecture, precision, head, recomputation, adapters, loss, monitor
 )  # fmt: skip

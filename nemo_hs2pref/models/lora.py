@@ -38,10 +38,14 @@ def add_lora(model: MegatronRewardModel) -> None:
             target = layer.get_submodule(place)
             swap_mcore_mixin(target, mixin)
             target.add_adapter(
-                name=name, cfg=config, base_model_cfg=model.cfg, model_parallel_config=model.model_parallel_config
+                name=name.value,
+                cfg=config,
+                base_model_cfg=model.cfg,
+                model_parallel_config=model.model_parallel_config,
             )
             target.adapter_layer.__class__ = AdapterLayers
-            initialise(target.adapter_layer[name], seed=zlib.crc32(f"{model.cfg.seed} {layer.layer_number} {name}".encode()))
+            words = f"{model.cfg.seed} {layer.layer_number} {name.value}"
+            initialise(target.adapter_layer[name.value], seed=zlib.crc32(words.encode()))
 
 
 def track_gradients(module: torch.nn.Module, args: object, output: Tensor) -> None:

@@ -42,7 +42,7 @@ class CheckpointKeeper:
     params: CheckpointParams
     config: Mapping[str, Any]  # model_config.yaml
     tokenizer: Path
-    run: Mapping[str, Any]  # the resolved configuration, for the manifest
+    origin: Mapping[str, Any]  # for the manifest: the run's resolved configuration, the base of adapters
 
     def keep_if_best(self, progress: Progress, metrics: Mapping[str, float]) -> None:
         """Keep the weights where the monitored metric is among the best k."""
@@ -88,7 +88,7 @@ class CheckpointKeeper:
             "step": progress.step,
             "items": progress.items,
             "metrics": dict(metrics),
-            "run": self.run,
+            **self.origin,
         }
 
         def begin() -> None:
@@ -105,10 +105,10 @@ class CheckpointKeeper:
         self._on_rank_0(lambda: replace(temporary, self.folder / name))
 
     def _refuse_full_disk(self, training_state: bool) -> None:
-        """Free space for the checkpoint, before anything is written. Computed: parameters in their dtype, and
-        three float32 numbers a parameter for the optimizer."""
-        elements = sum(p.numel() for p in self.model.parameters())
-        size = sum(p.numel() * p.element_size() for p in self.model.parameters()) + 12 * elements * training_state
+        """Free space for the checkpoint, before anything is written. Computed: trained parameters in their dtype,
+        and three float32 numbers a parameter for the optimizer."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        size = sum(p.numel() * (p.element_size() + 12 * training_state) for p in trained)
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
         needed = self.model.sum_over_model_parallel(size) * SPARE

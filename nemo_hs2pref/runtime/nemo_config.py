@@ -93,7 +93,9 @@ def peft_config(config: RewardModelConfig) -> dict[str, Any]:
     peft = config.model.peft
     if peft.lora_tuning is None:
         return {}
-    return {"peft": {"peft_scheme": peft.peft_scheme, "lora_tuning": asdict(peft.lora_tuning) | {"weight_tying": False}}}
+    return {
+        "peft": {"peft_scheme": peft.peft_scheme, "lora_tuning": asdict(peft.lora_tuning) | {"weight_tying": False}}
+    }
 
 
 def optimizer_config(config: RewardModelConfig, max_steps: int) -> dict[str, Any]:

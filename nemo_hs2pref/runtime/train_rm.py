@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.algorithms.supervised import SupervisedRun, fit
 from nemo_hs2pref.checkpoint.layout import TOKENIZER, read_manifest
+from nemo_hs2pref.checkpoint.lora import base_of, refuse_other_base
 from nemo_hs2pref.checkpoint.training_state import Progress, load_training_state
-from nemo_hs2pref.checkpoint.weights import load_weights
+from nemo_hs2pref.checkpoint.weights import load_adapters, load_weights
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
@@ -100,7 +101,14 @@ def start(
     model = build_reward_model(config, checkpoint, max_steps=num_steps)
     model.objective = objective_of(config)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    load_weights(model, resumed or base, head=bool(resumed) or config.head.load_rm_head_weights)
+    if resumed is None:
+        load_weights(model, base, head=config.head.load_rm_head_weights)
+    elif config.model.peft.lora_tuning is None:
+        load_weights(model, resumed, head=True)
+    else:
+        refuse_other_base(resumed, base)
+        load_weights(model, base, head=False)
+        load_adapters(model, resumed)
     trainable = make_trainable(model)
     if resumed is None:
         return trainable, Progress()
@@ -122,10 +130,13 @@ def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
 def keeper_of(
     config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], trainable: Trainable
 ) -> CheckpointKeeper:
-    """Stored beside the weights: NeMo's model section, the tokenizer, and the run's configuration."""
+    """Stored beside the weights: NeMo's model section, the tokenizer, the run's configuration, the adapters' base."""
     stored = OmegaConf.to_container(trainable.model.cfg, resolve=True)
-    run = OmegaConf.to_container(resolved)
-    assert isinstance(stored, dict) and isinstance(run, dict)
+    assert isinstance(stored, dict)
+    base = Path(config.pretrained_checkpoint.restore_from_path)
+    origin = {"run": OmegaConf.to_container(resolved)}
+    if config.model.peft.lora_tuning is not None:
+        origin["base"] = base_of(base)
     return CheckpointKeeper(
         Path(config.exp_manager.explicit_log_dir) / "checkpoints",
         trainable.model,
@@ -133,8 +144,8 @@ def keeper_of(
         trainable.scheduler,
         config.exp_manager.checkpoint_callback_params,
         config={str(key): value for key, value in stored.items()} | {"tokenizer": checkpoint["tokenizer"]},
-        tokenizer=Path(config.pretrained_checkpoint.restore_from_path) / TOKENIZER,
-        run={str(key): value for key, value in run.items()},
+        tokenizer=base / TOKENIZER,
+        origin=origin,
     )
 
 
