@@ -5,6 +5,7 @@ Transformer Engine bring. Each function below is one patch; its docstring is the
 """
 
 import importlib
+import importlib.metadata
 import os
 import sys
 import types
@@ -31,6 +32,7 @@ def after_nemo() -> None:
     use_sequence_parallel_norms()
     give_apex_helpers()
     split_adapter_outputs_with_torch()
+    let_adapters_gather_the_sequence()
     use_adamw_with_group_step()
 
 
@@ -193,6 +195,17 @@ def split_adapter_outputs_with_torch() -> None:
     from nemo.collections.nlp.modules.common.megatron.adapters import mcore_mixins
 
     mcore_mixins.SplitAlongDim = None
+
+
+def let_adapters_gather_the_sequence() -> None:
+    """Under sequence parallelism NeMo's adapters ask for TE's version: its layers gather the norm's output for them.
+
+    Megatron-Core's local layers do not; version 0 makes the adapters gather it themselves.
+    """
+    installed = importlib.metadata.version
+    importlib.metadata.version = lambda distribution_name: (
+        "0.0.0" if distribution_name == "transformer-engine" else installed(distribution_name)
+    )
 
 
 class AdamW(torch.optim.Optimizer):

@@ -17,6 +17,7 @@ def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]
         "train_rm",
         [
             *("model=llama_tiny", "peft=lora", "loss=scaled_bt", "model.optim.lr=1e-3", "model.global_batch_size=4"),
+            *("model.peft.lora_tuning.adapter_dim=16", "model.peft.lora_tuning.alpha=24"),
             *("model.optim.sched.warmup_steps=2", "model.encoder_seq_length=1000", "data.shuffle=false"),
             *(f"data.dir={data}", f"exp_manager.explicit_log_dir={out}"),
             f"pretrained_checkpoint.restore_from_path={base}",
