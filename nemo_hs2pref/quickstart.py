@@ -5,11 +5,7 @@ brought to laptop scale by overrides; the command is printed before it runs. Siz
 (docs/results.md) so that two cores need less than ten minutes.
 """
 
-import re
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,25 +14,23 @@ from typing import Any
 
 from nemo_hs2pref.data.jsonl import write_json
 from nemo_hs2pref.data.records import PreferencePair, read_pairs
-from nemo_hs2pref.errors import ConfigError, HS2PrefError
+from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
 from nemo_hs2pref.evaluation.scores import write_scores
-
-LAYERS = 4  # of SmolLM2's 30
-MAX_LENGTH = 512  # tokens
-ALPHA = 1.52  # the paper's
-STAGE_1 = ("experiment=rm_stage1_helpfulness", "trainer.rm.max_epochs=1", "model.optim.lr=1e-4")
-STAGE_2 = ("experiment=rm_stage2_scaled_bt", "trainer.rm.max_epochs=2", "model.optim.lr=5e-5")
-LAPTOP = (
-    "model=smollm2",
-    "model.global_batch_size=16",
-    f"model.encoder_seq_length={MAX_LENGTH}",
-    "model.optim.sched.warmup_steps=2",
-    "trainer.rm.max_steps=-1",
-    "trainer.rm.val_check_interval=0",
-    "trainer.rm.save_interval=0",
-    "exp_manager.checkpoint_callback_params.save_top_k=0",
+from nemo_hs2pref.laptop import (
+    BRADLEY_TERRY,
+    LAPTOP,
+    REGRESSION,
+    base_words,
+    command,
+    extrapolate_words,
+    is_prepared,
+    prepare_words,
+    train_words,
 )
+
+STAGE_1 = ("experiment=rm_stage1_helpfulness", *REGRESSION, *LAPTOP)
+STAGE_2 = ("experiment=rm_stage2_scaled_bt", *BRADLEY_TERRY, *LAPTOP)
 MARKER = ".quickstart"  # a folder that has it is ours and may be replaced
 
 
@@ -72,12 +66,11 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     clear(out)
     at = Folders(out)
     models = at.models
-    command("convert", "from-hf", "smollm2", at.base, "--layers", LAYERS)
+    command(base_words(at.base))
     data = prepared(source, at)
-    train(STAGE_1, start=at.base, data=data, run=out / "stage1")
-    train(STAGE_2, start=models["regression"], data=data, run=out / "stage2")
-    ends = ("--weak", models["regression"], "--strong", models["scaled_bt"])
-    command("extrapolate", *ends, "--alpha", ALPHA, "--out", models["expo"])
+    command(train_words(STAGE_1, start=at.base, data=data, run=out / "stage1"))
+    command(train_words(STAGE_2, start=models["regression"], data=data, run=out / "stage2"))
+    command(extrapolate_words(models["regression"], models["scaled_bt"], models["expo"]))
 
     reports = evaluate(models, data, out)
     summary = summarise(reports, seconds=time.monotonic() - started)
@@ -100,39 +93,11 @@ def clear(out: Path) -> None:
 
 
 def prepared(source: str, at: Folders) -> Path:
-    """The folder with the prepared rows, without what is longer than the model is trained on."""
-    if (Path(source) / "pairs.train.jsonl").is_file():
+    """The folder with the prepared rows."""
+    if is_prepared(source):
         return Path(source)
-    limit = ("--max-length", MAX_LENGTH, "--tokenizer", at.base / "tokenizer")
-    command("data", "prepare", "--source", source, "--out", at.data, *limit)
+    command(prepare_words(source, at.base, at.data))
     return at.data
-
-
-def train(settings: Sequence[str], *, start: Path, data: Path, run: Path) -> None:
-    command(
-        "train",
-        "rm",
-        *settings,
-        *LAPTOP,
-        f"data.dir={quoted(data)}",
-        f"pretrained_checkpoint.restore_from_path={quoted(start)}",
-        f"exp_manager.explicit_log_dir={quoted(run)}",
-    )
-
-
-def quoted(path: Path) -> str:
-    """A path in Hydra's grammar, where a comma or an equals sign would mean something else."""
-    plain = re.fullmatch(r"[\w./-]+", str(path))
-    return str(path) if plain else "'" + str(path).replace("'", r"\'") + "'"
-
-
-def command(*words: object) -> None:
-    """Print and run `hs2pref ...` in a process of its own; its error is what the user has just read."""
-    argv = [str(word) for word in words]
-    print(f"\n$ hs2pref {shlex.join(argv)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "nemo_hs2pref.cli", *argv], check=False)
-    if done.returncode:
-        raise HS2PrefError(f"`hs2pref {argv[0]}` ended with exit code {done.returncode}; its message is above")
 
 
 def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dict[str, PreferenceReport]]:

@@ -15,7 +15,7 @@ from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.scores import read_scores
-from nemo_hs2pref.evaluation.statistics import bootstrap_interval, pearson
+from nemo_hs2pref.evaluation.statistics import bootstrap_interval, bootstrap_interval_over_seeds, pearson
 
 PROMPT = (Message("user", "Why?"),)
 # chosen reward, rejected reward, chosen length, rejected length, strength
@@ -135,6 +135,26 @@ def test_many_values_do_not_change_the_method(monkeypatch):
     at_once = bootstrap_interval(values, resamples=1000)
     monkeypatch.setattr("nemo_hs2pref.evaluation.statistics.DRAWS_AT_ONCE", 50 * 7)
     np.testing.assert_allclose(bootstrap_interval(values, resamples=1000), at_once, rtol=1e-12)
+
+
+def test_interval_over_one_seed_or_over_seeds_that_agree_is_that_of_the_pairs():
+    wins = np.arange(100) < 60
+    for seeds in (1, 3):
+        interval = bootstrap_interval_over_seeds(np.tile(wins, (seeds, 1)))
+        assert interval == pytest.approx(bootstrap_interval(wins), abs=0.011)
+
+
+def test_seeds_that_disagree_on_every_pair_give_all_that_they_give():
+    assert bootstrap_interval_over_seeds([[1, 1, 1], [0, 0, 0]]) == (0, 1)
+
+
+def test_interval_over_seeds_has_the_variance_of_seeds_and_the_variance_of_pairs():
+    """Of a sum of a seed's part and a pair's part the mean varies by var(seeds) / S + var(pairs) / P."""
+    generator = np.random.default_rng(3)
+    of_seed, of_pair = generator.normal(0, 0.2, size=(40, 1)), generator.normal(0, 0.5, size=(1, 200))
+    low, high = bootstrap_interval_over_seeds(of_seed + of_pair)
+    deviation = (of_seed.var() / 40 + of_pair.var() / 200) ** 0.5
+    assert (high - low) / 2 == pytest.approx(1.96 * deviation, rel=0.03)
 
 
 def test_correlation_agrees_with_numpy_and_is_none_for_a_constant():

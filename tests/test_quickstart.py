@@ -9,7 +9,8 @@ from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
-from nemo_hs2pref.quickstart import LAPTOP, MARKER, STAGE_1, STAGE_2, clear, command, quoted, summarise, table
+from nemo_hs2pref.laptop import command, quoted
+from nemo_hs2pref.quickstart import MARKER, STAGE_1, STAGE_2, clear, summarise, table
 
 PROMPT = (Message("user", "which?"),)
 PAIRS = [PreferencePair(str(n), PROMPT, "longer text" if n < 3 else "x", "short", 1) for n in range(4)]
@@ -38,7 +39,7 @@ def test_table_says_which_models_are_no_better_than_length(correct: int, told: i
 def test_its_overrides_fit_the_configuration() -> None:
     given = ("data.dir=d", "pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l")
     for stage in (STAGE_1, STAGE_2):
-        config, _ = load_reward_model_config("train_rm", [*stage, *LAPTOP, *given])
+        config, _ = load_reward_model_config("train_rm", [*stage, *given])
         assert config.model.optim.sched.min_lr == config.model.optim.lr
 
 
@@ -62,7 +63,7 @@ def test_an_earlier_quickstart_is_replaced(tmp_path: Path) -> None:
 
 def test_a_step_that_fails_stops_the_job(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(HS2PrefError, match="`hs2pref convert` ended with exit code 2; its message is above"):
-        command("convert", "from-hf", "/no/such/model", "/no/such/place")
+        command(["convert", "from-hf", "/no/such/model", "/no/such/place"])
     assert "/no/such/model: expected a Hugging Face folder" in capfd.readouterr().err
 
 

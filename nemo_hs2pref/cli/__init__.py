@@ -22,6 +22,7 @@ VERBS = {
     "score": "reward of every row of a file",
     "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
     "evaluate": "accuracy of a reward model on preference pairs",
+    "reproduce": "the reward models of the paper's Table 1, trained and compared",
 }
 
 

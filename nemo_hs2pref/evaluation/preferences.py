@@ -69,12 +69,8 @@ def evaluate_pairs(pairs: Sequence[PreferencePair], scores: Mapping[str, float])
         DataError: no pairs, or scores that are missing, left over or not finite.
     """
     require_scores(pairs, scores)
-    given, pairs = len(pairs), [pair for pair in pairs if pair.strength != 0]
-    if not pairs:
-        raise DataError(f"no pairs to evaluate among {given} rows; expected at least one with a preferred side")
-    rewards = np.array(
-        [[scores[side.id] for side in pair.conversations()] for pair in pairs]
-    )  # [P, 2] chosen, rejected
+    given, pairs = len(pairs), decided(pairs)
+    rewards = rewards_of(pairs, scores)
     lengths = np.array([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
     wins, longer = rewards[:, 0] > rewards[:, 1], lengths[:, 0] > lengths[:, 1]
     return PreferenceReport(
@@ -90,6 +86,26 @@ def evaluate_pairs(pairs: Sequence[PreferencePair], scores: Mapping[str, float])
         mean_margin=float((rewards[:, 0] - rewards[:, 1]).mean()),
         reward_length_correlation=pearson(rewards.ravel(), lengths.ravel()),
     )
+
+
+def chosen_wins(pairs: Sequence[PreferencePair], scores: Mapping[str, float]) -> NDArray[np.bool_]:
+    """[P] whether the chosen side has the higher reward, for every pair that is no tie; raises as evaluate_pairs."""
+    require_scores(pairs, scores)
+    rewards = rewards_of(decided(pairs), scores)
+    return rewards[:, 0] > rewards[:, 1]
+
+
+def decided(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+    """The pairs in which a side was preferred; DataError where there is none."""
+    kept = [pair for pair in pairs if pair.strength != 0]
+    if not kept:
+        raise DataError(f"no pairs to evaluate among {len(pairs)} rows; expected at least one with a preferred side")
+    return kept
+
+
+def rewards_of(pairs: Sequence[PreferencePair], scores: Mapping[str, float]) -> NDArray[np.float64]:
+    """[P, 2] rewards of the chosen and the rejected side."""
+    return np.array([[scores[side.id] for side in pair.conversations()] for pair in pairs])
 
 
 def _by_strength(pairs: Sequence[PreferencePair], wins: NDArray[np.bool_]) -> dict[str, StrengthReport]:

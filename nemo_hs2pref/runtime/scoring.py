@@ -45,15 +45,14 @@ class Scorer:
 
         self.model = build_reward_model(config, checkpoint, max_steps=1)
         self.slots = list(config.head.attributes)
-        self.weights = torch.tensor(config.head.reward_weights, dtype=torch.float64)
         self.max_length = config.model.encoder_seq_length
         self.tokenize = make_tokenize(tokenizer_of(path), config.data.template)
 
     def load(self, path: Path) -> None:
-        """Put in the weights of a checkpoint of this architecture, head included."""
+        """Put in the weights of a checkpoint of this architecture: backbone, head, and its attributes in the reward."""
         from nemo_hs2pref.checkpoint.weights import load_weights
 
-        read_config(path)
+        self.weights = torch.tensor(read_config(path)["head"]["reward_weights"], dtype=torch.float64)
         load_weights(self.model, path, head=True)
         self.model.prepare_for_validation_step()
 
