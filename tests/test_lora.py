@@ -149,6 +149,11 @@ def test_a_wrong_key_of_the_adapters_is_refused() -> None:
         load_reward_model_config("train_rm", [*GIVEN, "peft=lora", "+model.peft.lora_tuning.rank=8"])
 
 
+def test_a_key_of_the_adapters_without_adapters_says_what_to_choose() -> None:
+    with pytest.raises(ConfigError, match="unknown key model.peft.lora_tuning.alpha; it is a key of peft=lora"):
+        load_reward_model_config("train_rm", [*GIVEN, "model.peft.lora_tuning.alpha=8"])
+
+
 @pytest.mark.parametrize(
     ("stored", "asked", "message"),
     [

@@ -24,6 +24,10 @@ MOVED = {
     "model.regression.num_attributes": "name the slots in head.attributes",
     "model.data.data_prefix": "use data.dir",
     "model.data.seq_length": "use model.encoder_seq_length",
+    **{
+        f"model.peft.lora_tuning.{name}": "it is a key of peft=lora, and this run has peft=none"
+        for name in ("adapter_dim", "alpha", "adapter_dropout", "target_modules")
+    },
 }
 
 
