@@ -99,6 +99,12 @@ def test_a_whole_checkpoint_is_not_merged(base: Path, tmp_path: Path) -> None:
         merge_lora(base, tmp_path / "merged")
 
 
+def test_a_checkpoint_with_the_scheme_none_is_a_whole_model(base: Path) -> None:
+    config = layout.read_config(base) | {"peft": {"peft_scheme": "none"}}
+    OmegaConf.save(OmegaConf.create(config), base / layout.CONFIG)
+    assert layout.read_config(base) == config
+
+
 @pytest.mark.parametrize("reader", ["score", "train", "extrapolate"])
 def test_adapters_are_not_taken_for_a_whole_model(
     reader: str, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -150,7 +156,7 @@ def test_a_wrong_key_of_the_adapters_is_refused() -> None:
 
 
 def test_a_key_of_the_adapters_without_adapters_says_what_to_choose() -> None:
-    with pytest.raises(ConfigError, match="unknown key model.peft.lora_tuning.alpha; it is a key of peft=lora"):
+    with pytest.raises(ConfigError, match=r"unknown key model.peft.lora_tuning.alpha; it is a key of peft=lora"):
         load_reward_model_config("train_rm", [*GIVEN, "model.peft.lora_tuning.alpha=8"])
 
 

@@ -31,7 +31,7 @@ TRAINING_STATE = "training_state"
 def read_config(path: Path) -> dict[str, Any]:
     """NeMo's model section of the whole model at `path`; raises CheckpointError where there is none."""
     config = read_any_config(path)
-    if "peft" in config:
+    if has_adapters(config):
         raise CheckpointError(
             f"{path}: LoRA adapters, not a whole model; merge them first: hs2pref convert merge-lora {path} DST"
         )
@@ -41,9 +41,14 @@ def read_config(path: Path) -> dict[str, Any]:
 def read_adapter_config(path: Path) -> dict[str, Any]:
     """NeMo's model section of the LoRA adapters at `path`, with `peft`; raises CheckpointError where there are none."""
     config = read_any_config(path)
-    if "peft" not in config or "base" not in read_manifest(path):
+    if not has_adapters(config) or "base" not in read_manifest(path):
         raise CheckpointError(f"{path}: no adapters; expected a checkpoint of `hs2pref train rm peft=lora`")
     return config
+
+
+def has_adapters(config: Mapping[str, Any]) -> bool:
+    """Aligner writes `peft` for whole models too, with the scheme none or null."""
+    return (config.get("peft") or {}).get("peft_scheme") not in (None, "none")
 
 
 def read_any_config(path: Path) -> dict[str, Any]:
