@@ -5,6 +5,7 @@
     ├── DataError          a row or file of the data
     ├── CheckpointError    a checkpoint that is missing, broken or of another shape
     ├── TrainingError      a run that cannot go on
+    │   └── OtherRankError   another rank failed, and says why
     └── InstallationError  a machine or installation that lacks something
 
 The message is one sentence: where (file, line or key), what was found, what was expected, what to do.
@@ -29,6 +30,10 @@ class CheckpointError(HS2PrefError):
 
 class TrainingError(HS2PrefError):
     """A run cannot go on: the loss is not finite, or another rank failed."""
+
+
+class OtherRankError(TrainingError):
+    """Another rank failed; its message is the one to read."""
 
 
 class InstallationError(HS2PrefError):

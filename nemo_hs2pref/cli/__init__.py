@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from nemo_hs2pref import __version__
+from nemo_hs2pref.cli.processes import say
 from nemo_hs2pref.errors import HS2PrefError
 
 VERBS = {
@@ -60,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return args.run(args)
     except HS2PrefError as error:
-        print(f"hs2pref {args.verb}: error: {error}", file=sys.stderr)
+        say(args.verb, f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        print(f"hs2pref {args.verb}: interrupted", file=sys.stderr)
+        say(args.verb, "interrupted")
         return 130
 
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from nemo_hs2pref.cli import processes
 from nemo_hs2pref.data.records import read_pairs, write_json
 
 EXAMPLES = """examples:
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
 
 
+@processes.as_rank
 def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.evaluation.preferences import evaluate_pairs
     from nemo_hs2pref.evaluation.scores import read_scores, write_scores

@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
 
 
+@processes.as_rank
 def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.checkpoint import standardization  # heavy: omegaconf and numpy
 

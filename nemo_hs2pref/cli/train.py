@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+@processes.as_rank
 def run(args: argparse.Namespace) -> int:
     from omegaconf import OmegaConf
 

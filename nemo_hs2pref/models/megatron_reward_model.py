@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from nemo_hs2pref.data.batches import Batch
-from nemo_hs2pref.errors import TrainingError
+from nemo_hs2pref.errors import OtherRankError
 from nemo_hs2pref.metrics import Sums, measure, no_sums
 from nemo_hs2pref.models.gpt_reward_model import GPTRewardModel
 from nemo_hs2pref.models.objectives import Objective
@@ -75,7 +75,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         """Items of each term in the global batch, and its "tokens".
 
         The one collective before backward; it also agrees on a failure: a rank that passes `error` raises it, the
-        others raise TrainingError in the same moment.
+        others raise OtherRankError in the same moment.
         """
         assert self.objective is not None
         counts = Counter({"tokens": sum(micro_batch.num_tokens for micro_batch in batch)})
@@ -89,7 +89,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         if error is not None:
             raise error
         if failed := totals.pop("failed"):
-            raise TrainingError(f"{int(failed)} other rank(s) could not build a batch; see their message")
+            raise OtherRankError(f"{int(failed)} other rank(s) could not build a batch; see their message")
         return totals
 
     def sum_globally(self, sums: Sums, also_from_every_rank: Sequence[str] = ()) -> Sums:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,8 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
         val_check_interval=config.trainer.rm.val_check_interval,
         save_interval=config.trainer.rm.save_interval,
     )
-    fit(run, progress)
-    log.close()
+    with closing(log):  # a progress bar would share its line with the message of a failure
+        fit(run, progress)
     if is_writer:
         plot_training({folder.name: folder}, folder / "curves.png")
 
