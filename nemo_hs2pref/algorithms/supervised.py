@@ -13,13 +13,12 @@ import torch
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.checkpoint.training_state import Progress
-from nemo_hs2pref.data.batches import Batch
+from nemo_hs2pref.data.batches import Batch, MakeBatch
 from nemo_hs2pref.errors import TrainingError
 from nemo_hs2pref.metrics import Sums, summarise
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
 Metrics = dict[str, float]
-MakeBatch = Callable[[], Sequence[Batch]]  # one global batch, this data-parallel rank's micro batches
 
 
 class Log(Protocol):

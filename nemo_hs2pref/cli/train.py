@@ -63,11 +63,15 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
 
     from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.rm_data import read_data
+
+    machine.quiet_upstream()
+    data = read_data(config)  # before NeMo is imported: a bad row must not cost half a minute
 
     machine.prepare()
     from nemo_hs2pref.runtime.train_rm import train
 
-    train(config, resolved, checkpoint)
+    train(config, resolved, checkpoint, data)
     return 0
 
 

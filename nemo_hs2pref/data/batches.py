@@ -3,7 +3,7 @@
 Shapes: B rows, P pairs, S tokens of the longest row (rounded up), K attributes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +59,9 @@ class Batch:
     num_pairs: int
     num_graded: int  # pairs with a strength
     num_tokens: int  # without padding
+
+
+MakeBatch = Callable[[], Sequence[Batch]]  # one global batch: this data-parallel rank's micro batches
 
 
 def collate(items: Items, *, multiple_of: int, device: torch.device) -> Batch:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,17 @@ from nemo_hs2pref.checkpoint.training_state import Progress, load_training_state
 from nemo_hs2pref.checkpoint.weights import load_adapters, load_weights
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.models.objectives import Objective
 from nemo_hs2pref.plots import plot_training
 from nemo_hs2pref.runtime.build import Trainable, build_reward_model, make_trainable
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper, resume_path
-from nemo_hs2pref.runtime.rm_data import (
-    Batcher,
-    RunData,
-    metric_names,
-    read_data,
-    sequence_multiple,
-    validation_batches,
-)
+from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
+from nemo_hs2pref.runtime.rm_objective import objective_of
 from nemo_hs2pref.runtime.run_log import RunLog
 
 logger = logging.getLogger(__name__)
 
 
-def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any]) -> None:
+def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], data: RunData) -> None:
     """Run or resume the run in exp_manager.explicit_log_dir.
 
     `checkpoint` is the model_config.yaml of pretrained_checkpoint.restore_from_path.
@@ -45,8 +36,6 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
     resumed = resume_path(folder / "checkpoints") if config.exp_manager.resume_if_exists else None
     if resumed:
         refuse_other_run(str(folder), read_manifest(resumed)["run"], resolved)
-    data = read_data(config)
-    refuse_unknown_monitor(config, data)
     trainable, progress = start(config, checkpoint, data.num_steps, resumed)
     announce(config, data, resumed, progress)
 
@@ -81,20 +70,6 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
         plot_training({folder.name: folder}, folder / "curves.png")
 
 
-def refuse_unknown_monitor(config: RewardModelConfig, data: RunData) -> None:
-    """What decides on the best weights and on the early stop must be among the metrics of the validation sets."""
-    names = metric_names(objective_of(config), config.head.attributes, data.validation)
-    exp_manager = config.exp_manager
-    best, stop = exp_manager.checkpoint_callback_params, exp_manager.early_stopping_callback_params
-    for key, monitor, asked in (
-        ("checkpoint_callback_params", best.monitor, best.save_top_k > 0 and bool(names)),
-        ("early_stopping_callback_params", stop.monitor, exp_manager.create_early_stopping_callback),
-    ):
-        if asked and monitor not in names:
-            known = ", ".join(names) or "none, because data.validation names no set"
-            raise ConfigError(f"exp_manager.{key}.monitor={monitor}: the validation sets give {known}")
-
-
 def start(
     config: RewardModelConfig, checkpoint: Mapping[str, Any], num_steps: int, resumed: Path | None
 ) -> tuple[Trainable, Progress]:
@@ -114,11 +89,6 @@ def start(
     if resumed is None:
         return trainable, Progress()
     return trainable, load_training_state(model, trainable.optimizer, trainable.scheduler, resumed)
-
-
-def objective_of(config: RewardModelConfig) -> Objective:
-    weights = {name: weight for name, weight in asdict(config.loss.weights).items() if weight}
-    return Objective(weights, tuple(config.head.reward_weights))
 
 
 def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:

@@ -36,7 +36,7 @@ def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]
     from nemo_hs2pref.checkpoint.weights import load_adapters, load_weights
     from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
     from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
-    from nemo_hs2pref.runtime.train_rm import objective_of
+    from nemo_hs2pref.runtime.rm_objective import objective_of
 
     items, _ = read_items(config)
     items = sorted(items, key=lambda item: len(item.chosen) + len(item.rejected))[:20]  # the quickest

@@ -20,8 +20,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.checkpoint.weights import load_weights
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model
-    from nemo_hs2pref.runtime.rm_data import Batcher, metric_names, read_items, validation_batches
-    from nemo_hs2pref.runtime.train_rm import objective_of
+    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches
+    from nemo_hs2pref.runtime.rm_objective import metric_names, objective_of
 
     def load(*overrides: str):
         given = [
