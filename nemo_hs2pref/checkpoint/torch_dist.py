@@ -1,7 +1,10 @@
-"""megatron-core's torch_dist checkpoints on torch releases that are newer than it."""
+"""megatron-core's torch_dist checkpoints on torch releases that are newer than it, and on disks that are full."""
 
 import inspect
+import logging
 from typing import IO, Any
+
+WRITER = "megatron.core.dist_checkpointing.strategies.filesystem_async"
 
 
 def adapt_writer() -> None:
@@ -9,20 +12,44 @@ def adapt_writer() -> None:
 
     It calls torch's private `_write_item(stream, data, item, key)`. Since torch 2.7 that function takes the stream
     transforms first (compression; none here), and since 2.9 the serialization format last (torch.save here, as
-    before). Where torch is as old as megatron-core expects, nothing changes. Removable with a megatron-core that
-    passes both.
+    before). Removable with a megatron-core that passes both.
+
+    The errors of its writers, which are processes, lose their cause on the way to the rank: so the cause is raised
+    in the first place. The rank raises it again, so it is not logged as well.
     """
     import megatron.core.dist_checkpointing.strategies.filesystem_async as writer  # heavy: loads megatron-core
     from torch.distributed.checkpoint import filesystem
 
     write_item = writer._write_item
-    parameters = inspect.signature(write_item).parameters
-    if "transforms" not in parameters:
+    if write_item.__module__ == __name__:
         return
-    first = [filesystem._StorageWriterTransforms()]  # pyright: ignore[reportPrivateUsage] as private as what we mend
+    parameters = inspect.signature(write_item).parameters
+    first = [filesystem._StorageWriterTransforms()] if "transforms" in parameters else []  # pyright: ignore[reportPrivateUsage] as private as what we mend
     last = [filesystem.SerializationFormat.TORCH_SAVE] if "serialization_format" in parameters else []
 
     def write_item_as_before(stream: IO[bytes], data: Any, item: Any, key: str) -> Any:
-        return write_item(*first, stream, data, item, key, *last)
+        try:
+            return write_item(*first, stream, data, item, key, *last)
+        except RuntimeError as error:
+            raise refusal_in(error) or error from None
 
     writer._write_item = write_item_as_before
+    logging.getLogger(WRITER).setLevel(logging.CRITICAL)
+
+
+def refusal_in(error: BaseException | None) -> OSError | None:
+    """What the operating system refused, where `error` follows from it: upstream hides it behind errors of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError):  # that is another rank's end
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def reason_not_written(error: BaseException) -> str | None:
+    """Why a checkpoint could not be written, or None where `error` is of another kind."""
+    refusal = refusal_in(error)
+    if refusal is not None:
+        return refusal.strerror or str(refusal)
+    # torch.save on a path writes in C++, which does not tell the reason
+    return "torch.save could not write all bytes" if "inline_container" in str(error) else None

@@ -40,7 +40,8 @@ def save_training_state(
         "layout": layout(),
     }
     dist_checkpointing.save(state, str(folder / TRAINING_STATE))
-    torch.save(random_state(), folder / TRAINING_STATE / f"random_rank{torch.distributed.get_rank()}.pt")
+    with (folder / TRAINING_STATE / f"random_rank{torch.distributed.get_rank()}.pt").open("wb") as file:
+        torch.save(random_state(), file)  # into an open file: given a path, torch does not say why it cannot write
 
 
 def load_training_state(model: MegatronRewardModel, optimizer: Any, scheduler: Any, path: Path) -> Progress:

@@ -1,10 +1,11 @@
 """A run's checkpoints: one resume state (`last`, a complete checkpoint) and the best k weights.
 
-A checkpoint is written under another name and renamed, so that a kill leaves the one before it whole.
+A checkpoint is written under another name and renamed, so that a kill or a full disk leaves the one before it whole.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from nemo_hs2pref import __version__
-from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint import layout, torch_dist
 from nemo_hs2pref.checkpoint.training_state import Progress, save_training_state
 from nemo_hs2pref.checkpoint.weights import save_weights
 from nemo_hs2pref.config.schema import CheckpointParams
@@ -92,31 +93,66 @@ class CheckpointKeeper:
         }
 
         def begin() -> None:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for leftover in self.folder.glob("*.incomplete"):  # of a run that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
             temporary.mkdir(parents=True)
             layout.write_small_files(temporary, self.config, manifest, self.tokenizer)
             (temporary / layout.WEIGHTS).mkdir()
             if training_state:
                 (temporary / layout.TRAINING_STATE).mkdir()
 
-        self._on_rank_0(begin)
-        save(temporary)
-        torch.distributed.barrier()
-        self._on_rank_0(lambda: replace(temporary, self.folder / name))
+        with self._written_whole(temporary, progress.step):
+            self._on_rank_0(begin)
+            save(temporary)
+            torch.distributed.barrier()
+            self._on_rank_0(lambda: replace(temporary, self.folder / name))
+
+    @contextmanager
+    def _written_whole(self, temporary: Path, step: int) -> Iterator[None]:
+        """Remove the folder where this rank fails while it is written; a full disk and the like become one sentence.
+
+        The other ranks wait for this one when it fails and are stopped, so that nothing writes into it meanwhile:
+        megatron-core reports what its writers met after all ranks have written.
+        """
+        try:
+            yield
+        except BaseException as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            reason = torch_dist.reason_not_written(error)
+            if reason is None:
+                raise
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint of step {step} cannot be written ({reason}); "
+                f"put that right and {self._way_on()}"
+            ) from error
+
+    def _way_on(self) -> str:
+        previous = resume_path(self.folder)
+        if previous is None:
+            return "start again; there is no earlier one to resume from"
+        return f"start again, the run resumes after step {layout.read_manifest(previous)['step']}"
 
     def _refuse_full_disk(self, training_state: bool) -> None:
-        """Free space for the checkpoint, before anything is written. Computed: trained parameters in their dtype,
-        and three float32 numbers a parameter for the optimizer."""
+        """Free space for the checkpoint, before anything is written; the same answer on every rank.
+
+        Computed: trained parameters in their dtype, and three float32 numbers a parameter for the optimizer.
+        """
         trained = [p for p in self.model.parameters() if p.requires_grad]
         size = sum(p.numel() * (p.element_size() + 12 * training_state) for p in trained)
         self.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.folder).free
+        free = self._smallest(shutil.disk_usage(self.folder).free)
         needed = self.model.sum_over_model_parallel(size) * SPARE
         if free < needed:
             raise CheckpointError(
                 f"{self.folder}: a checkpoint needs {needed / 1e9:.1f} GB (computed), {free / 1e9:.1f} GB are free; "
-                "make room and start again, the run resumes"
+                f"make room and {self._way_on()}"
             )
+
+    def _smallest(self, value: float) -> float:
+        """Over all ranks: the nodes need not see the same disk."""
+        least = torch.tensor(value, dtype=torch.float64, device=next(self.model.parameters()).device)
+        torch.distributed.all_reduce(least, op=torch.distributed.ReduceOp.MIN)
+        return least.item()
 
     def _on_rank_0(self, action: Callable[[], object]) -> None:
         if torch.distributed.get_rank() == 0:
