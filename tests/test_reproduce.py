@@ -1,6 +1,6 @@
 """`hs2pref reproduce table1` without training: what is run, in which order, what is kept, and the table's arithmetic.
 
-A fake stands for the commands and for the scorer; the real ones are run in tests/nemo/test_reproduce.py.
+A fake stands for the commands and for the scorer; the real ones are run in tests/nemo/test_reproduce_runs.py.
 """
 
 import json

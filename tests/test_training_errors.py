@@ -85,7 +85,7 @@ def sentence(
         ('{"id": "b", ', "not JSON"),
         (lines({key: value for key, value in PAIR.items() if key != "chosen"}), 'no "chosen"; the keys are id'),
         (lines({**PAIR, "strength": 4}), '"strength" is 4'),
-        (lines({**PAIR, "strength": None}), 'no "strength"; training needs 1, 2 or 3'),
+        (lines({**PAIR, "strength": None}), 'no "strength"; the margin and scaled losses need 1, 2 or 3'),
         (lines({**PAIR, "rejected": " "}), '"rejected" is '),
     ],
 )
