@@ -88,7 +88,15 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
 
     nothing: Any = None
     run = SupervisedRun(
-        *(trainable.model, trainable.optimizer, trainable.scheduler, make_batches, [], nothing, nothing),
+        trainable.model,
+        trainable.optimizer,
+        trainable.scheduler,
+        slots=config.head.attributes,
+        train_batches=make_batches,
+        validation_sets={},
+        log=nothing,
+        keeper=nothing,
+        early_stop=None,
         num_steps=data.num_steps,
         items_per_step=config.model.global_batch_size,
         val_check_interval=0,
