@@ -134,7 +134,7 @@ def are_missing(args: argparse.Namespace) -> bool:
 
 
 def start_layout(args: argparse.Namespace, words: Sequence[str]) -> int:
-    """Become as many processes as the layout asks for, each with `hs2pref WORDS...` in it; does not return."""
+    """`start` with as many processes as the layout asks for, and the layout behind WORDS."""
     layout = ("--tensor-parallel", str(args.tensor_parallel), "--pipeline-parallel", str(args.pipeline_parallel))
     return start(args.tensor_parallel * args.pipeline_parallel, [*words, *layout])
 
