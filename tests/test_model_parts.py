@@ -44,7 +44,7 @@ def test_head_reads_the_last_token_of_each_row() -> None:
     hidden = torch.randn(7, 3, 16)  # S, B, H
     lengths = torch.tensor([7, 2, 5])
     expected = torch.stack([hidden[6, 0], hidden[1, 1], hidden[4, 2]]) @ head().weight.T
-    torch.testing.assert_close(head()(hidden, lengths), expected)
+    torch.testing.assert_close(head()(hidden, lengths - 1, torch.arange(3)), expected)
 
 
 def test_head_stays_float32_when_the_model_is_cast() -> None:
@@ -55,7 +55,7 @@ def test_head_stays_float32_when_the_model_is_cast() -> None:
     assert module[0].weight.dtype == torch.bfloat16
     assert module[1].weight.dtype == module[1].bias.dtype == torch.float32
     torch.testing.assert_close(module[1].weight, before, rtol=0, atol=0)
-    rewards = module[1](torch.randn(3, 2, 16, dtype=torch.bfloat16), torch.tensor([3, 1]))
+    rewards = module[1](torch.randn(3, 2, 16, dtype=torch.bfloat16), torch.tensor([2, 0]), torch.arange(2))
     assert rewards.dtype == torch.float32
 
 
@@ -87,6 +87,12 @@ def test_batch_is_padded_to_its_longest_row_only() -> None:
     assert batch.lengths.tolist() == [3, 1]
     assert batch.num_tokens == 4
     assert collate(items, multiple_of=4, device=CPU).tokens.shape == (2, 4)
+
+
+def test_packed_rows_stand_one_after_the_other() -> None:
+    batch = collate([response(3), response(2)], multiple_of=4, device=CPU, packed=True)
+    assert batch.tokens.tolist() == [[1, 2, 3, 1, 2, 0, 0, 0]]
+    assert (batch.lengths.tolist(), batch.num_tokens, batch.is_packed) == ([3, 2], 5, True)
 
 
 def test_only_rated_cells_are_counted() -> None:

@@ -178,6 +178,7 @@ class Data:
     ties: str = MISSING  # pairs of strength 0: drop (counted and logged) or stop
     template: str = MISSING  # how messages become text
     shuffle: bool = MISSING  # a new order every epoch, from model.seed
+    packed_sequence: bool = MISSING  # rows of a micro batch one after the other instead of padded
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Tokenised rows and the micro batches made of them. Torch only.
 
-Shapes: B rows, P pairs, S tokens of the longest row (rounded up), K attributes.
+Shapes: B rows, P pairs, S tokens of the longest row, T tokens of all rows (both rounded up), K attributes.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ class Batch:
     The counts are numbers of the host: an accelerator is never asked for them.
     """
 
-    tokens: Tensor  # [B, S] int64, padded on the right
+    tokens: Tensor  # [B, S] int64, padded on the right; packed: [1, T], row after row
     lengths: Tensor  # [B] int64, tokens of each row
     attributes: Tensor  # [B, K] float32, IGNORED where not rated
     characters: Tensor  # [B] float64, of the response alone
@@ -59,17 +59,18 @@ class Batch:
     num_pairs: int
     num_graded: int  # pairs with a strength
     num_tokens: int  # without padding
+    is_packed: bool = False
 
 
 MakeBatch = Callable[[], Sequence[Batch]]  # one global batch: this data-parallel rank's micro batches
 
 
-def collate(items: Items, *, multiple_of: int, device: torch.device) -> Batch:
-    """Pad to the longest row, rounded up to `multiple_of` tokens (sequence parallelism divides S by TP)."""
+def collate(items: Items, *, multiple_of: int, device: torch.device, packed: bool = False) -> Batch:
+    """Rows padded to the longest, or packed; rounded up to `multiple_of` tokens, which sequence parallelism needs."""
     pairs = [item for item in items if isinstance(item, PairItem)]
     responses = [item for item in items if isinstance(item, ResponseItem)]
     rows = responses or [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    tokens, lengths = pad([row.tokens for row in rows], multiple_of)
+    tokens, lengths = (pack if packed else pad)([row.tokens for row in rows], multiple_of)
     attributes = torch.tensor([row.attributes for row in rows], dtype=torch.float32)
     return Batch(
         tokens.to(device),
@@ -81,6 +82,7 @@ def collate(items: Items, *, multiple_of: int, device: torch.device) -> Batch:
         num_pairs=len(pairs),
         num_graded=sum(pair.strength > 0 for pair in pairs),
         num_tokens=int(lengths.sum()),
+        is_packed=packed,
     )
 
 
@@ -91,4 +93,10 @@ def pad(rows: Sequence[Sequence[int]], multiple_of: int) -> tuple[Tensor, Tensor
     tokens = torch.zeros(len(rows), width, dtype=torch.int64)
     for target, row in zip(tokens, rows, strict=True):
         target[: len(row)] = torch.tensor(row)
+    return tokens, torch.tensor([len(row) for row in rows])
+
+
+def pack(rows: Sequence[Sequence[int]], multiple_of: int) -> tuple[Tensor, Tensor]:
+    """[1, T] tokens of all rows one after the other, and [B] lengths; what rounding adds stands at the end."""
+    tokens, _ = pad([[token for row in rows for token in row]], multiple_of)
     return tokens, torch.tensor([len(row) for row in rows])

@@ -2,27 +2,47 @@
 
 import torch
 from megatron.core.models.gpt import GPTModel
+from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.transformer.spec_utils import build_module
 from torch import Tensor
 
+from nemo_hs2pref.data.batches import Batch
 from nemo_hs2pref.models.head import RewardHead
 
 
 class LastTokens(torch.nn.Module):
-    """[S, B, H] hidden states to [1, B, H], those of the last token of each row."""
+    """[S, B, H] hidden states to [1, B, H], those of the last token of each response."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lengths: Tensor | None = None  # [B], of the rows of the next forward pass
+        self.places: tuple[Tensor, Tensor] | None = None  # of the next forward pass, see last_tokens
 
     def forward(self, hidden_SBH: Tensor) -> Tensor:
-        assert self.lengths is not None
-        rows_B = torch.arange(hidden_SBH.size(1), device=hidden_SBH.device)
-        return hidden_SBH[self.lengths - 1, rows_B].unsqueeze(0)
+        assert self.places is not None
+        return hidden_SBH[self.places].unsqueeze(0)
+
+
+def last_tokens(batch: Batch) -> tuple[Tensor, Tensor]:
+    """([B], [B]) where in S and in the rows of `tokens` the last token of each response is."""
+    if batch.is_packed:
+        return batch.lengths.cumsum(0) - 1, torch.zeros_like(batch.lengths)
+    return batch.lengths - 1, torch.arange(len(batch.lengths), device=batch.lengths.device)
+
+
+def packed_places(batch: Batch) -> PackedSeqParams | None:
+    """Where each packed row begins, for attention and RoPE; what rounding added belongs to the last row."""
+    if not batch.is_packed:
+        return None
+    total = batch.tokens.size(1)
+    ends = torch.nn.functional.pad(batch.lengths.cumsum(0), (1, 0)).int()
+    ends[-1] = total
+    return PackedSeqParams(
+        qkv_format="thd", cu_seqlens_q=ends, cu_seqlens_kv=ends, max_seqlen_q=total, max_seqlen_kv=total
+    )
 
 
 class GPTRewardModel(GPTModel):
-    """Tokens [B, S] and lengths [B] to attributes [B, K] on the last pipeline stage, hidden states elsewhere.
+    """A batch to attributes [B, K] on the last pipeline stage, hidden states elsewhere.
 
     Aligner's class builds the vocabulary output layer (1.05e9 parameters at 70B), keeps it in the optimiser and
     hides it during forward. Here GPTModel is told that no stage ends in an output layer, and the last stage gets
@@ -69,11 +89,13 @@ class GPTRewardModel(GPTModel):
         self.decoder.layers[-1].pre_cross_attn_layernorm = LastTokens()
         return self.decoder.layers[-1].pre_cross_attn_layernorm
 
-    def forward(self, input_ids: Tensor, lengths: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Causal attention and right padding: no mask and no position ids are needed."""
+    def forward(self, batch: Batch) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Causal attention, and padding on the right or none: no mask and no position ids are needed."""
+        position_B, row_B = last_tokens(batch)
         if self.last_tokens is not None:
-            self.last_tokens.lengths = lengths
-        hidden = super().forward(input_ids=input_ids, position_ids=None, attention_mask=None)  # pyright: ignore
-        if self.rm_head is None:
-            return hidden
-        return self.rm_head(hidden, lengths if self.last_tokens is None else torch.ones_like(lengths))
+            self.last_tokens.places = position_B, row_B
+            position_B, row_B = torch.zeros_like(position_B), torch.arange(len(row_B), device=row_B.device)
+        hidden = super().forward(
+            batch.tokens, position_ids=None, attention_mask=None, packed_seq_params=packed_places(batch)
+        )  # pyright: ignore[reportCallIssue]
+        return hidden if self.rm_head is None else self.rm_head(hidden, position_B, row_B)

@@ -14,7 +14,7 @@ INIT_STD = 0.02  # Megatron's default init_method_std
 
 
 class RewardHead(torch.nn.Module):
-    """[S, B, H] hidden states and [B] lengths to [B, K] attributes, in float32.
+    """[S, B, H] hidden states and the places of the last tokens to [B, K] attributes, in float32.
 
     K*H numbers are replicated on every tensor-parallel rank: Aligner shards them over H, which costs a
     collective and breaks under sequence parallelism. They stay float32 when the model around them is cast to
@@ -31,23 +31,23 @@ class RewardHead(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(num_attributes)) if bias else None
         self.sequence_parallel = sequence_parallel
 
-    def forward(self, hidden_SBH: Tensor, lengths_B: Tensor) -> Tensor:
-        last_BH = self._last_token(hidden_SBH, lengths_B - 1)
+    def forward(self, hidden_SBH: Tensor, position_B: Tensor, row_B: Tensor) -> Tensor:
+        """`position_B` and `row_B` say where in S and B the last token of each response is."""
+        last_BH = self._last_token(hidden_SBH, position_B, row_B)
         with torch.autocast(last_BH.device.type, enabled=False):
             return F.linear(last_BH.float(), self.weight, self.bias)
 
-    def _last_token(self, hidden_SBH: Tensor, position_B: Tensor) -> Tensor:
-        """[B, H] rows at `position_B`; under sequence parallelism each rank holds S/T of the positions."""
-        rows_B = torch.arange(hidden_SBH.size(1), device=hidden_SBH.device)
+    def _last_token(self, hidden_SBH: Tensor, position_B: Tensor, row_B: Tensor) -> Tensor:
+        """[B, H]; under sequence parallelism each rank holds S/T of the positions."""
         if not self.sequence_parallel:
-            return hidden_SBH[position_B, rows_B]
+            return hidden_SBH[position_B, row_B]
 
         from megatron.core import parallel_state  # pure torch without sequence parallelism
         from megatron.core.tensor_parallel import reduce_from_tensor_model_parallel_region
 
         local_B = position_B - parallel_state.get_tensor_model_parallel_rank() * hidden_SBH.size(0)
         mine_B = (local_B >= 0) & (local_B < hidden_SBH.size(0))
-        last_BH = hidden_SBH[local_B.clamp(0, hidden_SBH.size(0) - 1), rows_B] * mine_B.unsqueeze(1)
+        last_BH = hidden_SBH[local_B.clamp(0, hidden_SBH.size(0) - 1), row_B] * mine_B.unsqueeze(1)
         return reduce_from_tensor_model_parallel_region(last_BH)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RewardHead":

@@ -156,7 +156,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
 
     def forward_stage(self, micro_batch: Batch, model: torch.nn.Module) -> Tensor:
         """Attributes, or hidden states in the dtype that the stages exchange."""
-        output = model(micro_batch.tokens, micro_batch.lengths)
+        output = model(micro_batch)
         return output if parallel_state.is_pipeline_last_stage() else output.to(self.autocast_dtype)
 
     def run_schedule(

@@ -89,7 +89,9 @@ class Batcher:
     """Item numbers of a global batch to this data-parallel rank's micro batches."""
 
     def __init__(self, config: RewardModelConfig, *, multiple_of: int) -> None:
-        self.collate = partial(collate, multiple_of=multiple_of, device=machine.device())
+        self.collate = partial(
+            collate, multiple_of=multiple_of, device=machine.device(), packed=config.data.packed_sequence
+        )
         self.micro_batch_size = config.model.micro_batch_size
 
     def __call__(self, items: Items, indices: Sequence[int]) -> list[Batch]:

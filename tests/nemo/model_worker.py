@@ -73,7 +73,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     # the size of a micro batch, its padding and the slot that is the reward
     for size in (1, 2, 4, 8):
         facts["micro_batch"][size] = loss_of(load("loss=scaled_bt", f"model.micro_batch_size={size}"), pairs, range(8))
-    facts["padded"] = loss_of(load("loss=scaled_bt"), pairs, range(8), multiple_of=512)
+    padded = load("loss=scaled_bt", "data.packed_sequence=false")
+    facts["padded"] = loss_of(padded, pairs, range(8), multiple_of=512)
     facts["other_slot"] = loss_of(load("loss=scaled_bt", "head.reward_weights=[0,0,0,0,0,1,0,0,0]"), pairs, range(8))
 
     # validation over ten items in batches of four: the last one is partial
@@ -107,38 +108,29 @@ def main(base: Path, data: Path) -> dict[str, Any]:
         name: [value.abs().sum().item(), value.shape == full[name].shape] for name, value in empty.items()
     }
     facts["empty_names"] = [list(empty), list(full)]
-    facts["packed"] = packed_against_rows(model, [item.tokens for item in ratings])
+    facts["packed"] = packed_against_padded(model, ratings)
     return facts
 
 
-def packed_against_rows(model: Any, rows: list[list[int]]) -> dict[str, float]:
-    """How far hidden states and gradients of packed rows are from those of the rows alone, relative in norm."""
+def packed_against_padded(model: Any, items: Any) -> dict[str, float]:
+    """How far attributes and gradients of packed rows are from those of padded rows, relative in norm."""
     import torch
-    from megatron.core.models.gpt import GPTModel
-    from megatron.core.packed_seq_params import PackedSeqParams
+
+    from nemo_hs2pref.data.batches import collate
+    from nemo_hs2pref.runtime import machine
 
     (gpt,) = model.get_model_module_list()
-    ends = torch.tensor([0, *map(len, rows)], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-    longest = max(map(len, rows))
-    places = PackedSeqParams(
-        qkv_format="thd", cu_seqlens_q=ends, cu_seqlens_kv=ends, max_seqlen_q=longest, max_seqlen_kv=longest
-    )
 
-    def run(batches: list[list[int]], packed_seq_params: Any) -> tuple[Any, dict[str, Any]]:
+    def run(packed: bool) -> tuple[Any, dict[str, Any]]:
         gpt.zero_grad()
-        hidden = [
-            GPTModel.forward(gpt, torch.tensor([tokens]), None, None, packed_seq_params=packed_seq_params)
-            for tokens in batches
-        ]
-        hidden_TH = torch.cat(hidden).squeeze(1)
-        hidden_TH.square().mul(torch.arange(1.0, len(hidden_TH) + 1).unsqueeze(1)).mean().backward()
-        return hidden_TH, {name: p.grad.clone() for name, p in gpt.named_parameters() if p.grad is not None}
+        attributes_BK = gpt(collate(items, multiple_of=8, device=machine.device(), packed=packed))
+        weights = torch.arange(1.0, attributes_BK.numel() + 1).view_as(attributes_BK)
+        (attributes_BK.square() * weights).mean().backward()
+        return attributes_BK.detach(), {name: p.grad.clone() for name, p in gpt.named_parameters()}
 
-    alone_TH, alone = run(rows, None)
-    packed_TH, packed = run([[token for row in rows for token in row]], places)
-    assert len(alone) == len(packed) == len([*gpt.parameters()]) - 1  # all but the head
-    apart = {name: ((packed[name] - alone[name]).norm() / alone[name].norm()).item() for name in alone}
-    return {"hidden": ((packed_TH - alone_TH).norm() / alone_TH.norm()).item(), "gradients": max(apart.values())}
+    (packed_BK, packed), (padded_BK, padded) = run(True), run(False)
+    apart = {name: ((packed[name] - padded[name]).norm() / padded[name].norm()).item() for name in padded}
+    return {"attributes": ((packed_BK - padded_BK).norm() / padded_BK.norm()).item(), "gradients": max(apart.values())}
 
 
 if __name__ == "__main__":

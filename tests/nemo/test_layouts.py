@@ -16,10 +16,10 @@ from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
 
 WORKER = Path(__file__).parent / "layouts_worker.py"
 LAYOUTS = {
-    "tensor parallel": ["parallel=tp2"],
+    "tensor parallel, padded": ["parallel=tp2", "data.packed_sequence=false"],
     "tensor and sequence parallel": ["parallel=tp2_sp"],
     "pipeline parallel": ["parallel=pp2", "model.micro_batch_size=2"],
-    "data parallel, distributed optimizer": ["parallel=dp2"],
+    "data parallel, distributed optimizer, padded": ["parallel=dp2", "data.packed_sequence=false"],
 }
 
 

@@ -131,7 +131,7 @@ def test_a_rank_without_rows_takes_part_with_zeros(facts: dict[str, Any]) -> Non
     assert set(map(tuple, facts["empty"].values())) == {(0.0, True)}
 
 
-def test_packed_rows_give_what_the_rows_give(facts: dict[str, Any]) -> None:
+def test_packed_rows_give_what_padded_rows_give(facts: dict[str, Any]) -> None:
     """Through the real layers: positions of RoPE begin anew in every row, and no row sees another."""
-    assert facts["packed"]["hidden"] < 1e-6
-    assert facts["packed"]["gradients"] < 1e-6
+    assert facts["packed"]["attributes"] < 1e-5
+    assert facts["packed"]["gradients"] < 1e-5
