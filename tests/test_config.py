@@ -101,6 +101,10 @@ def test_missing_values_are_named_together() -> None:
         (["model.activations_checkpoint_granularity=full"], "needs activations_checkpoint_method"),
         (["exp_manager.checkpoint_callback_params.monitor=val_accuracy"], "val_ratings_..., val_pairs_..."),
         (["exp_manager.create_early_stopping_callback=true", "~data.validation.ratings"], "give val_pairs_..."),
+        (
+            ["data.validation.my_set=rows.jsonl"],
+            "data.validation.my_set: expected a name of letters, digits and hyphens",
+        ),
         (["loss=scaled_bt", "loss.weights.regression=1"], "choose loss=combined for a weighted sum"),
         (["loss.weights.regression=0"], "loss=regression trains regression alone"),
         (["loss=combined", "loss.weights.scaled_bt=0"], "and for a Bradley-Terry term"),

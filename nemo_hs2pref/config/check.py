@@ -3,6 +3,7 @@
 They need no NeMo, no GPU and no model, so a login node can run them before anything queues.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -192,6 +193,13 @@ def loss(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
         yield f"loss.reads={config.loss.reads}: loss {name} expects {' or '.join(wanted)}"
 
 
+def validation_sets(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """In val_<set>_<metric> the first underscore after val_ ends the name of the set."""
+    for name in config.data.validation:
+        if not re.fullmatch(r"[A-Za-z0-9-]+", name):
+            yield f"data.validation.{name}: expected a name of letters, digits and hyphens"
+
+
 def monitor(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """What decides on checkpoints and the early stop is measured on a set; its metrics are known with the data."""
     exp_manager, sets = config.exp_manager, config.data.validation
@@ -207,5 +215,6 @@ def monitor(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    choices, positive, layout, batch, architecture, precision, head, recomputation, adapters, loss, monitor
+    choices, positive, layout, batch, architecture, precision, head, recomputation, adapters, loss,
+    validation_sets, monitor,
 )  # fmt: skip
