@@ -28,7 +28,7 @@ from nemo_hs2pref.checkpoint.layout import WEIGHTS, read_config
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.models.head import RewardHead
 from nemo_hs2pref.runtime import nemo_config
-from nemo_hs2pref.runtime.no_apex_te import SdpaAttention
+from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
 
 
 class MaskedSdpaAttention(SdpaAttention):

@@ -8,6 +8,8 @@ import torch
 
 from nemo_hs2pref.checkpoint import torch_dist
 from nemo_hs2pref.runtime import machine, no_apex_te, no_cuda
+from nemo_hs2pref.runtime.adamw import AdamW
+from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
 
 AttnMaskType = Enum("AttnMaskType", ["causal", "padding"])
 
@@ -49,7 +51,7 @@ def test_adamw_is_torchs_with_the_step_in_the_group() -> None:
     ours, theirs = (torch.nn.Linear(5, 3).double() for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
     settings = {"lr": 1e-2, "weight_decay": 0.1, "betas": (0.9, 0.98), "eps": 1e-8}
-    first, second = no_apex_te.AdamW(ours.parameters(), **settings), torch.optim.AdamW(theirs.parameters(), **settings)
+    first, second = AdamW(ours.parameters(), **settings), torch.optim.AdamW(theirs.parameters(), **settings)
     for _ in range(4):
         x = torch.randn(7, 5, dtype=torch.float64)
         for model, optimizer in ((ours, first), (theirs, second)):
@@ -67,7 +69,7 @@ def test_sdpa_attention_is_causal_attention_with_grouped_heads() -> None:
     query = torch.randn(length, batch, heads, dim)
     key, value = (torch.randn(length, batch, groups, dim) for _ in range(2))
     config = SimpleNamespace(attention_dropout=0.0, apply_query_key_layer_scaling=False)
-    attention = no_apex_te.SdpaAttention(config, 1, AttnMaskType.causal, "self")
+    attention = SdpaAttention(config, 1, AttnMaskType.causal, "self")
 
     shared = [tensor.repeat_interleave(heads // groups, dim=2) for tensor in (key, value)]
     scores = torch.einsum("sbhd,tbhd->bhst", query, shared[0]) / dim**0.5
@@ -82,7 +84,7 @@ def test_packed_rows_do_not_see_each_other() -> None:
     lengths, heads, groups, dim = (5, 1, 7), 4, 2, 8
     rows = [[torch.randn(n, 1, h, dim) for h in (heads, groups, groups)] for n in lengths]
     config = SimpleNamespace(attention_dropout=0.0, apply_query_key_layer_scaling=False)
-    attention = no_apex_te.SdpaAttention(config, 1, AttnMaskType.causal, "self")
+    attention = SdpaAttention(config, 1, AttnMaskType.causal, "self")
     places = SimpleNamespace(
         qkv_format="thd", cu_seqlens_q=torch.tensor([0, 5, 6, 13], dtype=torch.int32), cu_seqlens_q_padded=None
     )
@@ -98,10 +100,10 @@ def test_packed_rows_do_not_see_each_other() -> None:
 def test_sdpa_attention_refuses_what_it_would_compute_wrongly() -> None:
     config = SimpleNamespace(attention_dropout=0.1, apply_query_key_layer_scaling=False)
     with pytest.raises(AssertionError):
-        no_apex_te.SdpaAttention(config, 1, AttnMaskType.causal, "self")
+        SdpaAttention(config, 1, AttnMaskType.causal, "self")
     config.attention_dropout = 0.0
     with pytest.raises(AssertionError):
-        no_apex_te.SdpaAttention(config, 1, AttnMaskType.padding, "self")
+        SdpaAttention(config, 1, AttnMaskType.padding, "self")
 
 
 def test_norm_tells_that_its_gradient_must_be_reduced() -> None:

@@ -9,13 +9,13 @@ import importlib.metadata
 import os
 import sys
 import types
-from typing import Any
 
 import torch
 from packaging.version import Version
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
-from torch.optim.adamw import adamw
+
+from nemo_hs2pref.runtime.adamw import AdamW
+from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
 
 
 def before_nemo() -> None:
@@ -118,45 +118,6 @@ class SequenceParallelNorm(torch.nn.RMSNorm):
         return super().forward(x).to(x.dtype)
 
 
-class SdpaAttention(torch.nn.Module):
-    """Causal attention by torch's scaled_dot_product_attention: no mask is made, and its fused kernels store no scores.
-
-    Takes the place of Megatron-Core's DotProductAttention, with its constructor and call, and of Transformer
-    Engine's for packed rows: there S is T, the tokens of all rows, B is left out, and no row sees another.
-    """
-
-    def __init__(self, config: Any, layer_number: int, attn_mask_type: Any, attention_type: str, **_: object) -> None:
-        super().__init__()
-        assert attention_type == "self" and attn_mask_type.name == "causal", (attention_type, attn_mask_type)
-        assert config.attention_dropout == 0.0 and not config.apply_query_key_layer_scaling
-
-    def forward(
-        self,
-        query: Tensor,  # [S, B, heads/TP, head_dim]; packed: [T, heads/TP, head_dim]
-        key: Tensor,  # [S, B, groups/TP, head_dim]
-        value: Tensor,
-        attention_mask: None,
-        attn_mask_type: Any = None,
-        attention_bias: None = None,
-        packed_seq_params: Any = None,  # megatron.core's PackedSeqParams
-    ) -> Tensor:
-        """[S, B, heads/TP * head_dim]; packed: [T, heads/TP * head_dim]."""
-        assert attention_mask is None and attention_bias is None
-        if packed_seq_params is None:
-            return causal_attention(query, key, value)
-        assert packed_seq_params.qkv_format == "thd" and packed_seq_params.cu_seqlens_q_padded is None
-        lengths = packed_seq_params.cu_seqlens_q.diff().tolist()
-        rows = zip(*(tensor.unsqueeze(1).split(lengths) for tensor in (query, key, value)), strict=True)
-        return torch.cat([causal_attention(*row) for row in rows]).squeeze(1)
-
-
-def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """[S, B, heads, head_dim] queries over [S, B, groups, head_dim] to [S, B, heads * head_dim]."""
-    query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))  # [B, heads, S, head_dim]
-    context = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-    return context.permute(2, 0, 1, 3).flatten(2)
-
-
 def use_sdpa_attention() -> None:
     """Megatron-Core's own attention stores S x S scores for every head and layer; TE's fused kernel is not there."""
     from megatron.core.models.gpt import gpt_layer_specs
@@ -206,44 +167,6 @@ def let_adapters_gather_the_sequence() -> None:
     importlib.metadata.version = lambda distribution_name: (
         "0.0.0" if distribution_name == "transformer-engine" else installed(distribution_name)
     )
-
-
-class AdamW(torch.optim.Optimizer):
-    """AdamW that keeps its step in the parameter group, as Apex's and Transformer Engine's FusedAdam do.
-
-    torch's keeps a 0-dim `step` tensor for every parameter. Megatron-Core's distributed checkpoint shards all
-    optimizer state like the parameters, so it cannot save that. The update itself is torch's fused one.
-    """
-
-    def __init__(self, params: Any, lr: float, weight_decay: float, betas: tuple[float, float], eps: float) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        assert closure is None, "Megatron-Core passes no closure"
-        for group in self.param_groups:
-            done = group.get("step", 0)
-            group["step"] = done + 1
-            params = [p for p in group["params"] if p.grad is not None]
-            for p in params:
-                if not self.state[p]:
-                    self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-            adamw(
-                params,
-                [p.grad for p in params],
-                [self.state[p]["exp_avg"] for p in params],
-                [self.state[p]["exp_avg_sq"] for p in params],
-                max_exp_avg_sqs=[],
-                state_steps=[torch.tensor(float(done), device=p.device) for p in params],
-                amsgrad=False,
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                lr=group["lr"],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                maximize=False,
-                fused=True,  # one pass over memory where the plain kernel takes ten: 8 times faster on a CPU
-            )
 
 
 def use_adamw_with_group_step() -> None:
