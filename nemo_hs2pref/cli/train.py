@@ -21,6 +21,13 @@ EXAMPLES = """examples:
   # two processes, tensor parallel; they are started from here
   hs2pref train rm model=llama_tiny parallel=tp2 ...
 
+  # ratings and preferences in one loss; stop when validation gets no better; curves on Weights & Biases
+  hs2pref train rm experiment=rm_combined loss.weights.regression=0.5 exp_manager.create_early_stopping_callback=true \\
+      exp_manager.create_wandb_logger=true ...
+
+  # adapters only (LoRA); `hs2pref convert merge-lora` makes a whole model of them
+  hs2pref train rm experiment=rm_stage1_helpfulness peft=lora model.optim.lr=1e-4 ...
+
   # print the resolved configuration and stop
   hs2pref train rm experiment=rm_stage2_scaled_bt --print-config ...
 """

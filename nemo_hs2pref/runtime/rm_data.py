@@ -109,7 +109,8 @@ def sequence_multiple(config: RewardModelConfig) -> int:
 
 
 def validation_batches(config: RewardModelConfig, batcher: Batcher, items: Items) -> list[MakeBatch]:
-    """One call a global batch; the last may be partial, and a rank may have none of it."""
-    limit = config.trainer.rm.limit_val_batches
-    batches = chunks(range(len(items)), config.model.global_batch_size)
-    return [partial(batcher, items, indices) for indices in (batches if limit < 0 else batches[:limit])]
+    """One call a global batch, of items of like length; the last may be partial, and a rank may have none of it."""
+    limit, size = config.trainer.rm.limit_val_batches, config.model.global_batch_size
+    chosen = range(len(items) if limit < 0 else min(limit * size, len(items)))
+    by_width = sorted(chosen, key=lambda i: -items[i].width)
+    return [partial(batcher, items, indices) for indices in chunks(by_width, size)]
