@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nemo_hs2pref.checkpoint.training_state import Progress
+from nemo_hs2pref.checkpoint.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -15,16 +15,18 @@ class EarlyStop:
     patience: int
     min_delta: float
 
-    def is_reached(self, progress: Progress, metrics: Mapping[str, float]) -> bool:
-        """Note this validation in `progress`, which the resume state keeps, and tell whether the run ends."""
+    def note(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Take this validation into `progress`, which the resume state keeps."""
         value = metrics[self.monitor]
         best = progress.early_stop_best
         if best is None or self._gain(value, best) > self.min_delta:
             progress.early_stop_best, progress.early_stop_waited = value, 0
         else:
             progress.early_stop_waited += 1
-        progress.stopped = progress.early_stop_waited >= self.patience
-        return progress.stopped
+
+    def is_reached(self, progress: Progress) -> bool:
+        """The run ends; started again with more patience, it goes on."""
+        return progress.early_stop_waited >= self.patience
 
     def _gain(self, value: float, best: float) -> float:
         return best - value if self.mode == "min" else value - best

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
-from nemo_hs2pref.checkpoint.training_state import Progress
+from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.data.batches import Batch, MakeBatch
 from nemo_hs2pref.errors import TrainingError
 from nemo_hs2pref.metrics import Sums, summarise
@@ -58,7 +58,7 @@ class SupervisedRun:
 def fit(run: SupervisedRun, progress: Progress) -> None:
     """Train from `progress` to the last step, or to where early stop ends it; returns with the resume state saved."""
     validation: Metrics = {}
-    while progress.step < run.num_steps and not progress.stopped:
+    while not is_finished(run, progress):
         started = time.monotonic()
         metrics = train_step(run, progress.step)
         progress.step += 1
@@ -71,10 +71,17 @@ def fit(run: SupervisedRun, progress: Progress) -> None:
             validation = validate(run)
             run.log.validation(progress.step, validation)
             run.keeper.keep_if_best(progress, validation)
-            if run.early_stop is not None and run.early_stop.is_reached(progress, validation):
-                run.log.say(f"early stop after step {progress.step} of {run.num_steps}: {run.early_stop}")
-        if last or progress.stopped or due(progress.step, run.save_interval):
+            if run.early_stop is not None:
+                run.early_stop.note(progress, validation)
+        if is_finished(run, progress) or due(progress.step, run.save_interval):
             run.keeper.save_resume_state(progress, validation)
+    if progress.step < run.num_steps:
+        run.log.say(f"early stop after step {progress.step} of {run.num_steps}: {run.early_stop}")
+
+
+def is_finished(run: SupervisedRun, progress: Progress) -> bool:
+    stopped = run.early_stop is not None and run.early_stop.is_reached(progress)
+    return stopped or progress.step >= run.num_steps
 
 
 def due(step: int, interval: int) -> bool:

@@ -5,7 +5,7 @@ optimizer is stored tensor by tensor like the model. The random state is per ran
 kind of device only.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,8 @@ from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
 from nemo_hs2pref.checkpoint.layout import TRAINING_STATE
+from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
-
-
-@dataclass
-class Progress:
-    """Counters of a run."""
-
-    step: int = 0  # optimizer steps done
-    items: int = 0  # items consumed
-    best: list[dict[str, Any]] = field(default_factory=list)  # kept weights: {"folder", "value"}, best first
-    early_stop_best: float | None = None  # best value that early stop has seen
-    early_stop_waited: int = 0  # validations since
-    stopped: bool = False  # early stop has ended the run
 
 
 def save_training_state(

@@ -14,7 +14,8 @@ import torch
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint import layout, torch_dist
-from nemo_hs2pref.checkpoint.training_state import Progress, save_training_state
+from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.training_state import save_training_state
 from nemo_hs2pref.checkpoint.weights import save_weights
 from nemo_hs2pref.config.schema import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError

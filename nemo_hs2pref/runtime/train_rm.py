@@ -13,7 +13,8 @@ from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.algorithms.supervised import SupervisedRun, fit
 from nemo_hs2pref.checkpoint.layout import TOKENIZER, read_manifest
 from nemo_hs2pref.checkpoint.lora import base_of, refuse_other_base
-from nemo_hs2pref.checkpoint.training_state import Progress, load_training_state
+from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.training_state import load_training_state
 from nemo_hs2pref.checkpoint.weights import load_adapters, load_weights
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
@@ -129,7 +130,7 @@ def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, pro
     logger.info("%d %s; %d steps of %d; held out: %s", len(data.train), unit, steps, size, held_out)
     if resumed is None:
         logger.info("starting from %s", config.pretrained_checkpoint.restore_from_path)
-    elif progress.step < steps and not progress.stopped:
+    elif progress.step < steps:
         logger.info("resuming %s after step %d", resumed, progress.step)
     else:
         logger.info("%s is finished, after step %d of %d", resumed, progress.step, steps)

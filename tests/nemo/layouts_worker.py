@@ -35,7 +35,8 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     import torch
     from megatron.core import dist_checkpointing, parallel_state
 
-    from nemo_hs2pref.checkpoint.training_state import Progress, load_training_state, save_training_state
+    from nemo_hs2pref.checkpoint.progress import Progress
+    from nemo_hs2pref.checkpoint.training_state import load_training_state, save_training_state
     from nemo_hs2pref.checkpoint.weights import load_weights, save_weights
     from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
     from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
