@@ -14,13 +14,13 @@ from torch import Tensor
 
 from nemo_hs2pref.data.batches import IGNORED, Batch
 
-STRENGTHS = 4  # 1 slightly better, 2 better, 3 much better; 0 where only the direction is known
+NUM_STRENGTHS = 4  # 1 slightly better, 2 better, 3 much better; 0 where only the direction is known
 Sums = dict[str, Tensor]
 
 
 def no_sums(num_attributes: int) -> Sums:
     """The sums of a micro batch without rows, for ranks that see no rewards: names and shapes are always these."""
-    shapes = {"rewards": (6,), "attributes": (6, num_attributes), "pairs": (STRENGTHS, 4)}
+    shapes = {"rewards": (6,), "attributes": (6, num_attributes), "pairs": (NUM_STRENGTHS, 4)}
     return {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
 
 
@@ -42,10 +42,10 @@ def moments(x: Tensor, y: Tensor, counted: Tensor) -> Tensor:
 
 
 def pair_sums(reward_2P: Tensor, strength_P: Tensor) -> Tensor:
-    """[STRENGTHS, 4]: pairs, correct ones, chosen reward, rejected reward, by strength."""
+    """[NUM_STRENGTHS, 4]: pairs, correct ones, chosen reward, rejected reward, by strength."""
     chosen_P, rejected_P = reward_2P.chunk(2) if len(reward_2P) else (reward_2P, reward_2P)
     values_P4 = torch.stack([torch.ones_like(chosen_P), chosen_P > rejected_P, chosen_P, rejected_P], dim=1)
-    of_strength = strength_P.unsqueeze(0) == torch.arange(STRENGTHS, device=strength_P.device).unsqueeze(1)
+    of_strength = strength_P.unsqueeze(0) == torch.arange(NUM_STRENGTHS, device=strength_P.device).unsqueeze(1)
     return of_strength.double() @ values_P4.double()
 
 

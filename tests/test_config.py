@@ -181,3 +181,33 @@ def test_a_combined_loss_may_have_any_weights() -> None:
     )
     check(config, {})
     assert (config.loss.reads, config.data.train) == ("pairs", "pairs.train.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("model.optim.lr=3e-6", r"model\.optim\.lr=1e-06, asked for is 3e-06"),
+        ("exp_manager.checkpoint_callback_params.monitor=val_pairs_loss", r"checkpoint_callback_params\.monitor"),
+        ("trainer.rm.limit_val_batches=3", r"limit_val_batches"),
+    ],
+)
+def test_a_resumed_run_does_not_take_what_its_state_would_overrule_or_cannot_be_compared(
+    override: str, key: str
+) -> None:
+    """The stored schedule brings its own learning rate, and the best value so far its own metric."""
+    run = OmegaConf.to_container(load_reward_model_config("train_rm", GIVEN)[1])
+    assert isinstance(run, dict)
+    with pytest.raises(ConfigError, match=key):
+        refuse_other_run("runs/a", run, load_reward_model_config("train_rm", [*GIVEN, override])[1])
+
+
+def test_a_run_may_be_lengthened_only_where_its_learning_rate_is_constant() -> None:
+    def lengthened(*schedule: str) -> None:
+        run = OmegaConf.to_container(load_reward_model_config("train_rm", [*GIVEN, *schedule])[1])
+        assert isinstance(run, dict)
+        longer = load_reward_model_config("train_rm", [*GIVEN, *schedule, "trainer.rm.max_epochs=2"])[1]
+        refuse_other_run("runs/a", run, longer)
+
+    lengthened()
+    with pytest.raises(ConfigError, match=r"trainer\.rm\.max_epochs=1, asked for is 2"):
+        lengthened("model.optim.sched.min_lr=1e-7")

@@ -79,6 +79,15 @@ def test_a_single_term_has_one_loss_and_its_formula() -> None:
     assert combined.formula == "0.5 * (mean of (prediction - target)**2) + mean of -log(sigmoid(r_c - r_r))"
 
 
+def test_a_training_step_without_items_of_a_term_has_the_loss_of_the_others() -> None:
+    """Pairs without ratings under loss=combined; a validation set of them has no combined loss."""
+    objective = Objective({"regression": 1.0, "scaled_bt": 2.0}, HELPFULNESS)
+    sums = sums_of(objective, OUTPUTS, batch_of([PairItem(response(), response(), 1)]))
+    scaled = softplus(-(3.0 - 2.5))
+    assert objective.losses(sums).keys() == {"loss_scaled_bt"}
+    assert objective.losses(sums, without_some=True)["loss"] == pytest.approx(2.0 * scaled)
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_a_batch_without_items_of_a_term_adds_nothing_and_has_a_gradient(name: str) -> None:
     """A micro batch of unrated pairs under regression, or of ratings under Bradley-Terry."""

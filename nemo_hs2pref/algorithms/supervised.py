@@ -103,14 +103,19 @@ def train_step(run: SupervisedRun, step: int) -> Metrics:
     sums = run.model.forward_backward(batch, counts, forward_only=False)
     run.model.finish_training_step()
 
-    metrics = metrics_of(run, run.model.sum_globally(sums))
+    metrics = metrics_of(run, run.model.sum_globally(sums), without_some=True)
     if not math.isfinite(metrics["loss"]):
         raise TrainingError(
             f"step {step + 1}: the loss is {metrics['loss']}; the weights are still those of step {step}"
         )
-    _, grad_norm, _ = run.optimizer.step()
+    grad_norm = float(run.optimizer.step()[1] or 0.0)
+    if not math.isfinite(grad_norm):
+        raise TrainingError(
+            f"step {step + 1}: the gradient norm is {grad_norm}, and the weights are lost; start again with "
+            "other settings, the run resumes from its last state"
+        )
     run.scheduler.step()
-    return {**metrics, "grad_norm": float(grad_norm or 0.0), "lr": learning_rate, "tokens": counts["tokens"]}
+    return {**metrics, "grad_norm": grad_norm, "lr": learning_rate, "tokens": counts["tokens"]}
 
 
 @torch.no_grad()
@@ -138,10 +143,10 @@ def sums_of_set(run: SupervisedRun, name: str) -> Sums:
     return totals
 
 
-def metrics_of(run: SupervisedRun, totals: Sums) -> Metrics:
-    """The losses, and what was measured."""
+def metrics_of(run: SupervisedRun, totals: Sums, *, without_some: bool = False) -> Metrics:
+    """The losses (see Objective.losses), and what was measured."""
     assert run.model.objective is not None
-    return run.model.objective.losses(totals) | summarise(totals, run.slots)
+    return run.model.objective.losses(totals, without_some=without_some) | summarise(totals, run.slots)
 
 
 def attempt(make_batch: Callable[[], Sequence[Batch]]) -> tuple[Sequence[Batch], Exception | None]:

@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
 
 
+@processes.as_rank
 def run(args: argparse.Namespace) -> int:
     if processes.are_missing(args):
         return processes.start_layout(args, ["standardize", "--model", args.model, "--input", args.input])

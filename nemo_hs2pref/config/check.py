@@ -53,6 +53,11 @@ def choices(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
 def positive(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """Counts and sizes that must be at least one."""
     model, stop = config.model, config.exp_manager.early_stopping_callback_params
+    kept = config.exp_manager.checkpoint_callback_params.save_top_k
+    if kept < 0:
+        yield f"exp_manager.checkpoint_callback_params.save_top_k={kept}: expected 0 (none) or how many to keep"
+    if config.trainer.rm.max_steps == 0:
+        yield "trainer.rm.max_steps=0: expected a number of steps, or -1 to let max_epochs decide"
     for key, value in (
         ("trainer.num_nodes", config.trainer.num_nodes),
         ("trainer.devices", config.trainer.devices),
@@ -212,6 +217,17 @@ def monitor(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
         if asked and not any(params.monitor.startswith(f"val_{name}_") for name in sets):
             given = ", ".join(f"val_{name}_..." for name in sets) or "nothing"
             yield f"exp_manager.{key}.monitor={params.monitor}: the sets of data.validation give {given}"
+        wanted = best_mode(params.monitor)
+        if asked and wanted and params.mode != wanted:
+            yield f"exp_manager.{key}: {params.monitor} is best at its {wanted}, but mode={params.mode}"
+
+
+def best_mode(monitor: str) -> str | None:
+    """min or max where one of them is better; None for what is neither, as a mean reward."""
+    metric = monitor.split("_", 2)[-1]
+    if metric.startswith(("accuracy", "margin", "pearson_")):
+        return "max"
+    return "min" if metric.startswith(("loss", "mse_")) else None
 
 
 RULES: tuple[Rule, ...] = (

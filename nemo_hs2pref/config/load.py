@@ -17,8 +17,8 @@ from nemo_hs2pref.errors import ConfigError
 
 # Keys of NeMo-Aligner's that mean something else here or have another place.
 MOVED = {
-    "model.regression.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt",
-    "model.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt",
+    "model.regression.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt|combined",
+    "model.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt|combined",
     "model.regression.load_rm_head_weights": "use head.load_rm_head_weights",
     "model.regression.attribute_weights": "use head.reward_weights",
     "model.regression.num_attributes": "name the slots in head.attributes",

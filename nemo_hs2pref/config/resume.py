@@ -7,7 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.errors import ConfigError
 
-# What the stored weights, optimizer and counters mean. Layout, micro batch and the length of the run may change.
+# What the stored weights, optimizer, schedule and counters mean. Layout and micro batch may change, and the length of
+# the run where the learning rate is constant.
 MUST_STAY = (
     "loss.name",
     "loss.weights",
@@ -26,14 +27,27 @@ MUST_STAY = (
     "model.peft.lora_tuning.alpha",
     "model.peft.lora_tuning.adapter_dropout",
     "model.peft.lora_tuning.target_modules",
+    "model.optim.lr",
+    "model.optim.weight_decay",
+    "model.optim.betas",
+    "model.optim.sched",
     "pretrained_checkpoint.restore_from_path",
+    # the best values so far are compared with those that come
+    "data.validation",
+    "trainer.rm.limit_val_batches",
+    "exp_manager.checkpoint_callback_params.monitor",
+    "exp_manager.checkpoint_callback_params.mode",
+    "exp_manager.early_stopping_callback_params.monitor",
+    "exp_manager.early_stopping_callback_params.mode",
 )
+LENGTH = ("trainer.rm.max_epochs", "trainer.rm.max_steps")
 
 
 def refuse_other_run(folder: str, stored: Mapping[str, Any], given: DictConfig) -> None:
     """Raise ConfigError for the first of MUST_STAY in which the run in `folder` differs from the one asked for."""
     before = OmegaConf.create(dict(stored))
-    for key in MUST_STAY:
+    is_constant = given.model.optim.lr == given.model.optim.sched.min_lr
+    for key in MUST_STAY if is_constant else (*MUST_STAY, *LENGTH):
         old, new = OmegaConf.select(before, key), OmegaConf.select(given, key)
         if old != new:
             raise ConfigError(

@@ -69,7 +69,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         assert self.objective is not None
         counts = self.count_globally(batch)
         totals = self.sum_globally(self.forward_backward(batch, counts, forward_only=forward_only))
-        return self.objective.losses(totals)["loss"], totals
+        return self.objective.losses(totals, without_some=True)["loss"], totals
 
     def count_globally(self, batch: Sequence[Batch], error: Exception | None = None) -> dict[str, float]:
         """Items of each term in the global batch, and its "tokens".

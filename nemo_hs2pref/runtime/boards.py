@@ -24,7 +24,7 @@ def boards(exp_manager: ExpManager, resolved: DictConfig, folder: Path, step: in
     if exp_manager.create_tensorboard_logger:
         yield TensorBoard(folder, step)
     if exp_manager.create_wandb_logger:
-        yield WeightsAndBiases(exp_manager.wandb_logger_kwargs, resolved, folder)
+        yield WeightsAndBiases(exp_manager.wandb_logger_kwargs, resolved, folder, step)
 
 
 class TensorBoard:
@@ -44,9 +44,9 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of its own name in a project; its files are in wandb/."""
+    """A run in a project; its files are in wandb/. A resumed run does not log again the steps that are there."""
 
-    def __init__(self, params: WandbParams, resolved: DictConfig, folder: Path) -> None:
+    def __init__(self, params: WandbParams, resolved: DictConfig, folder: Path, step: int) -> None:
         try:
             import wandb  # heavy, and optional
         except ImportError:
@@ -59,7 +59,7 @@ class WeightsAndBiases:
             project=params.project,
             name=name,
             dir=str(folder),
-            id=stored.read_text() if stored.exists() else None,
+            id=stored.read_text() if step and stored.exists() else None,  # a run started anew has its own
             resume="allow",
             config=OmegaConf.to_container(resolved),  # pyright: ignore[reportArgumentType] keys are strings
         )

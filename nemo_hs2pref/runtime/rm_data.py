@@ -57,7 +57,10 @@ def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
             f"{path}: no pair has ratings of {', '.join(config.data.attributes)}, which loss {config.loss.name} "
             'learns; expected "chosen_attributes" and "rejected_attributes" (docs/data.md)'
         )
-    return train, {name: read.either(path) for name, path in validation_files(config).items()}
+    limit = config.trainer.rm.limit_val_batches
+    count = None if limit < 0 else limit * config.model.global_batch_size
+    validation = {name: read.either(path)[:count] for name, path in validation_files(config).items()}
+    return train, {name: items for name, items in validation.items() if items}
 
 
 def reader_of(config: RewardModelConfig) -> Reader:
@@ -89,9 +92,7 @@ class Batcher:
     """Item numbers of a global batch to this data-parallel rank's micro batches."""
 
     def __init__(self, config: RewardModelConfig, *, multiple_of: int) -> None:
-        self.collate = partial(
-            collate, multiple_of=multiple_of, device=machine.device(), packed=config.data.packed_sequence
-        )
+        self.collate = partial(collate, multiple_of=multiple_of, device=machine.device(), packed=is_packed(config))
         self.micro_batch_size = config.model.micro_batch_size
 
     def __call__(self, items: Items, indices: Sequence[int]) -> list[Batch]:
@@ -103,6 +104,14 @@ class Batcher:
         return [self.collate([items[i] for i in chunk]) for chunk in mine]
 
 
+def is_packed(config: RewardModelConfig) -> bool:
+    """As asked for, but not in float32 with Transformer Engine, which takes packed rows in 16 bit only."""
+    if config.data.packed_sequence and config.trainer.precision == "32" and machine.has_apex_and_te():
+        logger.warning("data.packed_sequence=true in float32 is not for Transformer Engine: micro batches are padded")
+        return False
+    return config.data.packed_sequence
+
+
 def sequence_multiple(config: RewardModelConfig) -> int:
     """Tokens that a batch is rounded up to: sequence parallelism splits a row over the tensor-parallel ranks."""
     return config.model.tensor_model_parallel_size if config.model.sequence_parallel else 1
@@ -110,7 +119,5 @@ def sequence_multiple(config: RewardModelConfig) -> int:
 
 def validation_batches(config: RewardModelConfig, batcher: Batcher, items: Items) -> list[MakeBatch]:
     """One call a global batch, of items of like length; the last may be partial, and a rank may have none of it."""
-    limit, size = config.trainer.rm.limit_val_batches, config.model.global_batch_size
-    chosen = range(len(items) if limit < 0 else min(limit * size, len(items)))
-    by_width = sorted(chosen, key=lambda i: -items[i].width)
-    return [partial(batcher, items, indices) for indices in chunks(by_width, size)]
+    by_width = sorted(range(len(items)), key=lambda i: -items[i].width)
+    return [partial(batcher, items, indices) for indices in chunks(by_width, config.model.global_batch_size)]

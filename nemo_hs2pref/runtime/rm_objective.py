@@ -35,8 +35,6 @@ def metric_names(objective: Objective, slots: Sequence[str], validation: Mapping
     """What the validation of these sets will give, found by measuring rewards that mean nothing."""
     names: list[str] = []
     for name, items in validation.items():
-        if not items:
-            continue
         batch = collate(items, multiple_of=1, device=torch.device("cpu"))
         outputs = torch.arange(float(len(batch.lengths) * len(slots))).view(-1, len(slots))
         sums = {term: torch.tensor([1.0, count]) for term, count in objective.counts(batch).items()}

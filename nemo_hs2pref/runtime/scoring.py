@@ -110,6 +110,7 @@ def inference_config(
     """The checkpoint's own settings in another layout."""
     head = checkpoint["head"]
     precision = "bf16" if checkpoint["precision"] == "bf16" and machine.has_cuda() else "32"
+    data_parallel = max(int(os.environ.get("WORLD_SIZE", 1)) // (tensor_parallel * pipeline_parallel), 1)
     overrides = [
         "parallel=single",
         f"trainer.devices={os.environ.get('WORLD_SIZE', 1)}",
@@ -128,7 +129,7 @@ def inference_config(
         "data.dir=unused",
         "exp_manager.explicit_log_dir=unused",
         "pretrained_checkpoint.restore_from_path=unused",
-        "model.global_batch_size=1024",
+        f"model.global_batch_size={data_parallel}",  # of no meaning here, but every rank must have its part
     ]
     config, _ = load_reward_model_config("train_rm", overrides)
     config.pretrained_checkpoint.restore_from_path = str(path)  # past Hydra's grammar, which takes no "=" or ","

@@ -52,11 +52,7 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
         trainable.scheduler,
         slots=config.head.attributes,
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
-        validation_sets={
-            name: batches
-            for name, items in data.validation.items()
-            if (batches := validation_batches(config, batcher, items))
-        },
+        validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,
         keeper=keeper_of(config, resolved, checkpoint, trainable),
         early_stop=early_stop_of(config),
@@ -123,6 +119,7 @@ def keeper_of(
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:
     """What is trained, on what, from where: the lines that a person reads first."""
+    stop = early_stop_of(config)
     logger.info("loss %s = %s", config.loss.name, objective_of(config).formula)
     unit = "pairs" if config.loss.reads == "pairs" else "responses"
     size, steps = config.model.global_batch_size, data.num_steps
@@ -130,7 +127,7 @@ def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, pro
     logger.info("%d %s; %d steps of %d; held out: %s", len(data.train), unit, steps, size, held_out)
     if resumed is None:
         logger.info("starting from %s", config.pretrained_checkpoint.restore_from_path)
-    elif progress.step < steps:
+    elif progress.step < steps and not (stop and stop.is_reached(progress)):
         logger.info("resuming %s after step %d", resumed, progress.step)
     else:
         logger.info("%s is finished, after step %d of %d", resumed, progress.step, steps)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 LENGTH = 400
+CUTS = (0, 1, 57, 150, 399)  # tokens left out at the end: the hidden state is compared at each of these ends
 SAMPLE = Path(__file__).parents[2] / "nemo_hs2pref" / "data" / "sample" / "train.jsonl"
 
 
@@ -27,6 +28,7 @@ def main(pairs: list[tuple[str, Path]]) -> None:
     from nemo_hs2pref.checkpoint.layout import WEIGHTS, read_config
     from nemo_hs2pref.checkpoint.weights import load_weights
     from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.data.batches import ResponseItem, collate
     from nemo_hs2pref.runtime import nemo_config
     from nemo_hs2pref.runtime.build import build_reward_model
 
@@ -59,9 +61,11 @@ def main(pairs: list[tuple[str, Path]]) -> None:
         outputs: list = []
         hook = module.eval().decoder.register_forward_hook(lambda _, __, output, keep=outputs: keep.append(output))
         with torch.no_grad():
-            module(tokens, torch.full((2,), LENGTH))
+            rows = [ResponseItem(row[: LENGTH - cut], [], 0) for row in tokens.tolist() for cut in CUTS]
+            module(collate(rows, multiple_of=1, device=machine.device()))
         hook.remove()
-        hidden = outputs[0].transpose(0, 1)
+        last = outputs[0].squeeze(0).view(2, len(CUTS), -1)  # the last layer gives the last token of each row
+        hidden = torch.stack([expected.hidden_states[-1][:, LENGTH - cut - 1] for cut in CUTS], dim=1)
 
         model_cfg = nemo_config.model_config(config, checkpoint, max_steps=1)
         model_cfg.share_embeddings_and_output_weights = checkpoint["share_embeddings_and_output_weights"]
@@ -76,7 +80,7 @@ def main(pairs: list[tuple[str, Path]]) -> None:
         print(
             json.dumps(
                 {
-                    "hidden": float((hidden - expected.hidden_states[-1]).abs().max()),
+                    "hidden": float((last - hidden).abs().max()),
                     "logits": float((logits[..., : checkpoint["vocab_size"]] - expected.logits).abs().max()),
                     "vocabulary": checkpoint["vocab_size"],
                     "scaling": opened.config.rope_scaling,
