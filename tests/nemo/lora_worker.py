@@ -39,7 +39,7 @@ def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]
     from nemo_hs2pref.runtime.rm_objective import objective_of
 
     items, _ = read_items(config)
-    items = sorted(items, key=lambda item: len(item.chosen) + len(item.rejected))[:20]  # the quickest
+    items = sorted(items, key=lambda item: item.width)[:20]  # the quickest
     model = build_reward_model(config, checkpoint, max_steps=5)
     model.objective = objective_of(config)
     load_weights(model, base, head=False)
