@@ -42,9 +42,10 @@ def plot_training(runs: Mapping[str, Path], path: Path) -> None:
         block.suptitle(run)
         axes = block.subplots(max(-(-len(panels) // COLUMNS), 1), COLUMNS, squeeze=False)
         titles = iter(panels)
+        last = max((step for curves in panels.values() for points in curves.values() for step, _ in points), default=1)
         for axis in axes.flat:
             title = next(titles, "")
-            draw(axis, title, panels.get(title, {}))
+            draw(axis, title, panels.get(title, {}), last)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)
@@ -78,7 +79,7 @@ def label_of(metric: str, title: str) -> str | None:
     return None
 
 
-def draw(axis: plt.Axes, title: str, curves: Curves) -> None:
+def draw(axis: plt.Axes, title: str, curves: Curves, last_step: int) -> None:
     """Training as lines, validation as points joined by a line; a place without a panel stays empty."""
     if not curves:
         axis.axis("off")
@@ -87,5 +88,7 @@ def draw(axis: plt.Axes, title: str, curves: Curves) -> None:
         axis.plot(*zip(*points, strict=True), "-" if label.startswith("train") else "o-", label=label, markersize=3)
     axis.set_title(title, fontsize=10)
     axis.set_xlabel("optimizer step", fontsize=8)
+    axis.set_xlim(0, 1.04 * last_step)
+    axis.yaxis.set_major_formatter("{x:.4g}")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=6)
