@@ -8,47 +8,22 @@ import json
 import sys
 from pathlib import Path
 
+from worker_run import start
+
 
 def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str]) -> None:
-    from nemo_hs2pref.checkpoint.layout import TRAINING_STATE, WEIGHTS, read_config
-    from nemo_hs2pref.config.check import check
-    from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.errors import DataError, TrainingError
+    items, trainable, batcher = start(base, data, out, *overrides, num_items=40, max_steps=10)
+    model = trainable.model
 
-    config, _ = load_reward_model_config(
-        "train_rm",
-        [
-            *("model=llama_tiny", "loss=scaled_bt", "model.optim.lr=1e-3", "model.global_batch_size=4"),
-            *("model.optim.sched.warmup_steps=2", "model.encoder_seq_length=1000", "data.shuffle=false"),
-            f"data.dir={data}",
-            f"exp_manager.explicit_log_dir={out}",
-            f"pretrained_checkpoint.restore_from_path={base}",
-            *overrides,
-        ],
-    )
-    checkpoint = read_config(base)
-    check(config, checkpoint)
-
-    from nemo_hs2pref.runtime import machine
-
-    machine.prepare()
     import torch
     from megatron.core import dist_checkpointing, parallel_state
 
+    from nemo_hs2pref.checkpoint.layout import TRAINING_STATE, WEIGHTS
     from nemo_hs2pref.checkpoint.progress import Progress
     from nemo_hs2pref.checkpoint.training_state import load_training_state, save_training_state
     from nemo_hs2pref.checkpoint.weights import load_weights, save_weights
-    from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
-    from nemo_hs2pref.runtime.rm_objective import objective_of
+    from nemo_hs2pref.errors import DataError, TrainingError
 
-    items, _ = read_items(config)
-    items = sorted(items, key=lambda item: item.width)[:40]  # the quickest
-    model = build_reward_model(config, checkpoint, max_steps=10)
-    model.objective = objective_of(config)
-    load_weights(model, base, head=False)
-    trainable = make_trainable(model)
-    batcher = Batcher(config, multiple_of=sequence_multiple(config))
     rank = torch.distributed.get_rank()
 
     def folder(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""One layout's part of the comparison in test_lora.py; started once a process, by torchrun where there are two.
+"""One layout's part of the comparison in test_lora_runs.py; started once a process, by torchrun where there are two.
 
 usage: lora_worker.py BASE DATA ADAPTERS OUT OVERRIDE...    writes OUT: losses, rewards of ADAPTERS, what is trained
 """
@@ -7,44 +7,19 @@ import json
 import sys
 from pathlib import Path
 
+from worker_run import start
+
 
 def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]) -> None:
-    from nemo_hs2pref.checkpoint.layout import read_config
-    from nemo_hs2pref.config.check import check
-    from nemo_hs2pref.config.load import load_reward_model_config
+    lora = ("peft=lora", "model.peft.lora_tuning.adapter_dim=16", "model.peft.lora_tuning.alpha=24")
+    items, trainable, batcher = start(base, data, out, *lora, *overrides, num_items=20, max_steps=5)
+    model = trainable.model
 
-    config, _ = load_reward_model_config(
-        "train_rm",
-        [
-            *("model=llama_tiny", "peft=lora", "loss=scaled_bt", "model.optim.lr=1e-3", "model.global_batch_size=4"),
-            *("model.peft.lora_tuning.adapter_dim=16", "model.peft.lora_tuning.alpha=24"),
-            *("model.optim.sched.warmup_steps=2", "model.encoder_seq_length=1000", "data.shuffle=false"),
-            *(f"data.dir={data}", f"exp_manager.explicit_log_dir={out}"),
-            f"pretrained_checkpoint.restore_from_path={base}",
-            *overrides,
-        ],
-    )
-    checkpoint = read_config(base)
-    check(config, checkpoint)
-
-    from nemo_hs2pref.runtime import machine
-
-    machine.prepare()
     import torch
     from megatron.core import parallel_state
 
-    from nemo_hs2pref.checkpoint.weights import load_adapters, load_weights
-    from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
-    from nemo_hs2pref.runtime.rm_objective import objective_of
+    from nemo_hs2pref.checkpoint.weights import load_adapters
 
-    items, _ = read_items(config)
-    items = sorted(items, key=lambda item: item.width)[:20]  # the quickest
-    model = build_reward_model(config, checkpoint, max_steps=5)
-    model.objective = objective_of(config)
-    load_weights(model, base, head=False)
-    trainable = make_trainable(model)
-    batcher = Batcher(config, multiple_of=sequence_multiple(config))
     before = {name: parameter.detach().clone() for name, parameter in model.model[0].module.named_parameters()}
 
     losses = []

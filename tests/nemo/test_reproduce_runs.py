@@ -1,12 +1,7 @@
 """One row of Table 1 for real: killed while it trains, started again, scored, and in the table."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +9,11 @@ ROW = "rm_scratch_scaled_bt"
 
 
 def test_a_reproduction_that_was_killed_goes_on_and_ends_in_the_table(
-    tmp_path: Path, llama_tiny: Path, sample: Path, launch: Callable[..., str]
+    tmp_path: Path,
+    llama_tiny: Path,
+    sample: Path,
+    launch: Callable[..., str],
+    kill_when: Callable[[Path, str, list[str]], None],
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
@@ -43,20 +42,3 @@ def test_a_reproduction_that_was_killed_goes_on_and_ends_in_the_table(
     right = sum(scores[f"{name}:chosen"] > scores[f"{name}:rejected"] for name in names)
     assert result["accuracy"] == result["by_seed"]["7"] == right / 8
     assert (out / "table1.md").read_text() in output and (out / "table1.png").is_file()
-
-
-def kill_when(file: Path, text: str, words: list[str]) -> None:
-    """Start `python WORDS...` and kill it and its children as soon as `file` has `text`."""
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while not (file.exists() and text in file.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

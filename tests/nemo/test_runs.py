@@ -1,12 +1,7 @@
 """Runs from the command line: what they say and leave behind, a kill and the resume, and what follows training."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,23 +69,17 @@ def straight(folder: Path, base: Path, sample: Path, launch: Callable[..., str])
 
 
 @pytest.fixture(scope="module")
-def killed(folder: Path, llama_tiny: Path, sample: Path, launch: Callable[..., str]) -> Run:
+def killed(
+    folder: Path,
+    llama_tiny: Path,
+    sample: Path,
+    launch: Callable[..., str],
+    kill_when: Callable[[Path, str, list[str]], None],
+) -> Run:
     """The same, killed after step 4 (saved at step 3), then started again."""
     run = folder / "killed"
     words = command(run, llama_tiny, sample)
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while not (run / "metrics.jsonl").exists() or '"step": 4' not in (run / "metrics.jsonl").read_text():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(run / "metrics.jsonl", '"step": 4', words)
     assert (run / "checkpoints" / "last").is_dir()
     return Run(run, launch(*words))
 

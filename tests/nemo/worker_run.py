@@ -1,0 +1,45 @@
+"""What the workers of layouts and of LoRA start with: llama_tiny under scaled Bradley-Terry, ready to take steps."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class WorkerRun(NamedTuple):
+    items: list[Any]  # the quickest pairs to compute
+    trainable: Any  # runtime.build.Trainable
+    batcher: Any  # runtime.rm_data.Batcher
+
+
+def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, max_steps: int) -> WorkerRun:
+    """Weights of `base`, a fresh head, the optimizer; imports NeMo."""
+    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.config.check import check
+    from nemo_hs2pref.config.load import load_reward_model_config
+
+    config, _ = load_reward_model_config(
+        "train_rm",
+        [
+            *("model=llama_tiny", "loss=scaled_bt", "model.optim.lr=1e-3", "model.global_batch_size=4"),
+            *("model.optim.sched.warmup_steps=2", "model.encoder_seq_length=1000", "data.shuffle=false"),
+            *(f"data.dir={data}", f"exp_manager.explicit_log_dir={out}"),
+            f"pretrained_checkpoint.restore_from_path={base}",
+            *overrides,
+        ],
+    )
+    checkpoint = read_config(base)
+    check(config, checkpoint)
+
+    from nemo_hs2pref.runtime import machine
+
+    machine.prepare()
+    from nemo_hs2pref.checkpoint.weights import load_weights
+    from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
+    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
+    from nemo_hs2pref.runtime.rm_objective import objective_of
+
+    items, _ = read_items(config)
+    model = build_reward_model(config, checkpoint, max_steps=max_steps)
+    model.objective = objective_of(config)
+    load_weights(model, base, head=False)
+    batcher = Batcher(config, multiple_of=sequence_multiple(config))
+    return WorkerRun(sorted(items, key=lambda item: item.width)[:num_items], make_trainable(model), batcher)
