@@ -33,7 +33,7 @@ def as_rank(run: Run) -> Run:
     """A verb's `run` that joins the other ranks, where there are any, before it does anything else.
 
     Where it fails, the rank that failed first prints what the command line would have printed; the others are
-    silent, and all end with the same exit code.
+    silent, and all end with the same exit code. The process ends here, whichever way the run went.
     """
 
     @functools.wraps(run)
@@ -50,9 +50,9 @@ def as_rank(run: Run) -> Run:
             expected = isinstance(error, HS2PrefError)
             message = str(error) if expected else "".join(traceback.format_exception(error)).rstrip()
             code = ranks.fail(error, 2 if expected else 1, lambda where: say(args.verb, f"error: {where}{message}"))
-            end_now(code)
-        ranks.leave()
-        return code
+        else:
+            ranks.leave()
+        end_now(code)
 
     return run_as_rank
 
@@ -60,7 +60,8 @@ def as_rank(run: Run) -> Run:
 def end_now(code: int) -> NoReturn:
     """End this process, with what it started, past Python's and torch's finalisers.
 
-    They take seconds, may wait for a collective that nobody will join, and warn below the message.
+    They take seconds, may wait for a collective that nobody will join, and warn below the message. After a run that
+    went well gloo's threads, still at work when Python's interpreter goes, may abort the process (pytorch #190489).
     """
     for child in multiprocessing.active_children():
         child.terminate()

@@ -7,6 +7,7 @@ Transformer Engine takes the first alone; a CPU takes both. Nothing else in the 
     no_cuda      NeMo and Megatron-Core call torch.cuda unconditionally
 """
 
+import atexit
 import functools
 import importlib.util
 import logging
@@ -48,6 +49,13 @@ def prepare() -> None:
     if not has_apex_and_te():
         no_apex_te.after_nemo()
     quiet_loggers()
+    atexit.register(leave_process_group)
+
+
+def leave_process_group() -> None:
+    """Nobody else does it for a process on its own, and gloo's threads must not outlive the interpreter."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def quiet_upstream() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from worker_run import start
 
+from nemo_hs2pref.cli.processes import end_now
+
 
 def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str]) -> None:
     items, trainable, batcher = start(base, data, out, *overrides, num_items=40, max_steps=10)
@@ -114,3 +116,4 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
 if __name__ == "__main__":
     paths = [Path(word) for word in sys.argv[1:5]]
     main(*paths, overrides=sys.argv[5:])
+    end_now(0)  # as a rank of the command line does

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from worker_run import start
 
+from nemo_hs2pref.cli.processes import end_now
+
 
 def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]) -> None:
     lora = ("peft=lora", "model.peft.lora_tuning.adapter_dim=16", "model.peft.lora_tuning.alpha=24")
@@ -55,3 +57,4 @@ def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]
 
 if __name__ == "__main__":
     main(*(Path(word) for word in sys.argv[1:5]), overrides=sys.argv[5:])
+    end_now(0)  # as a rank of the command line does
