@@ -26,9 +26,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nemo_hs2pref.data.helpsteer2 import split_prompt
-from nemo_hs2pref.data.length import LengthLimit
+from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.records import ATTRIBUTES, Message, PreferencePair, RatedResponse, Role, write_json, write_jsonl
+from nemo_hs2pref.data.templates.extra_id import split_prompt
 
 ROLE: dict[str, Role] = {"User": "user", "Assistant": "assistant"}
 IGNORED = -100  # Aligner's mark of an attribute that was not rated
@@ -130,7 +130,7 @@ def oriented(name: str, prompt: str, sides: tuple[str, str], strength: int, subs
 
 
 def short(records: list[Any], limit: LengthLimit) -> list[Any]:
-    return [record for record, fits in zip(records, limit.fits(records), strict=True) if fits]
+    return [row for row, verdict in zip(records, limit.verdicts(records), strict=True) if verdict.reason is None]
 
 
 def is_held_out(message: Message, *, of: int) -> bool:

@@ -75,7 +75,7 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     reports = evaluate(models, data, out)
     summary = summarise(reports, seconds=time.monotonic() - started)
     write_json(out / "summary.json", summary)
-    from nemo_hs2pref.plots import plot_training  # heavy: matplotlib
+    from nemo_hs2pref.plots.training import plot_training  # heavy: matplotlib
 
     plot_training({"stage 1: regression": out / "stage1", "stage 2: scaled BT": out / "stage2"}, out / "curves.png")
     print("\n" + table(summary))

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemo_hs2pref.data.aggregation import UNUSABLE, aggregate_preference, aggregate_ratings
+from nemo_hs2pref.data.aggregation import (
+    UNUSABLE,
+    aggregate_preference,
+    aggregate_ratings,
+    most_similar_ratings,
+    preference_panel,
+)
 from nemo_hs2pref.errors import DataError
 
 votes = st.sampled_from([-3, -2, -1, 1, 2, 3])
@@ -109,6 +115,20 @@ def test_vote_outside_the_scale_is_refused_with_its_position(wrong):
         aggregate_preference([1, wrong, 1])
 
 
+@pytest.mark.parametrize(
+    ("panel", "kept", "result"),
+    [
+        ([2, 1, -100, 2], (2, 1, 2), 2),
+        ([1, 1, -1], (1, 1, -1), 0),  # a tie has a result, and no pair is made of it
+        ([1, 1, -2], None, None),
+        ([1, 1], None, None),
+    ],
+)
+def test_panel_says_what_was_averaged(panel, kept, result):
+    found = preference_panel(panel, released=1)
+    assert (found.values, found.kept, found.result, found.released) == (tuple(panel), kept, result, 1)
+
+
 # Ratings
 
 
@@ -144,6 +164,27 @@ def test_order_of_raters_does_not_matter(helpfulness, complexity, order):
     panel = {"helpfulness": helpfulness, "complexity": complexity}
     shuffled = {name: [column[index] for index in order] for name, column in panel.items()}
     assert aggregate_ratings(shuffled) == aggregate_ratings(panel)
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=2), st.integers(0, 4), ratings, st.permutations(range(5)))
+def test_three_raters_who_agree_always_survive(others, rating, complexity, order):
+    panel = {"helpfulness": [rating] * 3 + others, "complexity": complexity}
+    shuffled = {name: [column[index] for index in order] for name, column in panel.items()}
+    aggregated = aggregate_ratings(shuffled)
+    assert aggregated is not None and aggregated["helpfulness"] == rating
+
+
+@given(ratings, ratings)
+def test_ratings_stay_within_what_was_given_and_no_other_three_are_closer(helpfulness, complexity):
+    panel = {"helpfulness": helpfulness, "complexity": complexity}
+    triple = most_similar_ratings(panel)
+    assert triple is not None
+    spread = max(helpfulness[index] for index in triple) - min(helpfulness[index] for index in triple)
+    assert spread == min(max(three) - min(three) for three in combinations(helpfulness, 3))
+    aggregated = aggregate_ratings(panel)
+    assert (aggregated is None) == (spread > 2)
+    for name, rating in (aggregated or {}).items():
+        assert min(panel[name]) <= rating <= max(panel[name])
 
 
 @pytest.mark.parametrize(

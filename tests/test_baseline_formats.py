@@ -3,14 +3,15 @@
 import gzip
 import json
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.data.hh_rlhf import SUBSETS, split_transcript
-from nemo_hs2pref.data.prepare import prepare
+from nemo_hs2pref.data.formats.hh_rlhf import SUBSETS, split_transcript
+from nemo_hs2pref.data.preparation.prepare import Options, prepare
 from nemo_hs2pref.data.records import Message, read_pairs, read_ratings, write_jsonl
 from nemo_hs2pref.errors import DataError
 
@@ -36,10 +37,10 @@ def test_helpsteer_gives_ratings_only_and_keeps_the_responses_of_a_prompt_togeth
     rows = [helpsteer_row(f"Question {n}?", f"Answer {side}", helpfulness=n % 5) for n in range(20) for side in "abcd"]
     write_jsonl(tmp_path / "source" / "train.jsonl.gz", rows)
     write_jsonl(tmp_path / "source" / "validation.jsonl", [*rows[:1], helpsteer_row("Odd?", " ")])
-    manifest = prepare(str(tmp_path / "source"), tmp_path / "out", format_name="helpsteer")
+    manifest = prepare(str(tmp_path / "source"), tmp_path / "out", Options("helpsteer"))
 
     assert manifest["format"] == "helpsteer"
-    assert set(manifest["outputs"]) == {"ratings.train.jsonl", "ratings.validation.jsonl"}
+    assert set(manifest["outputs"]) == {"ratings.train.jsonl", "ratings.validation.jsonl", "dropped.jsonl"}
     ratings = read_ratings(tmp_path / "out" / "ratings.train.jsonl")
     assert len(ratings) == 80
     for first in range(0, 80, 4):
@@ -54,7 +55,7 @@ def test_helpsteer_gives_ratings_only_and_keeps_the_responses_of_a_prompt_togeth
 def test_helpsteer_prompt_may_hold_turns(tmp_path):
     prompt = "Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\nBye"
     write_jsonl(tmp_path / "train.jsonl", [helpsteer_row(prompt, "See you")])
-    prepare(str(tmp_path / "train.jsonl"), tmp_path / "out", format_name="helpsteer")
+    prepare(str(tmp_path / "train.jsonl"), tmp_path / "out", Options("helpsteer"))
     (rating,) = read_ratings(tmp_path / "out" / "ratings.train.jsonl")
     assert [message.content for message in rating.messages] == ["Hi", "Hello", "Bye", "See you"]
 
@@ -92,7 +93,7 @@ def hh_row(chosen=f"{OPENING}{ASSISTANT} Try dal.", rejected=f"{OPENING}{ASSISTA
 
 def test_hh_pair_has_the_common_turns_as_prompt_and_no_strength(tmp_path):
     source = hh_source(tmp_path, hh_row(rejected=f"{OPENING}{ASSISTANT}  No.\n\nReally: human: no. "))
-    manifest = prepare(str(source), tmp_path / "out", format_name="hh-rlhf")
+    manifest = prepare(str(source), tmp_path / "out", Options("hh-rlhf"))
     assert set(manifest["outputs"]) == {"pairs.train.jsonl", "pairs.validation.jsonl"}
     for split, file in (("train", "train"), ("validation", "test")):
         (pair,) = read_pairs(tmp_path / "out" / f"pairs.{split}.jsonl", require_strength=False)
@@ -120,7 +121,7 @@ def test_hh_pair_has_the_common_turns_as_prompt_and_no_strength(tmp_path):
     ],
 )
 def test_hh_row_that_is_no_comparison_is_dropped_with_its_reason(tmp_path, row, reason):
-    manifest = prepare(str(hh_source(tmp_path, hh_row(), row)), tmp_path / "out", format_name="hh-rlhf")
+    manifest = prepare(str(hh_source(tmp_path, hh_row(), row)), tmp_path / "out", Options("hh-rlhf"))
     assert dropped(manifest, "pairs.train.jsonl") == {reason: 1}
     (pair,) = read_pairs(tmp_path / "out" / "pairs.train.jsonl", require_strength=False)
     assert pair.id == "helpful-base-train-1"
@@ -129,7 +130,7 @@ def test_hh_row_that_is_no_comparison_is_dropped_with_its_reason(tmp_path, row, 
 def test_hh_folders_become_subsets_of_one_file(tmp_path):
     for subset in SUBSETS:
         hh_source(tmp_path / "source", hh_row(), hh_row(rejected=f"{OPENING}{ASSISTANT} {subset}"), subset=subset)
-    manifest = prepare(str(tmp_path / "source"), tmp_path / "out", format_name="hh-rlhf")
+    manifest = prepare(str(tmp_path / "source"), tmp_path / "out", Options("hh-rlhf"))
     assert len(manifest["inputs"]) == 8
     pairs = read_pairs(tmp_path / "out" / "pairs.train.jsonl", require_strength=False)
     assert {pair.id: pair.subset for pair in pairs} == {f"{s}-train-{n}": s for s in SUBSETS for n in (1, 2)}
@@ -139,19 +140,19 @@ def test_hh_folders_become_subsets_of_one_file(tmp_path):
 def test_hh_whole_folder_must_be_whole(tmp_path):
     hh_source(tmp_path, hh_row())
     with pytest.raises(DataError, match=r"helpful-online/train\.jsonl: no such file"):
-        prepare(str(tmp_path), tmp_path / "out", format_name="hh-rlhf")
+        prepare(str(tmp_path), tmp_path / "out", Options("hh-rlhf"))
 
 
 def test_hh_row_of_another_form_stops_with_file_and_line(tmp_path):
     source = hh_source(tmp_path, hh_row(), {"chosen": "x"})
     with pytest.raises(DataError, match=r'train\.jsonl\.gz:2: no "rejected"; the keys are chosen'):
-        prepare(str(source), tmp_path / "out", format_name="hh-rlhf")
+        prepare(str(source), tmp_path / "out", Options("hh-rlhf"))
 
 
 def test_single_file_of_another_name_is_refused(tmp_path):
     write_jsonl(tmp_path / "mine.jsonl", [hh_row()])
     with pytest.raises(DataError, match=r"mine\.jsonl: the name does not say which file this is; the official ones"):
-        prepare(str(tmp_path / "mine.jsonl"), tmp_path / "out", format_name="hh-rlhf")
+        prepare(str(tmp_path / "mine.jsonl"), tmp_path / "out", Options("hh-rlhf"))
 
 
 # OpenAssistant
@@ -182,10 +183,11 @@ def padding(number):
 def prepare_trees(tmp_path, *trees, name="2023-04-12_oasst_all.trees.jsonl"):
     """All rated responses by id, and the sums of what was dropped."""
     write_jsonl(tmp_path / name, [*trees, *padding(2)])
-    manifest = prepare(str(tmp_path / name), tmp_path / "out", format_name="oasst")
-    ratings = [rating for output in manifest["outputs"] for rating in read_ratings(tmp_path / "out" / output)]
+    manifest = prepare(str(tmp_path / name), tmp_path / "out", Options("oasst"))
+    outputs = [f"ratings.{split}.jsonl" for split in ("train", "validation")]
+    ratings = [rating for output in outputs for rating in read_ratings(tmp_path / "out" / output)]
     reasons = {}
-    for output in manifest["outputs"]:
+    for output in outputs:
         for reason, count in dropped(manifest, output).items():
             reasons[reason] = reasons.get(reason, 0) + count
     return {rating.id: rating for rating in ratings if rating.id not in ("a0", "a1")}, reasons
@@ -246,7 +248,7 @@ def test_oasst_trees_are_divided_as_aligner_divides_them(tmp_path):
     random.seed(10)
     random.shuffle(names)
     for seed in (1, 2):
-        prepare(str(tmp_path / "trees.jsonl.gz"), tmp_path / "out", format_name="oasst", seed=seed)
+        prepare(str(tmp_path / "trees.jsonl.gz"), tmp_path / "out", Options("oasst", seed=seed))
         train, validation = (read_ratings(tmp_path / "out" / f"ratings.{s}.jsonl") for s in ("train", "validation"))
         assert {rating.id for rating in train} == set(names[:47])
         assert {rating.id for rating in validation} == set(names[47:])
@@ -256,7 +258,7 @@ def test_oasst_folder_may_hold_either_export_and_all_trees_win(tmp_path):
     source = tmp_path / "source"
     for name, number in (("ready", 20), ("all", 30)):
         write_jsonl(source / f"2023-04-12_oasst_{name}.trees.jsonl.gz", padding(number))
-        manifest = prepare(str(source), tmp_path / "out", format_name="oasst")
+        manifest = prepare(str(source), tmp_path / "out", Options("oasst"))
         assert manifest["inputs"]["trees"]["rows"] == number
 
 
@@ -291,7 +293,7 @@ def test_oasst_message_of_another_form_stops_with_line_and_message(tmp_path, cha
 
 def test_oasst_tree_that_occurs_twice_is_refused(tmp_path):
     root = message("r", "prompter", "Q")
-    with pytest.raises(DataError, match=r"trees\.jsonl:2: \"id\" 'r' stands in line 1 already"):
+    with pytest.raises(DataError, match=r"trees\.jsonl:2: \"id\" 'r' stands in .*trees\.jsonl:1 already"):
         prepare_trees(tmp_path, tree(root), tree(root))
 
 
@@ -302,7 +304,7 @@ def test_command_prepares_the_named_format(tmp_path, capsys):
     source = hh_source(tmp_path, hh_row(), hh_row(chosen=OPENING))
     command = ["data", "prepare", "--format", "hh-rlhf", "--source", str(source), "--out", str(tmp_path / "out")]
     assert main(command) == 0
-    assert "pairs.train.jsonl               1 rows   dropped: 1 bad_turns" in capsys.readouterr().out
+    assert re.search(r"pairs\.train\.jsonl +1 rows   dropped: 1 bad_turns", capsys.readouterr().out)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["format"] == "hh-rlhf"
     assert manifest["outputs"]["pairs.train.jsonl"]["with_ratings"] == 0
@@ -317,7 +319,7 @@ def test_clone_without_the_large_files_is_named_as_broken(tmp_path):
     source = hh_source(tmp_path, hh_row())
     (source / "train.jsonl.gz").write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(DataError, match=r"train\.jsonl\.gz: broken gzip file .* download it again"):
-        prepare(str(source), tmp_path / "out", format_name="hh-rlhf")
+        prepare(str(source), tmp_path / "out", Options("hh-rlhf"))
     assert gzip.decompress((source / "test.jsonl.gz").read_bytes())
 
 
@@ -326,5 +328,5 @@ def test_single_file_of_helpsteer2_gives_what_it_holds(tmp_path, file):
     comparison = {"split": "train", "prompt": "Q", "response_1": "a", "response_2": "b", "preference_strength": 1}
     write_jsonl(tmp_path / file, [helpsteer_row("Q", "a") if file == "train.jsonl" else comparison])
     manifest = prepare(str(tmp_path / file), tmp_path / "out")
-    expected = {"ratings.train.jsonl"} if file == "train.jsonl" else {"pairs.train.jsonl", "pairs.validation.jsonl"}
-    assert set(manifest["outputs"]) == expected
+    kind = "ratings" if file == "train.jsonl" else "pairs"
+    assert set(manifest["outputs"]) == {f"{kind}.train.jsonl", f"{kind}.validation.jsonl"}

@@ -111,6 +111,7 @@ def test_missing_values_are_named_together() -> None:
         (["loss=combined", "loss.weights.scaled_bt=-1"], "expected weights of 0 or more"),
         (["loss=scaled_bt", "loss.reads=ratings"], "loss.reads=ratings: loss scaled_bt expects pairs"),
         (["data.ties=keep"], "data.ties=keep: expected one of drop, stop"),
+        (["data.template=chatml"], "data.template=chatml: expected one of extra_id, llama3, tokenizer"),
     ],
 )
 def test_settings_that_cannot_work_together_are_refused(overrides: list[str], message: str) -> None:

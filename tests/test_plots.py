@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from nemo_hs2pref.plots import panels_of, plot_training
+from nemo_hs2pref.plots.training import panels_of, plot_training
 
 ROWS = [
     {"kind": "train", "step": 1, "loss": 2.0, "accuracy_strength_1": 0.5, "lr": 1e-6, "grad_norm": 3.0},

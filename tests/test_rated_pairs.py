@@ -5,7 +5,9 @@ import json
 import pytest
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.data.rated_pairs import add_ratings
+from nemo_hs2pref.data.formats.rated_pairs import remember, with_ratings
+from nemo_hs2pref.data.groups import Kept
+from nemo_hs2pref.data.reading.scratch import Scratch
 from nemo_hs2pref.data.records import Message, PreferencePair, RatedResponse, read_pairs, write_jsonl
 
 PROMPT = (Message("user", "Why?"),)
@@ -16,10 +18,23 @@ def rated(response, prompt=PROMPT, **ratings):
     return RatedResponse("r", (*prompt, Message("assistant", response)), ratings)
 
 
-def test_pair_gets_the_ratings_of_its_own_responses():
+@pytest.fixture
+def join(tmp_path):
+    """PAIR, after these responses were rated."""
+    with Scratch(tmp_path / "scratch.sqlite") as scratch:
+
+        def joined(ratings, split="train"):
+            for response in ratings:
+                remember(Kept("ratings", split, (response,)), scratch)
+            return with_ratings(PAIR, "train", scratch)
+
+        yield joined
+
+
+def test_pair_gets_the_ratings_of_its_own_responses(join):
     other = (Message("user", "How?"),)
     ratings = [rated("No.", helpfulness=1), rated("Because.", helpfulness=4), rated("No.", other, helpfulness=0)]
-    (pair,) = add_ratings([PAIR], ratings)
+    pair = join(ratings)
     assert (pair.chosen_attributes, pair.rejected_attributes) == ({"helpfulness": 4}, {"helpfulness": 1})
     assert pair.strength == 2
 
@@ -34,13 +49,17 @@ def test_pair_gets_the_ratings_of_its_own_responses():
     ],
     ids=["neither", "one side", "another text", "two ratings that differ"],
 )
-def test_pair_stays_without_ratings_unless_both_sides_have_one(ratings):
-    assert add_ratings([PAIR], ratings) == [PAIR]
+def test_pair_stays_without_ratings_unless_both_sides_have_one(join, ratings):
+    assert join(ratings) == PAIR
 
 
-def test_response_rated_twice_alike_keeps_its_ratings():
+def test_pair_takes_no_ratings_of_the_other_split(join):
+    assert join([rated("Because.", helpfulness=4), rated("No.", helpfulness=1)], split="validation") == PAIR
+
+
+def test_response_rated_twice_alike_keeps_its_ratings(join):
     ratings = [rated("Because.", helpfulness=4), rated("No.", helpfulness=1), rated("No.", helpfulness=1)]
-    (pair,) = add_ratings([PAIR], ratings)
+    pair = join(ratings)
     assert pair.rejected_attributes == {"helpfulness": 1}
 
 

@@ -123,9 +123,11 @@ def test_strength_may_be_absent_where_the_loss_ignores_it(file):
     without = {key: value for key, value in PAIR.items() if key != "strength"}
     path = file(without, {**without, "id": "b", "strength": None}, {**without, "id": "c", "strength": 0})
     assert [pair.strength for pair in read_pairs(path, require_strength=False)] == [None, None, 0]
-    with pytest.raises(DataError, match=r'line 1: no "strength"; the margin and scaled losses need 1, 2 or 3') as error:
+    with pytest.raises(
+        DataError, match=r'jsonl:1: no "strength"; the margin and scaled losses need 1, 2 or 3'
+    ) as error:
         read_pairs(path)
-    assert "line 2" in str(error.value) and "line 3" not in str(error.value)
+    assert "jsonl:2: " in str(error.value) and "jsonl:3: " not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +221,6 @@ def test_all_faults_of_a_file_are_reported_together(file):
     with pytest.raises(DataError) as error:
         read_pairs(file(*rows, "{"))
     lines = str(error.value).splitlines()
-    assert lines[0].endswith("file.jsonl: 26 rows cannot be used:")
-    assert lines[1] == '  line 1: "strength" is 9; expected an integer 0 to 3'
+    assert lines[0] == "26 rows cannot be used:"
+    assert lines[1].endswith('file.jsonl:1: "strength" is 9; expected an integer 0 to 3')
     assert len(lines) == 22 and lines[-1] == "  and 6 more"

@@ -1,17 +1,35 @@
-"""`hs2pref data prepare`: HelpSteer2, or a data set it was compared with, as the files that training reads."""
+"""`hs2pref data`: `prepare` turns a data set into the files that training reads, `inspect` shows what is in one."""
 
 import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from nemo_hs2pref.data.length import LengthLimit
-from nemo_hs2pref.data.prepare import DEFAULT_FORMAT, DEFAULT_SEED, FORMATS, prepare
+from nemo_hs2pref.data.formats.official import is_official
+from nemo_hs2pref.data.preparation.length import LengthLimit
+from nemo_hs2pref.data.preparation.output import MANIFEST
+from nemo_hs2pref.data.preparation.prepare import DEFAULT_FORMAT, DEFAULT_SEED, FORMATS, PICTURE, Options, prepare
+from nemo_hs2pref.data.preparation.views import VIEWS
+from nemo_hs2pref.data.reading.split import VALIDATION_SHARE
+from nemo_hs2pref.data.statistics.table import table
+from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, TEMPLATES
 from nemo_hs2pref.errors import ConfigError
 
-EXAMPLES = """examples:
-  hs2pref data prepare --source sample --out data/sample
-  hs2pref data prepare --source downloads/HelpSteer2 --out data/hs2 --max-length 4096 --tokenizer Llama-3.1-70B-Instruct
-  hs2pref data prepare --source nvidia/HelpSteer2@990b2711a36180dd19d9c94b8627844866f8982a --out data/hs2
-  hs2pref data prepare --format helpsteer --source nvidia/HelpSteer --out data/helpsteer
-  hs2pref data prepare --format hh-rlhf --source downloads/hh-rlhf --out data/hh
+PREPARE_EXAMPLES = """examples:
+  # HelpSteer2 and HelpSteer2-Preference from the hub, at the revision whose rows and hashes are known
+  hs2pref data prepare --source nvidia/HelpSteer2 --out data/hs2 --max-length 4096 --tokenizer Llama-3.1-70B-Instruct
+
+  # from files that were downloaded before; stop unless they are the released ones
+  hs2pref data prepare --source downloads/HelpSteer2 --out data/hs2 --strict
+
+  # a team's own annotations, three to five people a task (docs/data.md)
+  hs2pref data prepare --format annotations --source tasks.jsonl --out data/ours --on-bad-row skip
+
+  # chosen and rejected responses from anywhere; prompts for RL and NeMo-Aligner's own rows beside
+  hs2pref data prepare --format pairs --source ultrafeedback.parquet --out data/uf --also prompts aligner
+
+  # the data of HelpSteer2's baselines
   hs2pref data prepare --format hh-rlhf --source downloads/hh-rlhf/helpful-base --out data/hh-helpful
   hs2pref data prepare --format oasst --source downloads/2023-04-12_oasst_all.trees.jsonl.gz --out data/oasst
 """
@@ -19,31 +37,75 @@ EXAMPLES = """examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    summary = "turn official files into rated responses and preference pairs for training"
-    verb = actions.add_parser(
-        "prepare", help=summary, description=summary, epilog=EXAMPLES, formatter_class=parser.formatter_class
+    summary = "turn a data set into rated responses and preference pairs for training"
+    configure_prepare(
+        actions.add_parser(
+            "prepare",
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=PREPARE_EXAMPLES,
+            formatter_class=parser.formatter_class,
+        )
     )
+    parser.epilog = PREPARE_EXAMPLES
+
+
+def configure_prepare(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--format", choices=FORMATS, default=DEFAULT_FORMAT, help="the data set that SOURCE is")
     verb.add_argument(
         "--source",
         required=True,
-        help="a folder with the official files, one of them, a hub id with @REVISION or not, or `sample` (helpsteer2)",
+        help="a folder with its files (.jsonl, .jsonl.gz, .parquet), one of them, a hub id with @REVISION or not, or "
+        "`sample` (helpsteer2)",
     )
     verb.add_argument("--out", required=True, help="folder to write: new, empty, or from an earlier preparation")
     verb.add_argument("--max-length", type=int, metavar="N", help="drop what has more tokens; needs --tokenizer")
     verb.add_argument("--tokenizer", metavar="PATH", help="Hugging Face tokenizer that counts them")
-    verb.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the shuffle")
-    verb.set_defaults(run=run)
-    parser.epilog = EXAMPLES
+    verb.add_argument(
+        "--template", choices=TEMPLATES, help=f"of the text whose tokens are counted (default: {DEFAULT_TEMPLATE})"
+    )
+    also = "; ".join(f"{name}: {view.help}" for name, view in VIEWS.items())
+    verb.add_argument("--also", nargs="+", choices=VIEWS, default=[], metavar="NAME", help=f"further files. {also}")
+    verb.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the shuffle, and of --swap-responses")
+    verb.add_argument(
+        "--swap-responses",
+        action="store_true",
+        help="exchange response 1 and 2 of every other pair, by chance, against a bias for a position",
+    )
+    verb.add_argument(
+        "--validation-share",
+        type=float,
+        default=VALIDATION_SHARE,
+        metavar="X",
+        help="share of the prompts that is held out where the source does not say",
+    )
+    verb.add_argument(
+        "--on-bad-row",
+        choices=["stop", "skip"],
+        default="stop",
+        help="malformed rows: report all and stop, or leave them out and count them in the manifest",
+    )
+    verb.add_argument("--strict", action="store_true", help="stop where a source is not HelpSteer2 as released")
+    verb.set_defaults(run=run_prepare)
 
 
-def run(args: argparse.Namespace) -> int:
-    manifest = prepare(args.source, args.out, format_name=args.format, seed=args.seed, limit=_limit(args))
-    print(f"{args.out}: prepared from {args.source}")
-    for name, output in manifest["outputs"].items():
-        dropped = ", ".join(f"{count} {reason}" for reason, count in output["dropped"].items() if count)
-        rated = f"   with ratings: {output['with_ratings']}" if output.get("with_ratings") else ""
-        print(f"  {name:<26} {output['rows']:>6} rows{rated}" + (f"   dropped: {dropped}" if dropped else ""))
+def run_prepare(args: argparse.Namespace) -> int:
+    if not 0 <= args.validation_share < 1:
+        raise ConfigError(f"--validation-share {args.validation_share} is no share; expected 0 or more, below 1")
+    options = Options(
+        format_name=args.format,
+        seed=args.seed,
+        limit=_limit(args),
+        also=tuple(dict.fromkeys(args.also)),
+        swap_responses=args.swap_responses,
+        validation_share=args.validation_share,
+        skip_bad_rows=args.on_bad_row == "skip",
+        strict=args.strict,
+    )
+    manifest = prepare(args.source, args.out, options, _drawing())
+    print(_summary(args.out, manifest))
+    for difference in (manifest["release"] or {}).get("differences", ()):
+        print(f"hs2pref data: warning: {difference}", file=sys.stderr)
     return 0
 
 
@@ -51,7 +113,36 @@ def _limit(args: argparse.Namespace) -> LengthLimit | None:
     if (args.max_length is None) != (args.tokenizer is None):
         raise ConfigError("--max-length and --tokenizer belong together: tokens are counted with the model's tokenizer")
     if args.max_length is None:
+        if args.template:
+            raise ConfigError("--template is for counting tokens; it needs --max-length and --tokenizer")
         return None
     if args.max_length < 1:
         raise ConfigError(f"--max-length {args.max_length} keeps nothing; expected at least 1 token")
-    return LengthLimit(args.max_length, args.tokenizer)
+    return LengthLimit(args.max_length, args.tokenizer, args.template or DEFAULT_TEMPLATE)
+
+
+def _drawing() -> Any:
+    """The function that draws the statistics, where matplotlib is installed."""
+    try:
+        from nemo_hs2pref.plots.statistics import plot_statistics  # heavy: matplotlib
+    except ImportError:
+        return None
+    return plot_statistics
+
+
+def _summary(out: str, manifest: Mapping[str, Any]) -> str:
+    """What was written and dropped, and the statistics; the papers' figures beside those of their data."""
+    lines = [f"{out}: prepared from {manifest['source']}"]
+    files = {name: output for name, output in manifest["outputs"].items() if "rows" in output}
+    width = max(map(len, files))
+    for name, output in files.items():
+        rated = f"   with ratings: {output['with_ratings']:,}" if output.get("with_ratings") else ""
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in output.get("dropped", {}).items())
+        dropped = f"   dropped: {reasons}" if reasons else ""
+        lines.append(f"  {name:<{width}} {output['rows']:>9,} rows{rated}{dropped}")
+    if manifest["bad_rows"]["skipped"]:
+        lines += [f"  {manifest['bad_rows']['skipped']:,} malformed rows were skipped (--on-bad-row skip):"]
+        lines += [f"    {fault}" for fault in manifest["bad_rows"]["first"]]
+    lines += ["", table(manifest["statistics"], published=is_official(manifest)), ""]
+    written = [MANIFEST, *(name for name in manifest["outputs"] if name == PICTURE)]
+    return "\n".join([*lines, "  ".join(str(Path(out) / name) for name in written)])

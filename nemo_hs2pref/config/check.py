@@ -12,6 +12,7 @@ from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 
 LOSSES = ("regression", "regular_bt", "margin_bt", "scaled_bt", "combined")
+TEMPLATES = ("extra_id", "llama3", "tokenizer")  # data/templates.py, which this room does not import
 ADAPTED = ("attention_qkv", "attention_dense", "mlp_fc1", "mlp_fc2", "attention", "mlp", "all")  # NeMo's names
 Checkpoint = Mapping[str, Any]  # model_config.yaml of pretrained_checkpoint.restore_from_path
 Rule = Callable[[RewardModelConfig, Checkpoint], Iterator[str]]
@@ -39,6 +40,7 @@ def choices(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
         ("trainer.precision", config.trainer.precision, ("bf16", "32")),
         ("loss.name", config.loss.name, LOSSES),
         ("data.ties", config.data.ties, ("drop", "stop")),
+        ("data.template", config.data.template, TEMPLATES),
         ("exp_manager.checkpoint_callback_params.mode", exp_manager.checkpoint_callback_params.mode, ("min", "max")),
         ("exp_manager.early_stopping_callback_params.mode", exp_manager.early_stopping_callback_params.mode,
          ("min", "max")),

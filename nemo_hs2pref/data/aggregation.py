@@ -9,7 +9,9 @@ What the papers leave open, and what is done about it, stands at each function.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
+from nemo_hs2pref.data.groups import Panel
 from nemo_hs2pref.data.records import ATTRIBUTES
 from nemo_hs2pref.errors import DataError
 
@@ -17,6 +19,7 @@ UNUSABLE = -100  # preferences: "neither response is valid"; ratings: not given
 MAX_SPREAD = 2
 
 Triple = tuple[int, int, int]
+ReasonToDrop = Literal["too_few_annotations", "disagreement"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ def aggregate_preference(strengths: Sequence[int]) -> AggregatedPreference | Non
     """
     _require_range("preference", strengths, -3, 3)
     triple = most_similar_preferences(strengths)
-    if triple is None or _spread(strengths, triple) > MAX_SPREAD:
+    if triple is None or reason_to_drop(strengths, triple):
         return None
-    strength = _rounded_mean(strengths, triple)
+    strength = rounded_mean(strengths, triple)
     return AggregatedPreference(strength, triple) if strength else None
 
 
@@ -70,30 +73,69 @@ def most_similar_preferences(strengths: Sequence[int]) -> Triple | None:
 def aggregate_ratings(panel: Mapping[str, Sequence[int]]) -> dict[str, int] | None:
     """Each attribute's rounded mean over the three annotators who agree most, or None where the task is dropped.
 
-    Agreement is measured on helpfulness, the attribute by which the paper asks for more annotators and drops tasks.
-    Among equally similar triples the one closest over all attributes is taken, then the one with the higher
-    ratings in the order of ATTRIBUTES: ours, the paper is silent. All attributes use the same three annotators.
-    Dropped: fewer than three annotators with all ratings (-100 is none), a helpfulness spread above 2 within the three.
+    Dropped: fewer than three annotators with all ratings, a helpfulness spread above 2 within the three. All
+    attributes use the same three annotators.
 
     Args:
-        panel: attribute -> one rating (0 to 4) an annotator, annotators in the same order; with "helpfulness".
+        panel: attribute -> one rating (0 to 4, or -100 for none) an annotator, annotators in the same order; with
+            "helpfulness".
 
     Raises:
         DataError: no helpfulness, unequally many ratings, an unknown attribute, or another number.
     """
     attributes = _checked_attributes(panel)
-    columns = [panel[name] for name in attributes]
+    triple = most_similar_ratings(panel)
+    if triple is None or reason_to_drop(panel["helpfulness"], triple):
+        return None
+    return {name: rounded_mean(panel[name], triple) for name in attributes}
+
+
+def most_similar_ratings(panel: Mapping[str, Sequence[int]]) -> Triple | None:
+    """Indices of the three annotators who agree most; None where fewer than three gave all ratings.
+
+    Agreement is measured on helpfulness, the attribute by which the paper asks for more annotators and drops tasks.
+    Among equally similar triples the one closest over all attributes is taken, then the one with the higher
+    ratings in the order of ATTRIBUTES: ours, the paper is silent.
+    """
+    columns = [panel[name] for name in ATTRIBUTES if name in panel]
     usable = [index for index in range(len(columns[0])) if all(column[index] != UNUSABLE for column in columns)]
-    helpfulness = panel["helpfulness"]
 
     def preference_order(triple: Triple) -> tuple[int, int, list[int]]:
         spread_of_all = sum(_spread(column, triple) for column in columns)
-        return _spread(helpfulness, triple), spread_of_all, [-_total(column, triple) for column in columns]
+        return _spread(panel["helpfulness"], triple), spread_of_all, [-_total(column, triple) for column in columns]
 
-    triple = min(combinations(usable, 3), key=preference_order, default=None)
-    if triple is None or _spread(helpfulness, triple) > MAX_SPREAD:
-        return None
-    return {name: _rounded_mean(panel[name], triple) for name in attributes}
+    return min(combinations(usable, 3), key=preference_order, default=None)
+
+
+def reason_to_drop(values: Sequence[int], triple: Triple | None) -> ReasonToDrop | None:
+    """Why a task is dropped for the three annotations that were chosen, if it is.
+
+    Args:
+        values: preferences, or ratings of helpfulness.
+        triple: which three of them are most similar; None where there are no three.
+    """
+    if triple is None:
+        return "too_few_annotations"
+    return "disagreement" if _spread(values, triple) > MAX_SPREAD else None
+
+
+def rounded_mean(values: Sequence[int], triple: Triple) -> int:
+    """Mean of three annotations, rounded to the nearest integer: thirds are never halves."""
+    return round(_total(values, triple) / 3)
+
+
+def preference_panel(strengths: Sequence[int], released: int | None = None) -> Panel:
+    """The panel of a task's preferences; `released` is what a release made of them, 0 included."""
+    triple = most_similar_preferences(strengths)
+    return panel_of("preference", strengths, None if reason_to_drop(strengths, triple) else triple, released)
+
+
+def panel_of(question: str, values: Sequence[int], triple: Triple | None, released: int | None = None) -> Panel:
+    """What was said to one question; `triple` is None where no three agree, for an attribute on helpfulness."""
+    if triple is None:
+        return Panel(question, tuple(values), None, None, released)
+    kept = tuple(values[index] for index in triple)
+    return Panel(question, tuple(values), kept, rounded_mean(values, triple), released)
 
 
 def _checked_attributes(panel: Mapping[str, Sequence[int]]) -> list[str]:
@@ -125,8 +167,3 @@ def _spread(values: Sequence[int], triple: Triple) -> int:
 
 def _total(values: Sequence[int], triple: Triple) -> int:
     return sum(values[index] for index in triple)
-
-
-def _rounded_mean(values: Sequence[int], triple: Triple) -> int:
-    """No tie to round: thirds are never halves."""
-    return round(_total(values, triple) / 3)

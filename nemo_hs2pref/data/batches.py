@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-IGNORED = -100.0  # Aligner's mark of an attribute that was not rated
+from nemo_hs2pref.data.records import IGNORED
 
 
 @dataclass(frozen=True)

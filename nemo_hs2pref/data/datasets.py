@@ -1,18 +1,17 @@
 """Prepared files to tokenised items. Nothing is dropped or replaced silently: a row that is too long stops the run."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.data.batches import IGNORED, PairItem, ResponseItem
-from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, read_jsonl, read_pairs, read_ratings
-from nemo_hs2pref.data.templates import render
+from nemo_hs2pref.data.records import Conversation, PreferencePair, read_jsonl, read_pairs, read_ratings
+from nemo_hs2pref.data.templates.tokens import Tokenize
 from nemo_hs2pref.errors import DataError
 
 logger = logging.getLogger(__name__)
-Tokenize = Callable[[Sequence[Sequence[Message]]], list[list[int]]]
 
 
 def tokenizer_of(checkpoint: Path) -> Any:
@@ -20,16 +19,6 @@ def tokenizer_of(checkpoint: Path) -> Any:
     from transformers import AutoTokenizer  # heavy
 
     return AutoTokenizer.from_pretrained(checkpoint / "tokenizer")
-
-
-def make_tokenize(tokenizer: Any, template: str) -> Tokenize:
-    """Conversations to token ids by the named template; no BOS and no EOS are added, as in Aligner."""
-
-    def tokenize(conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
-        texts = [render(messages, template) for messages in conversations]
-        return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-
-    return tokenize
 
 
 @dataclass(frozen=True)

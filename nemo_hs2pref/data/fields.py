@@ -28,11 +28,12 @@ def nonempty(row: Row, key: str) -> str:
     return value
 
 
-def integer(row: Row, key: str, low: int, high: int) -> int:
-    """An integer from `low` to `high`."""
+def integer(row: Row, key: str, low: int, high: int, or_else: int | None = None) -> int:
+    """An integer from `low` to `high`, or the one other value that stands for none."""
     value = given(row, key)
-    if not is_integer(value) or not low <= value <= high:
-        raise DataError(f'"{key}" is {value!r:.40}; expected an integer {low} to {high}')
+    if not is_integer(value) or not (low <= value <= high or value == or_else):
+        other = "" if or_else is None else f", or {or_else}"
+        raise DataError(f'"{key}" is {value!r:.40}; expected an integer {low} to {high}{other}')
     return value
 
 

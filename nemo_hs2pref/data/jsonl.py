@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nemo_hs2pref.data.faults import BadRows, describe
 from nemo_hs2pref.errors import DataError
 
 Record = TypeVar("Record")
 Row = dict[str, Any]
-MAX_FAULTS_SHOWN = 20
+LINES_A_REPORT = 200
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, Row]]:
@@ -30,28 +31,33 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, Row]]:
             raise DataError(f"{path}:{number}: {fault}") from None
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, text) of every line that is not blank."""
+def read_lines(path: str | Path, progress: Callable[[int], object] | None = None) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, its bytes) of every line that is not blank.
+
+    `progress` is called now and then with the number of bytes of the file that have been read, packed ones of a `.gz`.
+    """
     path = Path(path)
-    opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
-        with opener(path, "rb") as file:
+        with open(path, "rb") as raw:
+            file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number}: byte {error.start} of the line is not UTF-8") from None
+                    yield number, line
+                if progress is not None and number % LINES_A_REPORT == 0:
+                    progress(raw.tell())
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: broken gzip file after line {number} ({error}); copy or download it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def parse_object(line: str) -> Row:
+def parse_object(line: bytes) -> Row:
     """The JSON object on one line."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"byte {error.start} of the line is not UTF-8") from None
     except (ValueError, RecursionError) as error:  # bad syntax, a number of 5,000 digits, 1,000 nested lists
         raise DataError(f"not JSON ({error})") from None
     if not isinstance(row, dict):
@@ -61,7 +67,7 @@ def parse_object(line: str) -> Row:
 
 def collect(
     name: str | Path,
-    lines: Iterable[tuple[int, str]],
+    lines: Iterable[tuple[int, bytes]],
     parse: Callable[[Row], Record],
     identify: Callable[[Record], str] | None = None,
 ) -> list[Record]:
@@ -69,7 +75,7 @@ def collect(
 
     Args:
         name: the file, for messages.
-        lines: (line number, text).
+        lines: (line number, its bytes).
         parse: makes a record of an object, or raises DataError with the fault alone.
         identify: the id of a record, where ids must be unique.
 
@@ -77,55 +83,80 @@ def collect(
         DataError: names the file and up to 20 of its faulty lines.
     """
     records: list[Record] = []
-    faults: list[tuple[int, str]] = []
+    bad = BadRows()
     line_of_id: dict[str, int] = {}
     for number, line in lines:
         try:
             record = parse(parse_object(line))
         except DataError as fault:
-            faults.append((number, str(fault)))
+            bad.add(f"{name}:{number}", fault)
             continue
         records.append(record)
         if identify is not None:
             first = line_of_id.setdefault(identify(record), number)
             if first != number:
-                faults.append((number, f'"id" {identify(record)!r} stands in line {first} already'))
-    refuse_faults(name, faults)
+                bad.add(f"{name}:{number}", f'"id" {identify(record)!r} stands in line {first} already')
+    if bad.count:
+        raise DataError(describe(bad.shown, bad.count))
     return records
-
-
-def refuse_faults(name: str | Path, faults: list[tuple[int, str]]) -> None:
-    """Raise one DataError for (line number, fault) pairs, if there are any."""
-    if len(faults) == 1:
-        raise DataError(f"{name}:{faults[0][0]}: {faults[0][1]}")
-    if faults:
-        shown = "".join(f"\n  line {number}: {fault}" for number, fault in faults[:MAX_FAULTS_SHOWN])
-        more = f"\n  and {len(faults) - MAX_FAULTS_SHOWN} more" if len(faults) > MAX_FAULTS_SHOWN else ""
-        raise DataError(f"{name}: {len(faults)} rows cannot be used:{shown}{more}")
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Row]) -> None:
     """Write one object a line, gzipped where the name ends in `.gz`; the file appears when it is complete."""
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    _write(Path(path), text)
+    path = Path(path)
+    with replacing(path) as temporary, open(temporary, "wb") as raw:
+        # Without the time of writing and the name, equal rows give equal bytes.
+        file = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
+        with file:
+            for row in rows:
+                file.write(line_of(row))
+
+
+class JsonlWriter:
+    """A JSON lines file that grows row by row, and knows its hash."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, 0
+        self._digest = hashlib.sha256()
+
+    def __enter__(self) -> "JsonlWriter":
+        self._file = open(self.path, "wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, row: Row) -> None:
+        line = line_of(row)
+        self._file.write(line)
+        self._digest.update(line)
+        self.rows += 1
+
+    def to_json(self) -> Row:
+        """What a manifest says of it."""
+        return {"rows": self.rows, "sha256": self._digest.hexdigest()}
+
+
+def line_of(row: Row) -> bytes:
+    """The line that stands for a row in every file that is written."""
+    return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
 def write_json(path: str | Path, value: Row) -> None:
     """Write one indented JSON document; the file appears when it is complete."""
-    _write(Path(path), json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _write(path: Path, text: str) -> None:
-    data = text.encode("utf-8")
-    # Without the time of writing equal rows give equal bytes.
-    data = gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of the file's bytes, as a manifest names the file it was made of."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def sha256(*paths: Path) -> str:
+    """Hex digest of a file's bytes, as a manifest names the file it was made of; of several, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

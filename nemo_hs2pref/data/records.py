@@ -2,6 +2,7 @@
 
     ratings.*.jsonl   {"id", "messages": [...], "attributes": {"helpfulness": 3, ...}}      read_ratings
     pairs.*.jsonl     {"id", "prompt": [...] or str, "chosen", "rejected", "strength"?, "subset"?,
+                       "justification"?, "chosen_position"?,
                        "chosen_attributes"?: {...}, "rejected_attributes"?: {...}}          read_pairs
     rows.jsonl        {"id", "messages": [...]}                                             read_rows
 
@@ -23,6 +24,7 @@ from nemo_hs2pref.errors import DataError
 __all__ = [
     "ATTRIBUTES",
     "HELPSTEER_ATTRIBUTES",
+    "IGNORED",
     "Conversation",
     "Message",
     "PreferencePair",
@@ -39,6 +41,7 @@ HELPSTEER_ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity",
 # Output slots of the reward head, in NeMo-Aligner's order, so that released checkpoints fit; the first four are
 # Open Assistant's. Helpfulness, slot 4, is the reward of the paper's model.
 ATTRIBUTES = ("quality", "toxicity", "humor", "creativity", *HELPSTEER_ATTRIBUTES)
+IGNORED = -100.0  # Aligner's mark of an attribute that was not rated
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -95,6 +98,8 @@ class PreferencePair:
     # Left out of the hash, as mappings have none.
     chosen_attributes: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     rejected_attributes: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    justification: str | None = None  # the annotators' reason, which speaks of @Response 1 and @Response 2
+    chosen_position: int | None = None  # 1 or 2: which of the two the chosen response was to them
 
     def conversations(self) -> tuple[Conversation, Conversation]:
         """The chosen and the rejected side, with the ids that join them to their scores."""
@@ -107,6 +112,7 @@ class PreferencePair:
         row: Row = {"id": self.id, "prompt": [message.to_json() for message in self.prompt]}
         row |= {"chosen": self.chosen, "rejected": self.rejected}
         optional = {"strength": self.strength, "subset": self.subset}
+        optional |= {"justification": self.justification, "chosen_position": self.chosen_position}
         row |= {key: value for key, value in optional.items() if value is not None}
         attributes = {"chosen_attributes": self.chosen_attributes, "rejected_attributes": self.rejected_attributes}
         return row | {key: dict(ratings) for key, ratings in attributes.items() if ratings}
@@ -142,7 +148,7 @@ def read_rows(path: str | Path) -> list[Conversation]:
 
 def parse_conversation(row: Row) -> Conversation:
     """{"id", "messages"}"""
-    return Conversation(_id(row), _messages(row, "messages", last="assistant"))
+    return Conversation(parse_id(row), _messages(row, "messages", last="assistant"))
 
 
 def parse_rating(row: Row) -> RatedResponse:
@@ -152,14 +158,16 @@ def parse_rating(row: Row) -> RatedResponse:
 
 
 def parse_pair(row: Row) -> PreferencePair:
-    """{"id", "prompt", "chosen", "rejected", "strength"?, "subset"?, "chosen_attributes"?, "rejected_attributes"?}"""
+    """A pair, with those of its optional keys that are given and not null."""
     return PreferencePair(
-        id=_id(row),
+        id=parse_id(row),
         prompt=_messages(row, "prompt", last="user"),
         chosen=nonempty(row, "chosen"),
         rejected=nonempty(row, "rejected"),
         strength=None if row.get("strength") is None else integer(row, "strength", 0, 3),
         subset=None if row.get("subset") is None else text(row, "subset"),
+        justification=None if row.get("justification") is None else text(row, "justification"),
+        chosen_position=None if row.get("chosen_position") is None else integer(row, "chosen_position", 1, 2),
         **_attributes_of_both(row),
     )
 
@@ -190,13 +198,18 @@ def check_turns(messages: Sequence[Message], last: Role) -> None:
         raise DataError(f'the last message must have the role "{last}"')
 
 
-def _messages(row: Row, key: str, last: Role) -> tuple[Message, ...]:
+def parse_messages(row: Row, key: str, last: Role) -> tuple[Message, ...]:
+    """Messages in whatever turns (see check_turns); where the user comes last, a string is the user's only turn."""
     value = given(row, key)
     if isinstance(value, str) and last == "user":
         value = [{"role": "user", "content": value}]
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         raise DataError(f'"{key}" is {value!r:.40}; expected a list of {{"role", "content"}}')
-    messages = tuple(_message(message) for message in value)
+    return tuple(_message(message) for message in value)
+
+
+def _messages(row: Row, key: str, last: Role) -> tuple[Message, ...]:
+    messages = parse_messages(row, key, last)
     try:
         check_turns(messages, last)
     except DataError as fault:
@@ -211,7 +224,7 @@ def _message(row: Row) -> Message:
     return Message(role, text(row, "content"))
 
 
-def _id(row: Row) -> str:
+def parse_id(row: Row) -> str:
     """Ids join rows to their scores by text; integers are common in other people's files."""
     value = given(row, "id")
     if is_integer(value):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
-from nemo_hs2pref.data.datasets import Reader, make_tokenize, tokenizer_of
+from nemo_hs2pref.data.datasets import Reader, tokenizer_of
 from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches
+from nemo_hs2pref.data.templates.tokens import make_tokenize
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.rm_objective import refuse_unknown_monitor

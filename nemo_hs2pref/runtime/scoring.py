@@ -13,9 +13,10 @@ from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import ResponseItem, collate
-from nemo_hs2pref.data.datasets import make_tokenize, tokenizer_of
+from nemo_hs2pref.data.datasets import tokenizer_of
 from nemo_hs2pref.data.records import Conversation
 from nemo_hs2pref.data.sampling import share
+from nemo_hs2pref.data.templates.tokens import make_tokenize
 from nemo_hs2pref.errors import CheckpointError, DataError
 from nemo_hs2pref.runtime import machine
 

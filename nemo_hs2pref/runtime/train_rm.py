@@ -18,7 +18,7 @@ from nemo_hs2pref.checkpoint.training_state import load_training_state
 from nemo_hs2pref.checkpoint.weights import load_adapters, load_weights
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.plots import plot_training
+from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.runtime.build import Trainable, build_reward_model, make_trainable
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper, resume_path
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches

@@ -19,15 +19,15 @@ the other two reasons are ours.
 """
 
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nemo_hs2pref.data.fields import text
-from nemo_hs2pref.data.groups import SPLITS, Outputs, Split
-from nemo_hs2pref.data.jsonl import Row, collect
+from nemo_hs2pref.data.groups import Dropped, Found, Kept, Split
+from nemo_hs2pref.data.jsonl import Row
+from nemo_hs2pref.data.reading.rows import Reading
+from nemo_hs2pref.data.reading.sources import Release, Table
 from nemo_hs2pref.data.records import Message, PreferencePair, Role
-from nemo_hs2pref.data.sources import Release, Table
 
 SUBSETS = ("helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base")
 SPLIT_OF_FILE: dict[str, Split] = {"train": "train", "test": "validation"}
@@ -51,21 +51,17 @@ class _Comparison:
     rejected: Transcript
 
 
-def read(tables: Mapping[str, Table]) -> Outputs:
+def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """The pairs of each split; the n-th row (from 1) of a file has the id "<subset>-<file>-<n>"."""
-    kept: dict[Split, list[tuple[PreferencePair]]] = {split: [] for split in SPLITS}
-    dropped: dict[Split, Counter[str]] = {}
     for key, table in tables.items():
         file = key.rpartition("/")[2]
         split = SPLIT_OF_FILE[file]
-        reasons = dropped.setdefault(split, Counter())
-        for number, row in enumerate(collect(table.name, table.lines, _parse), start=1):
-            reason = _reason_to_drop(row)
+        for line in reading.rows(table, _parse):
+            name, reason = f"{table.folder}-{file}-{line.number}", _reason_to_drop(line.record)
             if reason is None:
-                kept[split].append((_pair(row, f"{table.folder}-{file}-{number}", table.folder),))
+                yield Kept("pairs", split, (_pair(line.record, name, table.folder),))
             else:
-                reasons[reason] += 1
-    return {f"pairs.{split}.jsonl": (kept[split], reasons) for split, reasons in dropped.items()}
+                yield Dropped("pairs", split, reason, line.where, name)
 
 
 def split_transcript(transcript: str) -> Transcript:

@@ -21,16 +21,16 @@ HelpSteer2's baseline (arXiv 2406.08673, Table 3, "Open Assistant"): one epoch [
 """
 
 import random
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nemo_hs2pref.data.fields import given, is_number, nonempty, text
-from nemo_hs2pref.data.groups import Outputs
-from nemo_hs2pref.data.jsonl import Row, collect
+from nemo_hs2pref.data.groups import Dropped, Found, Kept, Split
+from nemo_hs2pref.data.jsonl import Row
+from nemo_hs2pref.data.reading.rows import Reading
+from nemo_hs2pref.data.reading.sources import Release, Table
 from nemo_hs2pref.data.records import ATTRIBUTES, Message, RatedResponse, Role, check_turns
-from nemo_hs2pref.data.sources import Release, Table
 from nemo_hs2pref.errors import DataError
 
 RELEASE = Release(
@@ -47,49 +47,49 @@ ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}
 @dataclass(frozen=True)
 class _Tree:
     id: str
-    responses: list[tuple[RatedResponse]]
-    dropped: Counter[str]
+    responses: list[RatedResponse]  # the assistant's, each before those that follow it
 
 
-def read(tables: Mapping[str, Table]) -> Outputs:
+def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """The rated responses of each split; trees are divided, so that no prompt is in both."""
     table = tables["trees"]
-    trees = collect(table.name, table.lines, _parse_tree, identify=lambda tree: tree.id)
-    random.Random(SPLIT_SEED).shuffle(trees)
-    num_train = int(len(trees) * TRAIN_SHARE)
-    parts = {"train": trees[:num_train], "validation": trees[num_train:]}
-    return {
-        f"ratings.{split}.jsonl": (
-            [response for tree in part for response in tree.responses],
-            sum((tree.dropped for tree in part), Counter[str]()),
-        )
-        for split, part in parts.items()
-    }
+    splits = _splits(sum(1 for _ in table.rows(lambda _: None)))
+    for line in reading.rows(table, _parse_tree):
+        if not reading.is_new(line.record.id, line.where):
+            continue
+        split = splits[line.number - 1]
+        for response in line.record.responses:
+            reason = _reason_to_drop(response)
+            if reason is None:
+                yield Kept("ratings", split, (response,))
+            else:
+                yield Dropped("ratings", split, reason, line.where, response.id)
+
+
+def _splits(num_trees: int) -> list[Split]:
+    """[num_trees] where each tree of the file goes."""
+    order = list(range(num_trees))
+    random.Random(SPLIT_SEED).shuffle(order)
+    splits: list[Split] = ["validation"] * num_trees
+    for index in order[: int(num_trees * TRAIN_SHARE)]:
+        splits[index] = "train"
+    return splits
 
 
 def _parse_tree(row: Row) -> _Tree:
-    """All labelled responses of a tree, each before those that follow it."""
     root = _object(given(row, "prompt"), '"prompt"')
-    tree = _Tree(nonempty(root, "message_id"), [], Counter())
+    tree = _Tree(nonempty(root, "message_id"), [])
     waiting: list[tuple[Row, tuple[Message, ...]]] = [(root, ())]
     while waiting:
         node, before = waiting.pop()
         try:
             path = (*before, _message(node))
             if path[-1].role == "assistant":
-                _add(tree, RatedResponse(nonempty(node, "message_id"), path, _ratings(node)))
+                tree.responses.append(RatedResponse(nonempty(node, "message_id"), path, _ratings(node)))
             waiting += [(reply, path) for reply in reversed(_replies(node))]
         except DataError as fault:
             raise DataError(f"message {node.get('message_id')!r:.40}: {fault}") from None
     return tree
-
-
-def _add(tree: _Tree, response: RatedResponse) -> None:
-    reason = _reason_to_drop(response)
-    if reason is None:
-        tree.responses.append((response,))
-    else:
-        tree.dropped[reason] += 1
 
 
 def _reason_to_drop(response: RatedResponse) -> str | None:

@@ -5,20 +5,19 @@ official splits [read in NeMo-Aligner's preprocessing; that the baseline used it
 as one user turn and drops nothing; split into turns it renders to the same text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from nemo_hs2pref.data.groups import SPLITS, Outputs
-from nemo_hs2pref.data.helpsteer2 import RATING_FILES, read_rated_responses
-from nemo_hs2pref.data.sources import Release, Table
+from nemo_hs2pref.data.formats.helpsteer2 import RATING_FILES, read_rated_responses
+from nemo_hs2pref.data.groups import SPLITS, Found
+from nemo_hs2pref.data.reading.rows import Reading
+from nemo_hs2pref.data.reading.sources import Release, Table
 
 RELEASE = Release("nvidia/HelpSteer", (RATING_FILES,))
 RESPONSES_PER_PROMPT = 4
 
 
-def read(tables: Mapping[str, Table]) -> Outputs:
+def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """The rated responses of each split, those of a prompt together; dropped as in helpsteer2.py."""
-    return {
-        f"ratings.{split}.jsonl": read_rated_responses(tables[split], split, RESPONSES_PER_PROMPT)
-        for split in SPLITS
-        if split in tables
-    }
+    for split in SPLITS:
+        if split in tables:
+            yield from read_rated_responses(tables[split], split, reading, RESPONSES_PER_PROMPT)

@@ -1,0 +1,169 @@
+"""NeMo-Aligner's own rows for reward models, {"text", "label"}, read and written.
+
+`text` is a conversation in the extra_id template, `label` nine numbers in the order of ATTRIBUTES, -100 where nothing
+was rated [read: NeMo-Aligner's SteerLM preprocessing].
+
+    ratings      one row a response, with its ratings in their slots
+    comparison   two rows one after the other, response 1 and response 2: both with the preference strength in slot 0,
+                 -3 to 3 and above 0 where response 2 is better, and -100 everywhere else
+
+So slot 0, quality, is a strength where it stands alone; with any other slot the row is a rating.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from nemo_hs2pref.data.fields import given, is_number, text
+from nemo_hs2pref.data.formats.pairs import SPLIT_OF_FILE
+from nemo_hs2pref.data.groups import Dropped, Found, Kept
+from nemo_hs2pref.data.jsonl import Row
+from nemo_hs2pref.data.reading.rows import Reading, line_number
+from nemo_hs2pref.data.reading.sources import Release, Table
+from nemo_hs2pref.data.records import ATTRIBUTES, IGNORED, Message, PreferencePair, RatedResponse
+from nemo_hs2pref.data.templates import extra_id
+from nemo_hs2pref.errors import DataError
+
+RELEASE = Release(
+    None,
+    ({"rows": "rows.jsonl"}, {name: f"{name}.jsonl" for name in SPLIT_OF_FILE}),
+    optional=frozenset({"validation", "test"}),
+)
+STRENGTHS = range(-3, 4)
+Read = RatedResponse | PreferencePair | DataError
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One row of a comparison."""
+
+    messages: tuple[Message, ...]
+    strength: int  # -3..3
+
+
+# Writing
+
+
+def rating_row(rated: RatedResponse) -> Row:
+    """The row of a rated response."""
+    return _row(rated.messages, rated.attributes)
+
+
+def pair_rows(pair: PreferencePair) -> tuple[Row, Row]:
+    """The rows of a comparison, response 1 first; the chosen one is response 1 where its position is not known.
+
+    The pair's ratings have no place in these rows. Raises DataError where it has no strength.
+    """
+    if pair.strength is None:
+        raise DataError(
+            f"pair {pair.id!r} has no strength, which NeMo-Aligner's rows hold in slot 0; leave aligner out"
+        )
+    sides = [side.messages for side in pair.conversations()]
+    second_is_better = pair.chosen_position == 2
+    strength = pair.strength if second_is_better else -pair.strength
+    first, second = reversed(sides) if second_is_better else sides
+    return _row(first, {ATTRIBUTES[0]: strength}), _row(second, {ATTRIBUTES[0]: strength})
+
+
+def _row(messages: tuple[Message, ...], values: Mapping[str, float]) -> Row:
+    label = [float(values.get(name, IGNORED)) for name in ATTRIBUTES]
+    return {"text": extra_id.render(messages), "label": label}
+
+
+# Reading
+
+
+def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
+    """The responses and comparisons of all files; a comparison that is a tie is dropped."""
+    for key, table in tables.items():
+        stem = table.paths[0].name.partition(".")[0]
+        rows = ((line_number(line.where), line.record) for line in reading.rows(table, parse=lambda row: row))
+        for number, record in read_rows(rows, stem):
+            where = f"{table.name}:{number}"
+            if isinstance(record, DataError):
+                reading.bad_rows.add(where, record)
+                continue
+            split = SPLIT_OF_FILE.get(key) or reading.split_of(record.conversations()[0].messages[:-1])
+            if isinstance(record, RatedResponse):
+                yield Kept("ratings", split, (record,))
+            elif record.strength == 0:
+                yield Dropped("pairs", split, "tie", where, record.id)
+            else:
+                yield Kept("pairs", split, (record,))
+
+
+def read_rows(rows: Iterable[tuple[int, Row]], name: str) -> Iterator[tuple[int, Read]]:
+    """The records of a file of such rows, with what cannot be used in its place.
+
+    Args:
+        rows: (line number, object), as read_jsonl gives them. No more than one waits for its neighbour.
+        name: stem of the ids: "<name>-<line number>", of a comparison the first of its two lines.
+
+    Yields:
+        (line number, record or fault), in the order of the lines; a fault is the sentence alone, without file and line.
+        A comparison without its second row is a fault of its own line; where the strengths of two rows of one prompt
+        differ, one fault stands for both.
+    """
+    waiting: tuple[int, _Side] | None = None
+    for number, row in rows:
+        read = _read(row, f"{name}-{number}")
+        if waiting is not None and isinstance(read, _Side) and read.messages[:-1] == waiting[1].messages[:-1]:
+            yield waiting[0], _pair(f"{name}-{waiting[0]}", waiting[1], read)
+            waiting = None
+            continue
+        if waiting is not None:
+            yield waiting[0], _alone()
+        waiting = (number, read) if isinstance(read, _Side) else None
+        if not isinstance(read, _Side):
+            yield number, read
+    if waiting is not None:
+        yield waiting[0], _alone()
+
+
+def _read(row: Row, name: str) -> RatedResponse | _Side | DataError:
+    """One row by itself."""
+    try:
+        messages = extra_id.parse_text(text(row, "text"))
+        values = _values(row)
+    except DataError as fault:
+        return fault
+    if set(values) != {ATTRIBUTES[0]}:
+        return RatedResponse(name, messages, values)
+    (strength,) = values.values()
+    if strength not in STRENGTHS:
+        return DataError(
+            f'"label" has {strength} in slot 0 alone, which is a strength; expected a whole number -3 to 3'
+        )
+    return _Side(messages, int(strength))
+
+
+def _values(row: Row) -> dict[str, float]:
+    """The slots that are not masked."""
+    label = given(row, "label")
+    if not isinstance(label, list) or len(label) != len(ATTRIBUTES) or not all(map(is_number, label)):
+        raise DataError(
+            f'"label" is {label!r:.60}; expected {len(ATTRIBUTES)} numbers, one for each of {", ".join(ATTRIBUTES)}'
+        )
+    values = {name: value for name, value in zip(ATTRIBUTES, label, strict=True) if value != IGNORED}
+    if not values:
+        raise DataError('"label" is -100 in all slots; expected at least one rating, or a strength in slot 0')
+    return values
+
+
+def _pair(name: str, first: _Side, second: _Side) -> PreferencePair | DataError:
+    if first.strength != second.strength:
+        return DataError(
+            f"slot 0 is {first.strength}, and {second.strength} in the next row, which has the same prompt; "
+            "expected the strength of the comparison in both"
+        )
+    position = 2 if first.strength > 0 else 1
+    rejected, chosen = (first, second) if position == 2 else (second, first)
+    prompt, strength = first.messages[:-1], abs(first.strength)
+    responses = chosen.messages[-1].content, rejected.messages[-1].content
+    return PreferencePair(name, prompt, *responses, strength, chosen_position=position)
+
+
+def _alone() -> DataError:
+    return DataError(
+        "slot 0 stands alone, so that the row is response 1 of a comparison, but the next row is not response 2: "
+        "expected the same prompt and only slot 0"
+    )

@@ -1,0 +1,210 @@
+"""From a data set to the files that training reads, with a manifest that says what happened to every row.
+
+    ratings.train.jsonl, ratings.validation.jsonl       one rated response a row, those of a pair or prompt together
+    pairs.train.jsonl, pairs.validation.jsonl           one oriented pair a row, ties left out
+    sft.train.jsonl and so on                           what else was asked for (data/preparation/views.py)
+    dropped.jsonl                                       every row that was left out, and why
+    manifest.json                                       source, hashes, counts, reasons, seed, statistics
+
+Written are those that the format has. Rows are shuffled by pair or prompt. The same source and options give the same
+bytes, in memory that does not grow with the source: rows wait on disk (data/reading/scratch.py).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemo_hs2pref import __version__
+from nemo_hs2pref.data.faults import BadRows
+from nemo_hs2pref.data.formats import aligner as aligner_rows
+from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, hh_rlhf, oasst, official
+from nemo_hs2pref.data.formats import pairs as pair_files
+from nemo_hs2pref.data.groups import KINDS, SPLITS, Dropped, Found, Kept, Kind, Split
+from nemo_hs2pref.data.jsonl import JsonlWriter, sha256, write_json
+from nemo_hs2pref.data.preparation.length import LengthLimit
+from nemo_hs2pref.data.preparation.output import MANIFEST, require_replaceable, whole_folder
+from nemo_hs2pref.data.preparation.writing import Entries, Writer
+from nemo_hs2pref.data.reading.rows import Reading
+from nemo_hs2pref.data.reading.scratch import Scratch
+from nemo_hs2pref.data.reading.sources import Release, Table, open_tables
+from nemo_hs2pref.data.reading.split import VALIDATION_SHARE
+from nemo_hs2pref.data.statistics.statistics import Statistics
+from nemo_hs2pref.errors import DataError
+
+TOOL = "data prepare"
+DROPPED = "dropped.jsonl"
+PICTURE = "statistics.png"
+DEFAULT_SEED = 1234
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one data set is published, and what its files are read into."""
+
+    release: Release
+    read: Callable[[Mapping[str, Table], Reading], Iterator[Found]]
+
+
+FORMATS = {
+    "helpsteer2": Format(helpsteer2.RELEASE, helpsteer2.read),
+    "helpsteer": Format(helpsteer.RELEASE, helpsteer.read),
+    "hh-rlhf": Format(hh_rlhf.RELEASE, hh_rlhf.read),
+    "oasst": Format(oasst.RELEASE, oasst.read),
+    "annotations": Format(annotated_tasks.RELEASE, annotated_tasks.read),
+    "pairs": Format(pair_files.RELEASE, pair_files.read),
+    "aligner": Format(aligner_rows.RELEASE, aligner_rows.read),
+}
+DEFAULT_FORMAT = "helpsteer2"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a source is prepared."""
+
+    format_name: str = DEFAULT_FORMAT  # which data set it is, a name of FORMATS
+    seed: int = DEFAULT_SEED  # of the shuffle and of the swap
+    limit: LengthLimit | None = None  # drops responses (ratings) and pairs with a longer text; None keeps all
+    also: tuple[str, ...] = ()  # further files, names of VIEWS
+    swap_responses: bool = False  # change the order of the two responses of every other pair, by chance
+    validation_share: float = VALIDATION_SHARE  # of the prompts that is held out, where the source does not say
+    skip_bad_rows: bool = False  # leave malformed rows out instead of stopping
+    strict: bool = False  # stop where the source is not the official release
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": self.format_name,
+            "seed": self.seed,
+            "length_limit": self.limit.to_json() if self.limit else None,
+            "also": list(self.also),
+            "swap_responses": self.swap_responses,
+            "validation_share": self.validation_share,
+        }
+
+
+def prepare(
+    source: str,
+    out: str | Path,
+    options: Options = Options(),
+    draw: Callable[..., None] | None = None,
+) -> dict[str, Any]:
+    """Write the prepared files into `out`, whole or not at all, and return the manifest.
+
+    Args:
+        source: `sample` (HelpSteer2 only), a folder with the official files, one of them, or a hub id.
+        out: a folder that is new, empty, or from an earlier run of this command.
+        options: see there.
+        draw: `plot_statistics`, which this module may not import, or None for no picture.
+
+    Raises:
+        DataError: the source is missing or malformed, `out` holds something else, or nothing is left to train on.
+    """
+    out = Path(out)
+    require_replaceable(out, TOOL)
+    form = FORMATS[options.format_name]
+    if options.limit is not None:
+        options.limit.require_tokenizer()  # before minutes of reading
+    tables = open_tables(source, form.release)
+    with whole_folder(out, TOOL) as folder, Scratch(folder / ".rows.sqlite") as scratch:
+        reading = Reading(scratch, BadRows(options.skip_bad_rows), options.validation_share)
+        with _Ledger(folder, scratch) as ledger:
+            for found in form.read(tables, reading):
+                ledger.take(found)
+            reading.bad_rows.refuse()
+            release = _release(source, options, tables, reading, ledger)
+            writer = Writer(
+                folder, scratch, options.seed, options.limit, options.also, options.swap_responses, ledger.drop
+            )
+            outputs = ledger.complete(writer.write(ledger.kinds()))
+        statistics = ledger.statistics.to_json()
+        if draw is not None:
+            draw(statistics, folder / PICTURE, published=release is not None)
+            outputs[PICTURE] = {"sha256": sha256(folder / PICTURE)}
+        manifest = {
+            "tool": TOOL,
+            "version": __version__,
+            "source": source,
+            **options.to_json(),
+            "inputs": {
+                key: {"name": table.name, "rows": reading.num_rows[table.name], "sha256": table.sha256}
+                for key, table in tables.items()
+            },
+            "release": release,
+            "bad_rows": reading.bad_rows.to_json(),
+            "outputs": outputs,
+            "statistics": statistics,
+        }
+        write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+class _Ledger:
+    """Where everything that is found goes: rows into the database, reasons into dropped.jsonl, all into statistics."""
+
+    def __init__(self, folder: Path, scratch: Scratch) -> None:
+        self.scratch, self.statistics = scratch, Statistics()
+        self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)  # output -> reason -> rows
+        self._file = JsonlWriter(folder / DROPPED)
+
+    def __enter__(self) -> "_Ledger":
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.__exit__()
+
+    def take(self, found: Found) -> None:
+        self.statistics.add(found)
+        if isinstance(found, Kept):
+            self.scratch.add(f"{found.kind}.{found.split}", found.records)
+        elif isinstance(found, Dropped):
+            self.drop(found)
+
+    def drop(self, found: Dropped, tokens: int | None = None) -> None:
+        output = f"{found.kind}.{found.split}"
+        self.dropped[output][found.reason] += 1
+        row = {"output": output, "id": found.id, "reason": found.reason, "where": found.where, "tokens": tokens}
+        self._file.write({key: value for key, value in row.items() if value})
+
+    def kinds(self) -> list[Kind]:
+        """What the source has rows of, usable or not."""
+        found: list[Kind] = [kind for kind in KINDS if any(self.rows(kind, split) for split in SPLITS)]
+        if not found:
+            raise DataError("the source has no row")
+        return found
+
+    def rows(self, kind: Kind, split: Split) -> int:
+        output = f"{kind}.{split}"
+        return self.scratch.count(output) + sum(self.dropped[output].values())
+
+    def complete(self, entries: Entries) -> Entries:
+        """The entries of the written files with what was dropped from them, and dropped.jsonl's own."""
+        for kind in KINDS:
+            for split in SPLITS:
+                name, reasons = f"{kind}.{split}.jsonl", self.dropped[f"{kind}.{split}"]
+                if name in entries:
+                    entries[name]["dropped"] = dict(sorted(reasons.items()))
+                    if not entries[name]["rows"] and split == "train":
+                        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+                        raise DataError(f"{name}: no row is left to train on ({counts or 'the source has none'})")
+        if self._file.rows:
+            entries[DROPPED] = self._file.to_json()
+        else:
+            self._file.path.unlink()
+        return entries
+
+
+def _release(
+    source: str, options: Options, tables: Mapping[str, Table], reading: Reading, ledger: _Ledger
+) -> dict[str, Any] | None:
+    """What the manifest says of a source that should be HelpSteer2; raises DataError where --strict is broken."""
+    if options.format_name != "helpsteer2" or source == "sample":
+        return None
+    rows = {key: reading.num_rows[table.name] for key, table in tables.items()}
+    kept = {f"{kind}.{split}": ledger.scratch.count(f"{kind}.{split}") for kind in KINDS for split in SPLITS}
+    found = list(official.differences(tables, rows, kept, ledger.dropped))
+    if found and options.strict:
+        listed = "".join(f"\n  {difference}" for difference in found)
+        raise DataError(f"{source}: is not HelpSteer2 as released, and --strict asks for it:{listed}")
+    return {"revision": helpsteer2.RELEASE.revision, "differences": found}

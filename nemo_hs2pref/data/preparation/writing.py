@@ -1,0 +1,100 @@
+"""From the scratch database to the prepared files, and to what is made of the same rows beside them."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nemo_hs2pref.data.groups import SPLITS, Dropped, Kind, Record, Split
+from nemo_hs2pref.data.jsonl import JsonlWriter
+from nemo_hs2pref.data.preparation.length import LengthLimit
+from nemo_hs2pref.data.preparation.views import VIEWS, swapped
+from nemo_hs2pref.data.reading.scratch import Scratch
+from nemo_hs2pref.data.records import PreferencePair
+
+Group = tuple[Record, ...]
+Entries = dict[str, dict[str, Any]]
+GROUPS_AT_ONCE = 128  # whose lengths are counted together
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What happens to rows on their way."""
+
+    folder: Path
+    scratch: Scratch
+    seed: int
+    limit: LengthLimit | None
+    also: Sequence[str]  # names of VIEWS
+    swap_responses: bool
+    drop: Callable[[Dropped, int | None], None]  # what is told of a row that is left out, with its number of tokens
+
+    def write(self, kinds: Sequence[Kind]) -> Entries:
+        """Write the files of these kinds, both splits; the manifest's entry of each, by its name."""
+        entries: Entries = {}
+        for split in SPLITS:
+            there: list[Kind] = [kind for kind in kinds if self.scratch.count(f"{kind}.{split}")]
+            for kind in kinds:
+                entries |= self._write(kind, split, [name for name in self.also if _is_made_of(name, kind, there)])
+        return entries
+
+    def _write(self, kind: Kind, split: Split, views: Sequence[str]) -> Entries:
+        """`<kind>.<split>.jsonl` and the views that are made of it."""
+        with ExitStack() as stack:
+
+            def open_file(name: str) -> JsonlWriter:
+                return stack.enter_context(JsonlWriter(self.folder / name))
+
+            main, with_ratings = open_file(f"{kind}.{split}.jsonl"), 0
+            others = [(open_file(_file_name(name, kind, split)), VIEWS[name].start(self.scratch)) for name in views]
+            for group in self._groups(kind, split):
+                for record in group:
+                    main.write(record.to_json())
+                    with_ratings += isinstance(record, PreferencePair) and bool(record.chosen_attributes)
+                for file, rows in others:
+                    for row in rows(group):
+                        file.write(row)
+        entries: Entries = {file.path.name: file.to_json() for file in (main, *(file for file, _ in others))}
+        if kind == "pairs":
+            entries[main.path.name]["with_ratings"] = with_ratings
+        return entries
+
+    def _groups(self, kind: Kind, split: Split) -> Iterator[Group]:
+        """The groups in their shuffled order; a limit changes which rows are there, not their order."""
+        output = f"{kind}.{split}"
+        swaps = random.Random(f"swap {self.seed} {output}")
+        shuffled = self.scratch.shuffled(output, f"{self.seed} {output}.jsonl")
+        groups = iter(tqdm(shuffled, desc=f"writing {output}", total=self.scratch.count(output), disable=None))
+        if self.swap_responses:
+            groups = (swapped(group) if swaps.random() < 0.5 else group for group in groups)
+        return groups if self.limit is None else self._short(groups, kind, split, self.limit)
+
+    def _short(self, groups: Iterator[Group], kind: Kind, split: Split, limit: LengthLimit) -> Iterator[Group]:
+        """The groups without the records that cannot be trained on; without those of which nothing is left."""
+        while chunk := list(islice(groups, GROUPS_AT_ONCE)):
+            verdicts = iter(limit.verdicts([record for group in chunk for record in group]))
+            for group in chunk:
+                kept: list[Record] = []
+                for record in group:
+                    verdict = next(verdicts)
+                    if verdict.reason is None:
+                        kept.append(record)
+                    else:
+                        self.drop(Dropped(kind, split, verdict.reason, "", record.id), verdict.tokens)
+                if kept:
+                    yield tuple(kept)
+
+
+def _is_made_of(view: str, kind: Kind, kinds: Sequence[Kind]) -> bool:
+    """Of the kinds that a split has, a view takes the first that it can read, or each."""
+    readable = [each for each in VIEWS[view].reads if each in kinds]
+    return kind in readable if VIEWS[view].of_each else readable[:1] == [kind]
+
+
+def _file_name(view: str, kind: Kind, split: Split) -> str:
+    return f"{view}.{kind}.{split}.jsonl" if VIEWS[view].of_each else f"{view}.{split}.jsonl"

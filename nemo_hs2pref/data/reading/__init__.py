@@ -1,0 +1,1 @@
+"""From files, wherever they are, to rows: sources, one pass over them, what waits on disk."""

@@ -1,0 +1,92 @@
+"""Rows on disk between reading and writing, so that preparing a data set of any size takes the same memory.
+
+SQLite keeps them: it finds a row by its number, for the shuffle, and a text by its digest, for what must be joined or
+must not occur twice. The file is private to one preparation and deleted with it.
+"""
+
+import errno
+import hashlib
+import json
+import pickle
+import random
+import sqlite3
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from nemo_hs2pref.data.groups import Record
+from nemo_hs2pref.data.records import Message
+
+TABLES = """
+CREATE TABLE groups (place INTEGER PRIMARY KEY, records BLOB);
+CREATE TABLE places (kind TEXT, key BLOB, place TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+CREATE TABLE ratings (key BLOB PRIMARY KEY, attributes TEXT) WITHOUT ROWID;
+"""
+
+
+class Scratch:
+    """The database; a context manager that deletes it, and for which a full disk is an OSError as for any file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> "Scratch":
+        self._database = sqlite3.connect(self.path, isolation_level=None)
+        # Nothing is to be recovered after a crash, so nothing is journalled or synced.
+        self._database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {TABLES} BEGIN;")
+        self._places: dict[str, array[int]] = {}  # output -> where each of its groups is; 8 bytes a group
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+        self.path.unlink(missing_ok=True)
+        if isinstance(error, sqlite3.Error):
+            raise OSError(errno.ENOSPC, f"temporary database: {error}") from None
+
+    def add(self, output: str, records: Sequence[Record]) -> None:
+        """Keep records that stay together, behind those of the same output."""
+        found = self._database.execute("INSERT INTO groups (records) VALUES (?)", [pickle.dumps(tuple(records), 5)])
+        self._places.setdefault(output, array("Q")).append(found.lastrowid or 0)
+
+    def count(self, output: str) -> int:
+        return len(self._places.get(output, ()))
+
+    def shuffled(self, output: str, seed: str) -> Iterator[tuple[Record, ...]]:
+        """The groups of an output in an order that only `seed` and their number decide."""
+        order = self._places.get(output, array("Q"))[:]
+        random.Random(seed).shuffle(order)
+        for place in order:
+            (records,) = self._database.execute("SELECT records FROM groups WHERE place = ?", [place]).fetchone()
+            yield pickle.loads(records)
+
+    def first_place(self, kind: str, text: str, place: str) -> str:
+        """Where `text` was seen first among those of its kind: `place`, unless an earlier call had it."""
+        key = _digest(text)
+        self._database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", [kind, key, place])
+        (first,) = self._database.execute("SELECT place FROM places WHERE kind = ? AND key = ?", [kind, key]).fetchone()
+        return first
+
+    def rate(self, scope: str, messages: Sequence[Message], attributes: Mapping[str, float]) -> None:
+        """Remember the ratings of a text; those of a text that was rated twice, and differently, are nobody's."""
+        self._database.execute(
+            "INSERT INTO ratings VALUES (?, ?) ON CONFLICT (key) "
+            "DO UPDATE SET attributes = NULL WHERE attributes IS NOT excluded.attributes",
+            [_text_key(scope, messages), json.dumps(attributes)],
+        )
+
+    def ratings(self, scope: str, messages: Sequence[Message]) -> dict[str, float] | None:
+        """The ratings of a text, if it has some."""
+        query = "SELECT attributes FROM ratings WHERE key = ?"
+        found = self._database.execute(query, [_text_key(scope, messages)]).fetchone()
+        return json.loads(found[0]) if found and found[0] else None
+
+
+def _text_key(scope: str, messages: Sequence[Message]) -> bytes:
+    return _digest(json.dumps([scope, *((message.role, message.content) for message in messages)]))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

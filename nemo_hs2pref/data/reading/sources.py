@@ -1,0 +1,187 @@
+"""Where a data set comes from: a folder with its files, one of these files, the hub, or a bundled sample.
+
+A file may be plain (`.jsonl`), gzipped (`.jsonl.gz`, as downloaded) or Parquet (one file, or `train-00000-of-00002`
+and so on). From the hub the published files themselves are fetched, through `datasets`, so that a source has the same
+rows and the same hashes wherever it lies.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from nemo_hs2pref.data.jsonl import Row, parse_object, read_lines, sha256
+from nemo_hs2pref.errors import DataError, InstallationError
+
+HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
+Files = Mapping[str, str]  # table -> its file's path below the data set's folder, without `.gz`
+ROWS_A_BATCH = 500  # of a Parquet file
+
+
+@dataclass(frozen=True)
+class Release:
+    """The files of a published data set."""
+
+    hub_id: str | None  # None: people bring their own files
+    layouts: tuple[Files, ...]  # the whole data set, as on the hub; then other sets of files that are one too
+    revision: str | None = None  # of the hub's repository, where none is asked for
+    optional: frozenset[str] = frozenset()  # tables that a folder may lack
+    sample: Path | None = None  # the folder of a bundled sample
+
+    def describe(self) -> str:
+        return " or ".join(", ".join(files.values()) for files in self.layouts)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file of a data set, wherever it comes from; Parquet may come in several pieces."""
+
+    name: str  # for messages
+    paths: tuple[Path, ...]
+    sha256: str  # of the bytes of all pieces
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the file is in."""
+        # absolute() and not resolve(): the hub's cache links to blobs in a folder without a meaning
+        return self.paths[0].absolute().parent.name
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.paths)
+
+    def rows(self, progress: Callable[[int], object]) -> Iterator[tuple[str, Row | DataError]]:
+        """("file:line", the row or what is wrong with it); `progress` is called with the bytes read so far."""
+        before = 0
+        for path in self.paths:
+            place = self.name if len(self.paths) == 1 else str(path)
+            read = _parquet_rows if path.suffix == ".parquet" else _json_rows
+            yield from read(path, place, lambda done, before=before: progress(before + done))
+            before += path.stat().st_size
+
+
+def open_tables(source: str, release: Release) -> dict[str, Table]:
+    """The tables of a source: all of a layout from a folder or the hub, one from a file.
+
+    Args:
+        source: `sample`, a folder, a file, or a hub id with or without a revision (`nvidia/HelpSteer2@990b271`).
+        release: which files the data set has.
+
+    Raises:
+        DataError: none of these, a missing file, a file of another name, or a failed download.
+        InstallationError: a hub id without the `datasets` package.
+    """
+    path = release.sample if source == "sample" and release.sample else Path(source)
+    if path.is_dir():
+        files = _layout_in(path, release)
+        found = {table: _found(path / file) for table, file in files.items()}
+        return {
+            table: _open(pieces or _missing(path / files[table], files))
+            for table, pieces in found.items()
+            if pieces or table not in release.optional
+        }
+    if path.is_file():
+        return {_table_of(path, release): _open((path,))}
+    hub_id = HUB_ID.fullmatch(source)
+    if hub_id is None or release.hub_id is None:
+        sample = "`sample`, " if release.sample else ""
+        hub = f", or a hub id like {release.hub_id}" if release.hub_id else ""
+        raise DataError(
+            f"source {source!r} is no file and no folder; expected {sample}a folder with {release.describe()}, "
+            f"one of these files{hub}"
+        )
+    return _hub_tables(hub_id["name"], hub_id["revision"] or release.revision, release)
+
+
+def _layout_in(folder: Path, release: Release) -> Files:
+    """The first layout of which the folder has a file."""
+    for files in release.layouts:
+        if any(_found(folder / file) for file in files.values()):
+            return files
+    return release.layouts[0]
+
+
+def _table_of(path: Path, release: Release) -> str:
+    """Which table a single file is, by its name; where a layout is a single file, the name is free."""
+    name = path.name.partition(".")[0]
+    for files in release.layouts:
+        fitting = [table for table, file in files.items() if len(files) == 1 or PurePath(file).stem == name]
+        if len(fitting) == 1:
+            return fitting[0]
+    raise DataError(f"{path}: the name does not say which file this is; the official ones are {release.describe()}")
+
+
+def _missing(path: Path, files: Files) -> tuple[Path, ...]:
+    raise DataError(
+        f"{path}: no such file, nor {path.name}.gz, nor {path.stem}.parquet; "
+        f"the official layout has {', '.join(files.values())}"
+    )
+
+
+def _found(path: Path) -> tuple[Path, ...]:
+    """`path`, plain, gzipped, or as Parquet; empty where it is none of these."""
+    for name in (path.name, f"{path.name}.gz", f"{path.stem}.parquet"):
+        if path.with_name(name).is_file():
+            return (path.with_name(name),)
+    return tuple(sorted(path.parent.glob(f"{path.stem}-*-of-*.parquet")))
+
+
+def _open(paths: tuple[Path, ...], name: str | None = None) -> Table:
+    return Table(name or str(paths[0]), paths, sha256(*paths))
+
+
+def _json_rows(path: Path, place: str, progress: Callable[[int], object]) -> Iterator[tuple[str, Row | DataError]]:
+    for number, line in read_lines(path, progress):
+        try:
+            yield f"{place}:{number}", parse_object(line)
+        except DataError as fault:
+            yield f"{place}:{number}", fault
+
+
+def _parquet_rows(path: Path, place: str, progress: Callable[[int], object]) -> Iterator[tuple[str, Row | DataError]]:
+    """A row's number takes the place of a line's."""
+    try:
+        from pyarrow import ArrowException, parquet  # half a second to import, and only such files need it
+    except ImportError as error:
+        raise InstallationError(f"{path}: the package `pyarrow` is missing ({error}); install it") from None
+    number = 0
+    try:
+        file: Any = parquet.ParquetFile(path)
+        for batch in file.iter_batches(batch_size=ROWS_A_BATCH):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{place}:{number}", row
+            progress(path.stat().st_size * number // file.metadata.num_rows)
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({error}); copy or download it again") from None
+
+
+def _hub_tables(name: str, revision: str | None, release: Release) -> dict[str, Table]:
+    """The files of the hub, where all are gzipped, downloaded and cached by `datasets`.
+
+    Its rows are not used: Arrow has no type for trees (OASST), and a fault should name the line of a published file.
+    """
+    try:
+        from datasets import DownloadManager  # a second to import, and only this source needs it
+    except ImportError as error:
+        raise InstallationError(
+            f"source {name}: the package `datasets` is missing ({error}); install it or pass a folder"
+        ) from None
+    at = f"{name}@{revision}" if revision else name
+    urls = {table: f"hf://datasets/{at}/{file}.gz" for table, file in release.layouts[0].items()}
+    try:
+        paths: Mapping[str, str] = DownloadManager().download(urls)
+    except Exception as error:  # network, proxy, missing repository, wrong revision: the library raises dozens of types
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DataError(
+            f"source {at}: cannot be loaded from the hub ({reason}); "
+            f"download {release.describe()} (.gz is fine) into a folder and pass --source FOLDER"
+        ) from None
+    files = release.layouts[0]
+    return {table: _open((Path(path),), f"{name}@{_commit(path)}/{files[table]}.gz") for table, path in paths.items()}
+
+
+def _commit(path: str) -> str:
+    """What a branch or no revision stood for: the hub's cache has a folder snapshots/COMMIT."""
+    return path.replace("\\", "/").partition("/snapshots/")[2].partition("/")[0]

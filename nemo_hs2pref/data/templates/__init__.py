@@ -1,0 +1,83 @@
+"""Conversations as the text that a reward model reads, by the name of a template.
+
+    extra_id     NeMo-Aligner's text                         data/templates/extra_id.py
+    llama3       Llama 3's and 3.1's headers, written by us  data/templates/llama3.py
+    tokenizer    the tokenizer's own chat template           data/templates/chat_template.py
+
+A text has the begin and end tokens that its template writes; tokenising it adds none (data/templates/tokens.py).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nemo_hs2pref.data.records import Message, check_turns
+from nemo_hs2pref.data.templates import chat_template, extra_id, llama3
+from nemo_hs2pref.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Template:
+    """What each template is; the second argument is a Hugging Face tokenizer, or None where it needs none."""
+
+    render: Callable[[Sequence[Message], Any], str]
+    marker_in: Callable[[Sequence[Message], Any], str | None]  # a marker of the template that stands in a content
+    refuse_unfit: Callable[[Any], None]  # ConfigError for a tokenizer that cannot take the text
+    keeps_markers: bool = False  # renders such a content all the same
+
+
+TEMPLATES = {
+    "extra_id": Template(extra_id.render, extra_id.marker_in, extra_id.refuse_unfit, keeps_markers=True),
+    "llama3": Template(llama3.render, llama3.marker_in, llama3.refuse_unfit),
+    "tokenizer": Template(chat_template.render, chat_template.marker_in, chat_template.refuse_unfit),
+}
+DEFAULT_TEMPLATE = "extra_id"
+
+
+def render(messages: Sequence[Message], template: str = DEFAULT_TEMPLATE, tokenizer: Any = None) -> str:
+    """The text of a conversation that ends with the response to be judged.
+
+    Args:
+        messages: in turn, the last one the assistant's.
+        template: a name of TEMPLATES.
+        tokenizer: a Hugging Face tokenizer; only the template `tokenizer` needs it.
+
+    Raises:
+        ConfigError: unknown template, or a tokenizer without a chat template.
+        DataError: messages out of turn, empty, or not ending with the assistant; roles that the chat template
+            refuses; a content with a marker of the template (not with `extra_id`: see forges_turns).
+    """
+    chosen = named(template)
+    check_turns(messages, last="assistant")
+    if not chosen.keeps_markers:
+        _refuse_marker(messages, template, chosen.marker_in(messages, tokenizer))
+    return chosen.render(messages, tokenizer)
+
+
+def forges_turns(messages: Sequence[Message], template: str = DEFAULT_TEMPLATE, tokenizer: Any = None) -> bool:
+    """Whether a content holds a marker of the template, so that its text would be read as other turns.
+
+    `render` refuses such a conversation, except with `extra_id`, whose text stays what Aligner makes of the same row.
+    """
+    return named(template).marker_in(messages, tokenizer) is not None
+
+
+def is_refused_for_markers(messages: Sequence[Message], template: str, tokenizer: Any = None) -> bool:
+    """Whether `render` refuses the conversation for a marker in one of its contents."""
+    return not named(template).keeps_markers and forges_turns(messages, template, tokenizer)
+
+
+def named(template: str) -> Template:
+    """The template of this name; ConfigError with the known ones where there is none."""
+    if template not in TEMPLATES:
+        raise ConfigError(f"template {template!r} is unknown; the templates are {', '.join(TEMPLATES)}")
+    return TEMPLATES[template]
+
+
+def _refuse_marker(messages: Sequence[Message], template: str, marker: str | None) -> None:
+    for number, message in enumerate(messages, start=1):
+        if marker is not None and marker in message.content:
+            raise DataError(
+                f"message {number}, of the {message.role}, {message.content!r:.60}, holds {marker}, with which the "
+                f"template {template} divides turns; leave the row out, or choose another template"
+            )

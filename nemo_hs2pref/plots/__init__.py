@@ -1,0 +1,1 @@
+"""Pictures; importing one of these modules imports matplotlib."""
