@@ -142,6 +142,8 @@ def test_aligners_own_rows_are_read_and_written_alike(tmp_path, shared_data):
     written = [json.dumps(row) for _, row in read_jsonl(tmp_path / "out" / "aligner.ratings.train.jsonl")]
     read = [json.dumps(row) for _, row in read_jsonl(source)]
     assert sorted(written) == sorted(read) and len(read) == 8
+    ratings = read_ratings(tmp_path / "out" / "ratings.train.jsonl")
+    assert all(one.messages[:-1] == two.messages[:-1] for one, two in zip(ratings[::2], ratings[1::2], strict=True))
 
 
 def test_comparisons_in_aligners_rows_come_back_from_a_preparation(tmp_path):

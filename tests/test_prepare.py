@@ -395,7 +395,9 @@ def test_source_with_the_released_numbers_is_no_warning(source, tmp_path, monkey
     monkeypatch.setattr(official, "PAIRS", {"train": 20, "validation": 1})
     command = ["data", "prepare", "--source", str(source), "--out", str(tmp_path / "out")]
     assert main([*command, "--strict"]) == 0
-    assert "warning" not in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "warning" not in printed.err
+    assert "as released: rows, hashes of .gz files, and the paper's pairs (20 train and 1 validation)" in printed.out
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["release"]["differences"] == []
 
     monkeypatch.setattr(official, "PAIRS", {"train": 21, "validation": 1})
@@ -415,3 +417,9 @@ def test_statistics_stand_beside_the_papers_only_for_the_papers_data(source, tmp
     assert main(["data", "prepare", "--source", "sample", "--out", str(tmp_path / "sample")]) == 0
     assert "paper" not in capsys.readouterr().out
     assert (tmp_path / "sample" / "statistics.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("words", [["--source", "sample"], ["--source", "x.jsonl", "--format", "pairs"]])
+def test_strict_is_refused_where_there_is_nothing_to_compare_with(tmp_path, capsys, words):
+    assert main(["data", "prepare", *words, "--out", str(tmp_path / "out"), "--strict"]) == 2
+    assert "--strict compares with HelpSteer2 as released" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nemo_hs2pref.data.formats.official import is_official
+from nemo_hs2pref.data.formats import official
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.data.preparation.prepare import DEFAULT_FORMAT, DEFAULT_SEED, FORMATS, PICTURE, Options, prepare
@@ -92,6 +92,8 @@ def configure_prepare(verb: argparse.ArgumentParser) -> None:
 def run_prepare(args: argparse.Namespace) -> int:
     if not 0 <= args.validation_share < 1:
         raise ConfigError(f"--validation-share {args.validation_share} is no share; expected 0 or more, below 1")
+    if args.strict and (args.format != "helpsteer2" or args.source == "sample"):
+        raise ConfigError("--strict compares with HelpSteer2 as released; this source is something else, leave it out")
     options = Options(
         format_name=args.format,
         seed=args.seed,
@@ -143,6 +145,9 @@ def _summary(out: str, manifest: Mapping[str, Any]) -> str:
     if manifest["bad_rows"]["skipped"]:
         lines += [f"  {manifest['bad_rows']['skipped']:,} malformed rows were skipped (--on-bad-row skip):"]
         lines += [f"    {fault}" for fault in manifest["bad_rows"]["first"]]
-    lines += ["", table(manifest["statistics"], published=is_official(manifest)), ""]
+    if official.is_official(manifest) and not manifest["release"]["differences"]:
+        pairs = " and ".join(f"{count:,} {split}" for split, count in official.PAIRS.items())
+        lines.append(f"  as released: rows, hashes of .gz files, and the paper's pairs ({pairs})")
+    lines += ["", table(manifest["statistics"], published=official.is_official(manifest)), ""]
     written = [MANIFEST, *(name for name in manifest["outputs"] if name == PICTURE)]
     return "\n".join([*lines, "  ".join(str(Path(out) / name) for name in written)])

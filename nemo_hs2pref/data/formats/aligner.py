@@ -12,10 +12,11 @@ So slot 0, quality, is a strength where it stands alone; with any other slot the
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from nemo_hs2pref.data.fields import given, is_number, text
 from nemo_hs2pref.data.formats.pairs import SPLIT_OF_FILE
-from nemo_hs2pref.data.groups import Dropped, Found, Kept
+from nemo_hs2pref.data.groups import Dropped, Found, Kept, Split
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.rows import Reading, line_number
 from nemo_hs2pref.data.reading.sources import Release, Table
@@ -73,22 +74,39 @@ def _row(messages: tuple[Message, ...], values: Mapping[str, float]) -> Row:
 
 
 def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
-    """The responses and comparisons of all files; a comparison that is a tie is dropped."""
+    """The responses, those of one prompt together where they are neighbours, and the comparisons; ties are dropped."""
     for key, table in tables.items():
         stem = table.paths[0].name.partition(".")[0]
         rows = ((line_number(line.where), line.record) for line in reading.rows(table, parse=lambda row: row))
-        for number, record in read_rows(rows, stem):
-            where = f"{table.name}:{number}"
-            if isinstance(record, DataError):
-                reading.bad_rows.add(where, record)
-                continue
-            split = SPLIT_OF_FILE.get(key) or reading.split_of(record.conversations()[0].messages[:-1])
-            if isinstance(record, RatedResponse):
-                yield Kept("ratings", split, (record,))
-            elif record.strength == 0:
-                yield Dropped("pairs", split, "tie", where, record.id)
-            else:
-                yield Kept("pairs", split, (record,))
+        for (prompt, _), neighbours in groupby(_records(rows, stem, table, reading), key=_prompt_and_type):
+            split = SPLIT_OF_FILE.get(key) or reading.split_of(prompt)
+            yield from _found(split, list(neighbours))
+
+
+def _records(
+    rows: Iterable[tuple[int, Row]], stem: str, table: Table, reading: Reading
+) -> Iterator[tuple[str, RatedResponse | PreferencePair]]:
+    """("file:line", record); what cannot be used goes to the bad rows."""
+    for number, record in read_rows(rows, stem):
+        where = f"{table.name}:{number}"
+        if isinstance(record, DataError):
+            reading.bad_rows.add(where, record)
+        else:
+            yield where, record
+
+
+def _prompt_and_type(found: tuple[str, RatedResponse | PreferencePair]) -> tuple[tuple[Message, ...], type]:
+    return found[1].conversations()[0].messages[:-1], type(found[1])
+
+
+def _found(split: Split, neighbours: list[tuple[str, RatedResponse | PreferencePair]]) -> Iterator[Found]:
+    rated = tuple(record for _, record in neighbours if isinstance(record, RatedResponse))
+    if rated:
+        yield Kept("ratings", split, rated)
+    for where, record in neighbours:
+        if isinstance(record, PreferencePair):
+            is_tie = record.strength == 0
+            yield Dropped("pairs", split, "tie", where, record.id) if is_tie else Kept("pairs", split, (record,))
 
 
 def read_rows(rows: Iterable[tuple[int, Row]], name: str) -> Iterator[tuple[int, Read]]:
