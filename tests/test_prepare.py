@@ -272,7 +272,7 @@ def test_empty_folder_may_be_filled(source, tmp_path):
 
 
 def test_full_disk_is_one_sentence_and_leaves_nothing(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(scratch, "TABLES", "PRAGMA max_page_count=10;" + scratch.TABLES)  # SQLite's own limit
+    monkeypatch.setattr(scratch, "TABLES", scratch.TABLES + "PRAGMA max_page_count=4;")  # SQLite's own limit
     with pytest.raises(DataError, match=r"out: cannot be written \(temporary database: database or disk is full\)"):
         prepare(str(source), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
