@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nemo_hs2pref.data.groups import Record
 from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, is_refused_for_markers
 from nemo_hs2pref.data.templates.tokens import make_tokenize
-from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.errors import DataError, InstallationError
 
 TEXTS_AT_ONCE = 256  # keeps the token lists of a 20,000 row file from being in memory together
 
@@ -26,11 +26,11 @@ class LengthLimit:
 
     def require_tokenizer(self) -> None:
         """Raise DataError or ConfigError where the tokenizer is missing, or cannot take the template."""
-        make_tokenize(_tokenizer(self.tokenizer), self.template)
+        make_tokenize(load_tokenizer(self.tokenizer), self.template)
 
     def verdicts(self, records: Sequence[Record]) -> list["Verdict"]:
         """What is to be said of each record; of a pair the longer side counts."""
-        tokenizer = _tokenizer(self.tokenizer)
+        tokenizer = load_tokenizer(self.tokenizer)
         tokenize = make_tokenize(tokenizer, self.template)
 
         def is_refused(record: Record) -> bool:
@@ -62,9 +62,19 @@ class Verdict(NamedTuple):
 
 
 @cache
-def _tokenizer(path: str) -> Any:
-    from transformers import AutoTokenizer  # seconds to import, and only a length limit needs it
+def load_tokenizer(path: str) -> Any:
+    """The Hugging Face tokenizer of a folder or hub id.
 
+    Raises:
+        DataError: it cannot be loaded.
+        InstallationError: without the package `transformers`.
+    """
+    try:
+        from transformers import AutoTokenizer  # seconds to import, and only counting tokens needs it
+    except ImportError as error:
+        raise InstallationError(
+            f"tokenizer {path}: the package `transformers` is missing ({error}); install nemo-hs2pref[nemo]"
+        ) from None
     try:
         return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
