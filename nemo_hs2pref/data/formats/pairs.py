@@ -59,11 +59,11 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
 
 
 def _parse(row: Row) -> _Row:
-    return _Row(parse_pair({"id": UNNAMED, **_plain(row)}), parse_split(row))
+    return _Row(parse_pair({"id": UNNAMED, **plain(row)}), parse_split(row))
 
 
-def _plain(row: Row) -> Row:
-    """The row in the first form."""
+def plain(row: Row) -> Row:
+    """The row in the first form; DataError where its messages have another shape."""
     sides = [given(row, side) for side in SIDES]
     if not any(isinstance(side, list) for side in sides):
         return row
