@@ -1,0 +1,108 @@
+"""A data file to its facts: all rows are counted, a random few are kept to be shown and tokenised."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nemo_hs2pref.data.inspection.facts import FileFacts
+from nemo_hs2pref.data.inspection.kinds import Example, Kind, Unusable, recognise
+from nemo_hs2pref.data.inspection.rendering import Renderer
+from nemo_hs2pref.data.inspection.tally import Reservoir
+from nemo_hs2pref.data.jsonl import Row, parse_object, read_lines
+from nemo_hs2pref.errors import DataError
+
+FIRST_ROWS = 20  # tell the kind of a file
+NO_KEYS = ("none",)
+LONGER_SIDE = "longer side"  # what `data prepare --max-length` compares with its limit
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which rows are looked at more closely than all are."""
+
+    samples: int  # random rows to show
+    token_rows: int  # at most so many random rows are tokenised
+    seed: int
+
+
+def read_rows(facts: FileFacts, path: Path, sampling: Sampling, renderer: Renderer) -> None:
+    """Fill in all that the rows say; DataError where the file breaks off or is no JSONL."""
+    shown = Reservoir[tuple[int, Example]](sampling.samples, sampling.seed)
+    counted = Reservoir[Example](sampling.token_rows if renderer.counts_tokens else 0, sampling.seed)
+    try:
+        for number, example in _examples(facts, path):
+            facts.add(example)
+            shown.add((number, example))
+            counted.add(example)
+    finally:  # a gzip file that breaks off is shown as far as it goes
+        facts.samples = shown.items()
+        _count_tokens(facts, counted.items(), renderer)
+
+
+def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
+    """(line, row) of those that can be used; the others are counted."""
+    with tqdm(total=facts.size_bytes, desc=path.name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        lines = read_lines(path, lambda done: bar.update(done - bar.n))
+        head = list(islice(lines, FIRST_ROWS))
+        if not head:
+            return
+        rows = _objects(path, head)
+        kind = recognise(rows)
+        if kind is None:
+            facts.unknown_keys = tuple(rows[0]) or NO_KEYS
+            return
+        facts.kind = kind.name
+        parse = _parser(kind, has_ids=any("id" in row for row in rows))
+        for number, line in chain(head, lines):
+            facts.rows += 1
+            try:
+                example = parse(line)
+            except Unusable as reason:
+                facts.unusable[str(reason)] += 1
+            except DataError as fault:
+                facts.add_fault(number, str(fault))
+            else:
+                yield number, example
+
+
+def _objects(path: Path, head: Sequence[tuple[int, bytes]]) -> list[Row]:
+    """Those of the first lines that can be read; DataError where none can."""
+    rows: list[Row] = []
+    faults: list[str] = []
+    for number, line in head:
+        try:
+            rows.append(parse_object(line))
+        except DataError as fault:
+            faults.append(f"{path}:{number}: {fault}; expected JSON lines, one object a line")
+    if not rows:
+        raise DataError(faults[0])
+    return rows
+
+
+def _parser(kind: Kind, has_ids: bool) -> Callable[[bytes], Example]:
+    """Of a line; in a file of another program, which has no ids, a row may do without."""
+    if has_ids or not kind.has_ids:
+        return lambda line: kind.parse(parse_object(line))
+    return lambda line: replace(kind.parse({**parse_object(line), "id": "-"}), id="")
+
+
+def _count_tokens(facts: FileFacts, examples: Sequence[Example], renderer: Renderer) -> None:
+    """Tokens of each side's text, and of the longer of two."""
+    rendered: list[dict[str, str]] = []
+    for example in examples:
+        try:
+            rendered.append(renderer.texts(example))
+        except DataError as refusal:
+            facts.refused += 1
+            facts.refusal = facts.refusal or str(refusal)
+    facts.token_rows = len(rendered)
+    counts = renderer.tokens(text for texts in rendered for text in texts.values())
+    for texts in rendered:
+        tokens = {label: next(counts) for label in texts}
+        if len(tokens) > 1:
+            tokens[LONGER_SIDE] = max(tokens.values())
+        for label, count in tokens.items():
+            facts.add_tokens(label, count)
