@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.cli import data_inspect
 from nemo_hs2pref.data.formats import official
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.output import MANIFEST
@@ -46,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
             epilog=PREPARE_EXAMPLES,
             formatter_class=parser.formatter_class,
         )
+    )
+    data_inspect.configure_inspect(
+        actions.add_parser("inspect", help=data_inspect.SUMMARY, formatter_class=parser.formatter_class)
     )
     parser.epilog = PREPARE_EXAMPLES
 
