@@ -18,7 +18,7 @@ from nemo_hs2pref.data.inspection.paths import inspect_path
 from nemo_hs2pref.data.inspection.reading import Sampling
 from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.inspection.tally import Lengths, Reservoir
-from nemo_hs2pref.data.records import Message, PreferencePair, RatedResponse
+from nemo_hs2pref.data.records import Message, PreferencePair, RatedResponse, write_jsonl
 from nemo_hs2pref.data.templates import render
 
 ASKED = (Message("user", "Which of the two is heavier?"),)
@@ -342,7 +342,7 @@ def test_nothing_to_inspect_ends_in_one_sentence(tmp_path, capsys, content, mess
 
 def test_folder_without_rows_ends_in_one_sentence(tmp_path, capsys):
     assert main(["data", "inspect", str(tmp_path), "--no-plot"]) == 2
-    assert "has neither manifest.json nor a file that ends in .jsonl or .jsonl.gz" in capsys.readouterr().err
+    assert "has neither manifest.json nor a file that ends in .jsonl, .jsonl.gz, .parquet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [["--samples", "-1"], ["--token-rows", "0"], ["--template", "tokenizer"]])
@@ -519,3 +519,18 @@ def test_reader_that_ends_early_is_no_error(pairs):
     command = f"set -o pipefail; {sys.executable} -m nemo_hs2pref.cli data inspect {pairs} --no-plot | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_parquet_says_what_the_same_json_lines_say(tmp_path, capsys):
+    from pyarrow import Table as Arrow
+    from pyarrow import parquet
+
+    rows = [{"prompt": f"Why {n}?", "chosen": "So." * n, "rejected": "No."} for n in range(1, 30)]
+    write_jsonl(tmp_path / "pairs.jsonl", rows)
+    parquet.write_table(Arrow.from_pylist(rows), tmp_path / "pairs.parquet")
+    facts = []
+    for name in ("pairs.jsonl", "pairs.parquet"):
+        assert main(["data", "inspect", str(tmp_path / name), "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["files"]
+        facts.append({key: value for key, value in found.items() if key not in ("name", "bytes", "sha256")})
+    assert facts[0] == facts[1] and facts[0]["rows"] == 29

@@ -31,7 +31,7 @@ EXAMPLES = """examples:
   hs2pref data inspect downloads/HelpSteer2/train.jsonl.gz --samples 0 --no-plot
   hs2pref data inspect data/hs2 --json > facts.json
 
-PATH is a folder that `data prepare` wrote, any folder with .jsonl or .jsonl.gz files, or one such file: rated
+PATH is a folder that `data prepare` wrote, any folder with .jsonl, .jsonl.gz or .parquet files, or one such file: rated
 responses, pairs, conversations, prompts, NeMo-Aligner's rows, or HelpSteer2's files as released.
 
 Exit code: 0; 1 where a row is malformed or a file is not as its manifest says; 2 where there is nothing to inspect.
@@ -40,7 +40,7 @@ Exit code: 0; 1 where a row is malformed or a file is not as its manifest says; 
 
 def configure_inspect(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, `run` and the description to the parser of the action."""
-    parser.add_argument("path", metavar="PATH", help="a folder or a file, plain or .gz")
+    parser.add_argument("path", metavar="PATH", help="a folder or a file of rows")
     parser.add_argument("--samples", type=int, default=DEFAULT_SAMPLES, metavar="N", help="random rows to show a file")
     parser.add_argument("--full", action="store_true", help="show long texts whole, not without their middle")
     parser.add_argument("--tokenizer", metavar="PATH", help="Hugging Face tokenizer that counts tokens")

@@ -1,4 +1,4 @@
-"""What a path holds: a folder that `data prepare` wrote, any folder with JSONL files, or one file."""
+"""What a path holds: a folder that `data prepare` wrote, any folder with rows, or one file."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from nemo_hs2pref.data.jsonl import Row, sha256
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.errors import DataError
 
-ROWS_FILES = (".jsonl", ".jsonl.gz")
+ROWS_FILES = (".jsonl", ".jsonl.gz", ".parquet")
 
 
 def inspect_path(path: Path, sampling: Sampling, renderer: Renderer) -> Facts:
     """All that is found; what is wrong with single rows and with files of a folder is among it.
 
     Raises DataError where nothing is there, the one file is empty, unreadable or of no known kind, or the folder has
-    neither a manifest nor a JSONL file.
+    neither a manifest nor a file of rows.
     """
     if path.is_dir():
         return _inspect_folder(path, sampling, renderer)
@@ -66,10 +66,10 @@ def _inspect_folder(folder: Path, sampling: Sampling, renderer: Renderer) -> Fac
 
 
 def _names(folder: Path) -> list[str]:
-    """The JSONL files of a folder and of those in it: the official HelpSteer2 has its preferences one level below."""
+    """The files of rows in a folder and of those in it: the official HelpSteer2 has its preferences one level below."""
     paths = [path for path in [*folder.glob("*"), *folder.glob("*/*")] if _has_rows(path)]
     if not paths:
-        raise DataError(f"{folder}: has neither {MANIFEST} nor a file that ends in {' or '.join(ROWS_FILES)}")
+        raise DataError(f"{folder}: has neither {MANIFEST} nor a file that ends in {', '.join(ROWS_FILES)}")
     return sorted(str(path.relative_to(folder)) for path in paths)
 
 

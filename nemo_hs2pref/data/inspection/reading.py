@@ -11,7 +11,9 @@ from nemo_hs2pref.data.inspection.facts import FileFacts
 from nemo_hs2pref.data.inspection.kinds import Example, Kind, Unusable, recognise
 from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.inspection.tally import Reservoir
-from nemo_hs2pref.data.jsonl import Row, parse_object, read_lines
+from nemo_hs2pref.data.jsonl import Row
+from nemo_hs2pref.data.reading.rows import line_number
+from nemo_hs2pref.data.reading.sources import Table
 from nemo_hs2pref.errors import DataError
 
 FIRST_ROWS = 20  # tell the kind of a file
@@ -29,7 +31,7 @@ class Sampling:
 
 
 def read_rows(facts: FileFacts, path: Path, sampling: Sampling, renderer: Renderer) -> None:
-    """Fill in all that the rows say; DataError where the file breaks off or is no JSONL."""
+    """Fill in all that the rows say; DataError where the file breaks off, or is neither JSON lines nor Parquet."""
     shown = Reservoir[tuple[int, Example]](sampling.samples, sampling.seed)
     counted = Reservoir[Example](sampling.token_rows if renderer.counts_tokens else 0, sampling.seed)
     try:
@@ -45,7 +47,7 @@ def read_rows(facts: FileFacts, path: Path, sampling: Sampling, renderer: Render
 def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
     """(line, row) of those that can be used; the others are counted."""
     with tqdm(total=facts.size_bytes, desc=path.name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
-        lines = read_lines(path, lambda done: bar.update(done - bar.n))
+        lines = Table(path.name, (path,), "").rows(lambda done: bar.update(done - bar.n))
         head = list(islice(lines, FIRST_ROWS))
         if not head:
             return
@@ -56,10 +58,13 @@ def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
             return
         facts.kind = kind.name
         parse = _parser(kind, has_ids=any("id" in row for row in rows))
-        for number, line in chain(head, lines):
+        for where, row in chain(head, lines):
             facts.rows += 1
+            number = line_number(where)
             try:
-                example = parse(line)
+                if isinstance(row, DataError):
+                    raise row
+                example = parse(row)
             except Unusable as reason:
                 facts.unusable[str(reason)] += 1
             except DataError as fault:
@@ -68,25 +73,20 @@ def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
                 yield number, example
 
 
-def _objects(path: Path, head: Sequence[tuple[int, bytes]]) -> list[Row]:
-    """Those of the first lines that can be read; DataError where none can."""
-    rows: list[Row] = []
-    faults: list[str] = []
-    for number, line in head:
-        try:
-            rows.append(parse_object(line))
-        except DataError as fault:
-            faults.append(f"{path}:{number}: {fault}; expected JSON lines, one object a line")
+def _objects(path: Path, head: Sequence[tuple[str, Row | DataError]]) -> list[Row]:
+    """Those of the first rows that can be read; DataError where none can."""
+    rows = [row for _, row in head if not isinstance(row, DataError)]
     if not rows:
-        raise DataError(faults[0])
+        where, fault = head[0]
+        raise DataError(f"{path}:{line_number(where)}: {fault}; expected JSON lines, one object a line")
     return rows
 
 
-def _parser(kind: Kind, has_ids: bool) -> Callable[[bytes], Example]:
-    """Of a line; in a file of another program, which has no ids, a row may do without."""
+def _parser(kind: Kind, has_ids: bool) -> Callable[[Row], Example]:
+    """Of a row; in a file of another program, which has no ids, one may do without."""
     if has_ids or not kind.has_ids:
-        return lambda line: kind.parse(parse_object(line))
-    return lambda line: replace(kind.parse({**parse_object(line), "id": "-"}), id="")
+        return kind.parse
+    return lambda row: replace(kind.parse({**row, "id": "-"}), id="")
 
 
 def _count_tokens(facts: FileFacts, examples: Sequence[Example], renderer: Renderer) -> None:
