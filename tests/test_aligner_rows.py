@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemo_hs2pref.data.formats.aligner import pair_rows, rating_row, read_rows
+from nemo_hs2pref.data.reading.rows import Line
 from nemo_hs2pref.data.records import ATTRIBUTES, IGNORED, Message, PreferencePair, RatedResponse, read_jsonl
 from nemo_hs2pref.data.templates import extra_id, forges_turns
 from nemo_hs2pref.data.templates.extra_id import split_prompt
@@ -25,7 +26,8 @@ def side(response, strength, prompt=ASKED):
 
 
 def read(*rows):
-    return list(read_rows(enumerate(rows, start=1), "train"))
+    lines = [Line(number, f"file:{number}", row) for number, row in enumerate(rows, start=1)]
+    return [(line.number, found) for line, found in read_rows(lines, "train")]
 
 
 def faults(*rows):
@@ -37,7 +39,7 @@ def faults(*rows):
 
 def test_aligners_own_rating_rows_come_back_as_they_were(shared_data):
     lines = list(read_jsonl(shared_data / "nemo-aligner-test-data" / "test-rm.jsonl"))
-    records = [record for _, record in read_rows(lines, "validation")]
+    records = [record for _, record in read_rows([Line(n, f"file:{n}", row) for n, row in lines], "validation")]
     assert [json.dumps(rating_row(record)) for record in records] == [json.dumps(row) for _, row in lines]
     assert [record.id for record in records] == [f"validation-{number}" for number in range(1, 9)]
     assert records[0].attributes == {
@@ -145,13 +147,13 @@ def test_row_without_a_key_is_a_fault():
 
 def test_rows_are_read_as_they_come():
     def rows():
-        yield 1, row("Ciao", *[IGNORED] * 8, 2)
-        yield 2, side("a", 1)
-        yield 3, side("b", 1)
+        yield Line(1, "file:1", row("Ciao", *[IGNORED] * 8, 2))
+        yield Line(2, "file:2", side("a", 1))
+        yield Line(3, "file:3", side("b", 1))
         pytest.fail("read ahead")
 
     found = read_rows(rows(), "train")
-    assert [next(found)[0], next(found)[0]] == [1, 2]
+    assert [next(found)[0].number, next(found)[0].number] == [1, 2]
 
 
 # Round trips

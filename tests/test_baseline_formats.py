@@ -291,10 +291,15 @@ def test_oasst_message_of_another_form_stops_with_line_and_message(tmp_path, cha
         prepare_trees(tmp_path, tree(root))
 
 
-def test_oasst_tree_that_occurs_twice_is_refused(tmp_path):
-    root = message("r", "prompter", "Q")
-    with pytest.raises(DataError, match=r"trees\.jsonl:2: \"id\" 'r' stands in .*trees\.jsonl:1 already"):
-        prepare_trees(tmp_path, tree(root), tree(root))
+def test_oasst_message_that_occurs_twice_is_refused(tmp_path):
+    def root(name):
+        return tree(message(name, "prompter", "Q", message("b", "assistant", "A", labels=QUALITY)))
+
+    with pytest.raises(DataError, match=r"trees\.jsonl:2, message b: \"id\" 'b' stands in .*trees\.jsonl:1"):
+        prepare_trees(tmp_path, root("r1"), root("r2"))  # as where one tree occurs twice
+    twice = message("r", "prompter", "Q", *[message("b", "assistant", "A", labels=QUALITY)] * 2)
+    with pytest.raises(DataError, match=r"trees\.jsonl:1: two messages have the id 'b'"):
+        prepare_trees(tmp_path, tree(twice))
 
 
 # The command

@@ -106,5 +106,8 @@ def test_strict_refuses_what_was_not_released_and_writes_nothing(hub, tmp_path):
 def test_revision_that_is_not_there_is_one_sentence_that_names_the_folder_alternative(hub, tmp_path):
     done = prepare(hub, "nvidia/HelpSteer2@absent", tmp_path)
     assert done.returncode == 2 and not (tmp_path / "out").exists()
-    assert "error: source nvidia/HelpSteer2@absent: cannot be loaded from the hub (" in done.stderr
+    assert (
+        "error: source nvidia/HelpSteer2@absent: no such file or folder here, and it cannot be loaded from the hub ("
+        in done.stderr
+    )
     assert "into a folder and pass --source FOLDER" in done.stderr and "Traceback" not in done.stderr

@@ -54,7 +54,7 @@ def test_usual_forms_are_the_same_pair(tmp_path, row):
 
 def test_pair_keeps_its_optional_keys_and_gets_an_id_where_it_has_none(tmp_path):
     row = {"prompt": "Why?", "chosen": "So.", "rejected": "No.", "subset": "x", "justification": "y", "other": 1}
-    prepared(tmp_path, [row, {**row, "id": 7, "chosen_position": 2}], validation_share=0.0)
+    prepared(tmp_path, [{**row, "id": None}, {**row, "id": 7, "chosen_position": 2}], validation_share=0.0)
     pairs = {pair.id: pair for pair in pairs_of(tmp_path)}
     assert set(pairs) == {"pairs-1", "7"}
     assert (pairs["7"].subset, pairs["7"].justification, pairs["7"].chosen_position) == ("x", "y", 2)
@@ -72,6 +72,7 @@ def test_ties_and_equal_responses_are_dropped(tmp_path):
         ({"prompt": "Why?", "chosen": "So."}, 'no "rejected"'),
         ({"prompt": "Why?", "chosen": "So.", "rejected": ""}, '"rejected" is empty'),
         ({"chosen": "So.", "rejected": "No."}, 'no "prompt"'),
+        ({"prompt": 5, "chosen": [SAY], "rejected": [NAY]}, '"prompt" is 5; expected text or a list'),
         ({"chosen": [ASK, SAY], "rejected": "No."}, "\"rejected\" is 'No.'; expected a list of"),
         ({"chosen": [ASK, SAY, ASK], "rejected": [ASK, NAY]}, '"chosen" has 2 messages behind the prompt'),
         ({"chosen": [ASK, ASK], "rejected": [ASK, NAY]}, "expected one, of the assistant"),
@@ -165,6 +166,17 @@ def test_odd_row_of_aligners_form_is_named(tmp_path):
         prepared(tmp_path, [*rows[:3]], "rows.jsonl", "aligner")
 
 
+def test_malformed_row_between_two_comparisons_joins_neither(tmp_path):
+    prepare("sample", tmp_path / "one", Options(also=("aligner",)))
+    rows = [row for _, row in read_jsonl(tmp_path / "one" / "aligner.pairs.train.jsonl")]
+    (first, second), label = rows[:2], rows[0]["label"]
+    broken = {"text": "no frame", "label": label}
+    manifest = prepared(tmp_path, [first, broken, first, second], "rows.jsonl", "aligner", skip_bad_rows=True)
+    assert manifest["bad_rows"]["skipped"] == 2
+    (pair,) = [pair for split in SPLITS for pair in read_pairs(tmp_path / f"out/pairs.{split}.jsonl")]
+    assert pair.id == "rows-3"
+
+
 # Single annotations of HelpSteer2 alone
 
 
@@ -180,3 +192,67 @@ def test_disagreements_alone_become_ratings_by_the_papers_rule(tmp_path):
     assert [(rating.id, rating.attributes["helpfulness"]) for rating in ratings] == [("task-1:1", 3), ("task-1:2", 2)]
     dropped = {"disagreement": 2, "too_few_annotations": 2}
     assert manifest["outputs"]["ratings.train.jsonl"]["dropped"] == dropped
+
+
+@pytest.mark.parametrize("ratings", [10**400, float("1e308"), float("nan"), True])
+def test_rating_that_is_no_number_to_count_with_is_malformed(tmp_path, ratings):
+    sides = {"chosen_attributes": {"helpfulness": ratings}, "rejected_attributes": {"helpfulness": 1}}
+    line = json.dumps({"prompt": "Why?", "chosen": "So.", "rejected": "No.", **sides})
+    (tmp_path / "pairs.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=r"pairs\.jsonl:1: .* expected a finite number, at most 1,000,000"):
+        prepare(str(tmp_path / "pairs.jsonl"), tmp_path / "out", Options("pairs"))
+
+
+def test_ratings_of_machines_are_counted_in_steps_that_do_not_grow_with_the_data(tmp_path):
+    def pair(n):
+        sides = {"chosen_attributes": {"helpfulness": 4 - n / 7000}, "rejected_attributes": {"helpfulness": n / 9000}}
+        return {"prompt": f"{n}", "chosen": "So.", "rejected": "No.", "strength": 1, "chosen_position": 2, **sides}
+
+    preferences = prepared(tmp_path, map(pair, range(3000)))["statistics"]["preferences"]
+    counts = preferences["by_strength"]["1"]["counts"]
+    assert sum(counts.values()) == 3000 and len(counts) <= 101
+
+
+def test_strengths_are_shown_where_positions_are_not_known(tmp_path, capsys):
+    rows = [{"prompt": f"{n}", "chosen": "So.", "rejected": "No.", "strength": n % 3 + 1} for n in range(9)]
+    write_jsonl(tmp_path / "pairs.jsonl", rows)
+    command = ["data", "prepare", "--format", "pairs", "--source", str(tmp_path / "pairs.jsonl")]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert "slightly better 3, better 3, much better 3; which response was the first is not" in capsys.readouterr().out
+    assert (tmp_path / "out" / "statistics.png").exists()
+    write_jsonl(tmp_path / "pairs.jsonl", [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows])
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / "statistics.png").exists()  # it would be a white page
+
+
+@pytest.mark.parametrize("name", ["sft", "dpo"])
+def test_further_file_of_what_the_source_has_not_is_refused(tmp_path, name):
+    rows = [{"prompt": "Why?", "chosen": "So.", "rejected": "No."}]
+    with pytest.raises(DataError, match=f"--also {name} is made of ratings, and the source has pairs alone"):
+        prepared(tmp_path, rows, also=(name,))
+
+
+def test_first_line_may_begin_with_a_byte_order_mark(tmp_path):
+    row = json.dumps({"prompt": "Why?", "chosen": "So.", "rejected": "No."})
+    (tmp_path / "pairs.jsonl").write_text(row + "\n", encoding="utf-8-sig")
+    prepare(str(tmp_path / "pairs.jsonl"), tmp_path / "out", Options("pairs"))
+    assert len(pairs_of(tmp_path)) == 1
+
+
+def test_fault_that_quotes_half_a_surrogate_pair_can_be_written_down(tmp_path):
+    good = json.dumps({"prompt": "Why?", "chosen": "So.", "rejected": "No."})
+    (tmp_path / "pairs.jsonl").write_text(good + "\n" + '{"\\ud800": 1}\n')
+    source = str(tmp_path / "pairs.jsonl")
+    manifest = prepare(source, tmp_path / "out", Options("pairs", skip_bad_rows=True))
+    assert "\\ud800" in manifest["bad_rows"]["first"][0]
+
+
+def test_missing_piece_of_parquet_is_told(tmp_path):
+    from pyarrow import Table as Arrow
+    from pyarrow import parquet
+
+    piece = Arrow.from_pylist([{"prompt": "Why?", "chosen": "So.", "rejected": "No."}])
+    for number in (0, 1):
+        parquet.write_table(piece, tmp_path / f"train-0000{number}-of-00003.parquet")
+    with pytest.raises(DataError, match=r"train-00000-of-00003\.parquet: one of 00003 pieces, and 2 are there"):
+        prepare(str(tmp_path), tmp_path / "out", Options("pairs"))

@@ -3,8 +3,13 @@
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
@@ -278,6 +283,37 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(source, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+def test_link_to_a_folder_stays_a_link(source, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    prepare(str(source), tmp_path / "out")
+    assert (tmp_path / "out").is_symlink() and (tmp_path / "disk" / "manifest.json").exists()
+
+
+def test_folder_of_another_run_is_left_alone(source, tmp_path):
+    """Process numbers repeat on nodes that share a disk."""
+    other = tmp_path / f".out.{os.getpid()}.tmp"
+    other.mkdir()
+    (other / "rows").write_text("of another node")
+    prepare(str(source), tmp_path / "out")
+    assert (other / "rows").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_preparation_leaves_nothing_behind(source, tmp_path, number):
+    with (source / "train.jsonl").open("a") as file:
+        file.writelines([(source / "train.jsonl").read_text()] * 3000)
+    words = [sys.executable, "-m", "nemo_hs2pref.cli", "data", "prepare", "--source", str(source)]
+    process = subprocess.Popen([*words, "--out", str(tmp_path / "out")], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.*.tmp")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(timeout=30) in (128 + number, -number)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 # What is asked for
 
 
@@ -394,10 +430,12 @@ def test_source_with_the_released_numbers_is_no_warning(source, tmp_path, monkey
     monkeypatch.setattr(official, "FILES", {name: official.File(count, "x") for name, count in rows.items()})
     monkeypatch.setattr(official, "PAIRS", {"train": 20, "validation": 1})
     command = ["data", "prepare", "--source", str(source), "--out", str(tmp_path / "out")]
-    assert main([*command, "--strict"]) == 0
+    assert main(command) == 0
     printed = capsys.readouterr()
     assert "warning" not in printed.err
-    assert "as released: rows, hashes of .gz files, and the paper's pairs (20 train and 1 validation)" in printed.out
+    assert "rows and pairs are the released ones (pairs: 20 train and 1 validation)" in printed.out
+    assert "train.jsonl is not as downloaded (.gz), so that its SHA-256 cannot be compared" in printed.out
+    assert main([*command, "--strict"]) == 2  # what cannot be compared is not shown to be the release
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["release"]["differences"] == []
 
     monkeypatch.setattr(official, "PAIRS", {"train": 21, "validation": 1})

@@ -143,7 +143,8 @@ def test_justifier_passes_over_pairs_without_a_reason_or_its_reference():
         (WHY, YHW),
         ("@response 2's code; @Response1 fails", "@response 1's code; @Response2 fails"),
         ("Response 1, not Response 2", "Response 2, not Response 1"),
-        ("@Response 12, the response 1 of 2, 1 and 2", "@Response 12, the response 1 of 2, 1 and 2"),
+        ("@Response 12, responses 1, 1 and 2", "@Response 12, responses 1, 1 and 2"),
+        ("response 1 is right, RESPONSE 2 is not", "response 2 is right, RESPONSE 1 is not"),
     ],
 )
 def test_responses_change_places_in_a_reason_all_at_once(text, other):

@@ -1,6 +1,7 @@
 """`hs2pref data`: `prepare` turns a data set into the files that training reads, `inspect` shows what is in one."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,7 +97,7 @@ def configure_prepare(verb: argparse.ArgumentParser) -> None:
 def run_prepare(args: argparse.Namespace) -> int:
     if not 0 <= args.validation_share < 1:
         raise ConfigError(f"--validation-share {args.validation_share} is no share; expected 0 or more, below 1")
-    if args.strict and (args.format != "helpsteer2" or args.source == "sample"):
+    if args.strict and not official.is_meant(args.format, args.source):
         raise ConfigError("--strict compares with HelpSteer2 as released; this source is something else, leave it out")
     options = Options(
         format_name=args.format,
@@ -108,6 +109,7 @@ def run_prepare(args: argparse.Namespace) -> int:
         skip_bad_rows=args.on_bad_row == "skip",
         strict=args.strict,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # cleans up, as an interrupt does
     manifest = prepare(args.source, args.out, options, _drawing())
     print(_summary(args.out, manifest))
     for difference in (manifest["release"] or {}).get("differences", ()):
@@ -149,9 +151,12 @@ def _summary(out: str, manifest: Mapping[str, Any]) -> str:
     if manifest["bad_rows"]["skipped"]:
         lines += [f"  {manifest['bad_rows']['skipped']:,} malformed rows were skipped (--on-bad-row skip):"]
         lines += [f"    {fault}" for fault in manifest["bad_rows"]["first"]]
-    if official.is_official(manifest) and not manifest["release"]["differences"]:
+    release = manifest["release"]
+    if release and not release["differences"]:
         pairs = " and ".join(f"{count:,} {split}" for split, count in official.PAIRS.items())
-        lines.append(f"  as released: rows, hashes of .gz files, and the paper's pairs ({pairs})")
-    lines += ["", table(manifest["statistics"], published=official.is_official(manifest)), ""]
+        compared = "rows and pairs" if release["uncompared"] else "rows, hashes and pairs"
+        lines.append(f"  {compared} are the released ones (pairs: {pairs})")
+        lines += [f"  {sentence}" for sentence in release["uncompared"]]
+    lines += ["", table(manifest["statistics"], published=release is not None), ""]
     written = [MANIFEST, *(name for name in manifest["outputs"] if name == PICTURE)]
     return "\n".join([*lines, "  ".join(str(Path(out) / name) for name in written)])

@@ -107,6 +107,21 @@ def most_similar_ratings(panel: Mapping[str, Sequence[int]]) -> Triple | None:
     return min(combinations(usable, 3), key=preference_order, default=None)
 
 
+def agreeing_annotators(
+    responses: Sequence[Mapping[str, Sequence[int]]],
+) -> tuple[list[Triple | None], ReasonToDrop | None]:
+    """Of each response of a task the three who agree most, and why the task's ratings are dropped, if they are.
+
+    The paper drops all responses of a task where the annotators of one disagree; then there is no triple of any.
+    """
+    triples = [most_similar_ratings(panel) for panel in responses]
+    for panel, triple in zip(responses, triples, strict=True):
+        reason = reason_to_drop(panel["helpfulness"], triple)
+        if reason is not None:
+            return [None] * len(triples), reason
+    return triples, None
+
+
 def reason_to_drop(values: Sequence[int], triple: Triple | None) -> ReasonToDrop | None:
     """Why a task is dropped for the three annotations that were chosen, if it is.
 

@@ -20,7 +20,8 @@ class BadRows:
     def add(self, where: str, fault: DataError | str) -> None:
         self.count += 1
         if len(self.shown) < MAX_SHOWN:
-            self.shown.append((where, str(fault)))
+            # What is quoted may hold half of a surrogate pair, which no file and no terminal takes.
+            self.shown.append((where, str(fault).encode("utf-8", "backslashreplace").decode()))
 
     def refuse(self) -> None:
         """Raise one DataError for all, unless they are skipped."""
@@ -36,7 +37,7 @@ class BadRows:
 def describe(faults: Sequence[tuple[str, str]], count: int, hint: str = "") -> str:
     """(file:line, fault) as a sentence, or as one with a list below it; `faults` are the first of `count`."""
     if count == 1:
-        return f"{faults[0][0]}: {faults[0][1]}"
+        return f"{faults[0][0]}: {faults[0][1]}{hint}"
     lines = "".join(f"\n  {where}: {fault}" for where, fault in faults)
     more = f"\n  and {count - len(faults)} more" if count > len(faults) else ""
     return f"{count} rows cannot be used{hint}:{lines}{more}"

@@ -1,11 +1,12 @@
 """Single fields of a JSON row, checked: a fault names the key, what stands there and what was expected."""
 
-import math
 from collections.abc import Collection
 from typing import Any, TypeGuard
 
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.errors import DataError
+
+LARGEST = 1_000_000
 
 
 def text(row: Row, key: str) -> str:
@@ -46,7 +47,7 @@ def numbers(row: Row, key: str, names: Collection[str]) -> dict[str, float]:
         if name not in names:
             raise DataError(f'"{key}" has the unknown name {name!r}; the names are {", ".join(names)}')
         if not is_number(value):
-            raise DataError(f'"{key}" has {name} = {value!r}; expected a finite number')
+            raise DataError(f'"{key}" has {name} = {value!r:.40}; expected a finite number, at most {LARGEST:,}')
     return values
 
 
@@ -56,8 +57,10 @@ def is_integer(value: object) -> bool:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """A finite number; JSON as Python reads it may spell others."""
-    return is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+    """A number that ratings and sums of them can be; JSON as Python reads it may spell others."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= LARGEST  # no comparison holds for NaN
 
 
 def given(row: Row, key: str) -> Any:

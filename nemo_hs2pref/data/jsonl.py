@@ -1,5 +1,6 @@
 """JSON and JSON lines, plain or gzipped: every fault with its file and line, and no file half written."""
 
+import codecs
 import gzip
 import hashlib
 import json
@@ -41,9 +42,11 @@ def read_lines(path: str | Path, progress: Callable[[int], object] | None = None
     try:
         with open(path, "rb") as raw:
             file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+            if path.suffix == ".gz" and not path.stat().st_size:
+                raise EOFError("it has no bytes")
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, line
+                    yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 if progress is not None and number % LINES_A_REPORT == 0:
                     progress(raw.tell())
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -16,7 +16,7 @@ from nemo_hs2pref.data.records import Message, PreferencePair
 
 QUESTION = "Between @Response 1 and @Response 2, which is better?"
 # Released justifications write @Response 1; other people's may leave out the @.
-RESPONSE = re.compile(r"((?i:@response) ?|\bResponse )([12])\b")
+RESPONSE = re.compile(r"(@response ?|\bresponse )([12])\b", re.IGNORECASE)
 
 
 def justification_of(elaboration: str | None, statement: str | None) -> str | None:

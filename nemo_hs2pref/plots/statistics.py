@@ -36,8 +36,10 @@ STYLE: dict[Any, Any] = {  # settings of matplotlib
 }
 
 
-def plot_statistics(statistics: Mapping[str, Any], path: Path, *, published: bool) -> None:
+def plot_statistics(statistics: Mapping[str, Any], path: Path, *, published: bool) -> bool:
     """Four panels of what Statistics.to_json gives: strengths, helpfulness by strength, ratings, agreement.
+
+    Returns whether there is a picture: none is written where nothing is known.
 
     Args:
         statistics: of one data set; a panel of which nothing is known stays out.
@@ -47,15 +49,35 @@ def plot_statistics(statistics: Mapping[str, Any], path: Path, *, published: boo
     pairs, ratings, agreement = (statistics[name] for name in ("preferences", "ratings", "agreement"))
     rated = {name: field for name, field in ratings["fields"].items() if "counts" in field}
     questions = {name: found for name, found in agreement["questions"].items() if found["kappa_before"] is not None}
+    if not (sum(pairs["strengths"].values()) or pairs["strengths_without_position"] or rated or questions):
+        return False
     with plt.rc_context(STYLE):
         figure, ((strengths, differences), (attributes, kappas)) = plt.subplots(2, 2, figsize=(13, 9))
-        _draw_strengths(strengths, pairs) if pairs["mean_strength"] is not None else strengths.axis("off")
+        if pairs["mean_strength"] is not None:
+            _draw_strengths(strengths, pairs)
+        elif pairs["strengths_without_position"]:
+            _draw_unsigned(strengths, pairs["strengths_without_position"])
+        else:
+            strengths.axis("off")
         _draw_differences(differences, pairs) if pairs["rated_pairs"] else differences.axis("off")
         _draw_ratings(attributes, rated) if rated else attributes.axis("off")
         _draw_kappas(kappas, questions, published) if questions else kappas.axis("off")
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=120, format="png")
         plt.close(figure)
+    return True
+
+
+def _draw_unsigned(axis: plt.Axes, strengths: Mapping[str, int]) -> None:
+    """How many pairs have each strength, where it is not known which response was the first."""
+    total = sum(strengths.values())
+    for strength in (1, 2, 3):
+        count = strengths.get(str(strength), 0)
+        axis.bar_label(axis.bar(strength, count, width=0.78, color=FIRST), [f"{count / total:.1%}"], padding=3)
+    axis.set_title(f"Strengths of {total:,} pairs")
+    axis.set_xticks((1, 2, 3), DEGREES)
+    axis.set_ylabel("pairs")
+    axis.margins(y=0.12)
 
 
 def _draw_strengths(axis: plt.Axes, pairs: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from nemo_hs2pref.data.fields import given, is_number, text
 from nemo_hs2pref.data.formats.pairs import SPLIT_OF_FILE
 from nemo_hs2pref.data.groups import Dropped, Found, Kept, Split
 from nemo_hs2pref.data.jsonl import Row
-from nemo_hs2pref.data.reading.rows import Reading, line_number
+from nemo_hs2pref.data.reading.rows import Line, Reading
 from nemo_hs2pref.data.reading.sources import Release, Table
 from nemo_hs2pref.data.records import ATTRIBUTES, IGNORED, Message, PreferencePair, RatedResponse
 from nemo_hs2pref.data.templates import extra_id
@@ -77,22 +77,21 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """The responses, those of one prompt together where they are neighbours, and the comparisons; ties are dropped."""
     for key, table in tables.items():
         stem = table.paths[0].name.partition(".")[0]
-        rows = ((line_number(line.where), line.record) for line in reading.rows(table, parse=lambda row: row))
-        for (prompt, _), neighbours in groupby(_records(rows, stem, table, reading), key=_prompt_and_type):
+        lines = reading.rows(table, parse=lambda row: row)
+        for (prompt, _), neighbours in groupby(_records(lines, stem, reading), key=_prompt_and_type):
             split = SPLIT_OF_FILE.get(key) or reading.split_of(prompt)
             yield from _found(split, list(neighbours))
 
 
 def _records(
-    rows: Iterable[tuple[int, Row]], stem: str, table: Table, reading: Reading
+    lines: Iterable[Line[Row]], stem: str, reading: Reading
 ) -> Iterator[tuple[str, RatedResponse | PreferencePair]]:
     """("file:line", record); what cannot be used goes to the bad rows."""
-    for number, record in read_rows(rows, stem):
-        where = f"{table.name}:{number}"
+    for line, record in read_rows(lines, stem):
         if isinstance(record, DataError):
-            reading.bad_rows.add(where, record)
+            reading.bad_rows.add(line.where, record)
         else:
-            yield where, record
+            yield line.where, record
 
 
 def _prompt_and_type(found: tuple[str, RatedResponse | PreferencePair]) -> tuple[tuple[Message, ...], type]:
@@ -109,32 +108,36 @@ def _found(split: Split, neighbours: list[tuple[str, RatedResponse | PreferenceP
             yield Dropped("pairs", split, "tie", where, record.id) if is_tie else Kept("pairs", split, (record,))
 
 
-def read_rows(rows: Iterable[tuple[int, Row]], name: str) -> Iterator[tuple[int, Read]]:
+def read_rows(lines: Iterable[Line[Row]], name: str) -> Iterator[tuple[Line[Row], Read]]:
     """The records of a file of such rows, with what cannot be used in its place.
 
     Args:
-        rows: (line number, object), as read_jsonl gives them. No more than one waits for its neighbour.
-        name: stem of the ids: "<name>-<line number>", of a comparison the first of its two lines.
+        lines: of the file, in order. No more than one waits for its neighbour.
+        name: stem of the ids: "<name>-<row number>", of a comparison the first of its two rows.
 
     Yields:
-        (line number, record or fault), in the order of the lines; a fault is the sentence alone, without file and line.
-        A comparison without its second row is a fault of its own line; where the strengths of two rows of one prompt
-        differ, one fault stands for both.
+        (line, record or fault), in the order of the lines; a fault is the sentence alone, without file and line. Only
+        rows next to each other make a comparison: one whose second row is missing, or malformed, is a fault of its
+        own line. Where the strengths of two rows of one prompt differ, one fault stands for both.
     """
-    waiting: tuple[int, _Side] | None = None
-    for number, row in rows:
-        read = _read(row, f"{name}-{number}")
-        if waiting is not None and isinstance(read, _Side) and read.messages[:-1] == waiting[1].messages[:-1]:
-            yield waiting[0], _pair(f"{name}-{waiting[0]}", waiting[1], read)
+    waiting: tuple[Line[Row], _Side] | None = None
+    for line in lines:
+        read = _read(line.record, f"{name}-{line.number}")
+        if waiting is not None and isinstance(read, _Side) and _belongs(*waiting, line, read):
+            yield waiting[0], _pair(f"{name}-{waiting[0].number}", waiting[1], read)
             waiting = None
             continue
         if waiting is not None:
             yield waiting[0], _alone()
-        waiting = (number, read) if isinstance(read, _Side) else None
+        waiting = (line, read) if isinstance(read, _Side) else None
         if not isinstance(read, _Side):
-            yield number, read
+            yield line, read
     if waiting is not None:
         yield waiting[0], _alone()
+
+
+def _belongs(first: Line[Row], one: _Side, second: Line[Row], other: _Side) -> bool:
+    return second.number == first.number + 1 and one.messages[:-1] == other.messages[:-1]
 
 
 def _read(row: Row, name: str) -> RatedResponse | _Side | DataError:

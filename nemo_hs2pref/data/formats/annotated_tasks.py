@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from nemo_hs2pref.data.aggregation import (
     AggregatedPreference,
     aggregate_preference,
+    agreeing_annotators,
     most_similar_preferences,
-    most_similar_ratings,
     panel_of,
     preference_panel,
     reason_to_drop,
@@ -67,15 +67,11 @@ _NOT_RATED = _Rated((), None, ({}, {}))
 
 
 def _aggregate(responses: tuple[Columns, Columns]) -> _Rated:
-    triples = [most_similar_ratings(columns) for columns in responses]
-    reasons = [reason_to_drop(responses[side]["helpfulness"], triples[side]) for side in (0, 1)]
-    reason = reasons[0] or reasons[1]
-
-    def panels(side: int) -> list[Panel]:
-        triple = None if reason else triples[side]
-        return [panel_of(name, ratings, triple) for name, ratings in responses[side].items()]
-
-    first, second = panels(0), panels(1)
+    triples, reason = agreeing_annotators(responses)
+    first, second = (
+        [panel_of(name, ratings, triple) for name, ratings in columns.items()]
+        for columns, triple in zip(responses, triples, strict=True)
+    )
     return _Rated((*first, *second), reason, (_results(first), _results(second)))
 
 

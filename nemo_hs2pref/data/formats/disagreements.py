@@ -9,7 +9,7 @@ says which were held out.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nemo_hs2pref.data.aggregation import most_similar_ratings, panel_of, reason_to_drop
+from nemo_hs2pref.data.aggregation import agreeing_annotators, panel_of
 from nemo_hs2pref.data.fields import given, is_integer, text
 from nemo_hs2pref.data.formats.usable import RESPONSES_PER_PROMPT, fault_of_texts
 from nemo_hs2pref.data.groups import SPLITS, Dropped, Found, Kept, Panel
@@ -41,18 +41,12 @@ def read(table: Table, reading: Reading, *, is_released: bool) -> Iterator[Found
     """
     tasks = by_prompt(reading.rows(table, _parse), lambda row: row.prompt, RESPONSES_PER_PROMPT)
     for number, task in enumerate(tasks, start=1):
-        triples = [most_similar_ratings(line.record.ratings) for line in task]
-        reasons = [
-            reason_to_drop(line.record.ratings["helpfulness"], triple)
-            for line, triple in zip(task, triples, strict=True)
-        ]
-        reason = next(filter(None, reasons), None)  # one disputed response drops the task
+        triples, reason = agreeing_annotators([line.record.ratings for line in task])
         kept: list[RatedResponse] = []
         for side, (line, triple) in enumerate(zip(task, triples, strict=True), start=1):
             released = _released(line.record, reading) if is_released else {}
             panels = [
-                panel_of(name, ratings, None if reason else triple, released.get(name))
-                for name, ratings in line.record.ratings.items()
+                panel_of(name, ratings, triple, released.get(name)) for name, ratings in line.record.ratings.items()
             ]
             yield from panels
             if not is_released:

@@ -21,8 +21,8 @@ HelpSteer2's baseline (arXiv 2406.08673, Table 3, "Open Assistant"): one epoch [
 """
 
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nemo_hs2pref.data.fields import given, is_number, nonempty, text
@@ -44,21 +44,15 @@ SPLIT_SEED = 10  # Aligner's, and not the seed of the shuffle: the validation tr
 ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}
 
 
-@dataclass(frozen=True)
-class _Tree:
-    id: str
-    responses: list[RatedResponse]  # the assistant's, each before those that follow it
-
-
 def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """The rated responses of each split; trees are divided, so that no prompt is in both."""
     table = tables["trees"]
     splits = _splits(sum(1 for _ in table.rows(lambda _: None)))
     for line in reading.rows(table, _parse_tree):
-        if not reading.is_new(line.record.id, line.where):
-            continue
         split = splits[line.number - 1]
-        for response in line.record.responses:
+        for response in line.record:
+            if not reading.is_new(response.id, f"{line.where}, message {response.id}"):
+                continue
             reason = _reason_to_drop(response)
             if reason is None:
                 yield Kept("ratings", split, (response,))
@@ -76,20 +70,28 @@ def _splits(num_trees: int) -> list[Split]:
     return splits
 
 
-def _parse_tree(row: Row) -> _Tree:
+def _parse_tree(row: Row) -> list[RatedResponse]:
+    """The assistant's messages, each before those that follow it."""
     root = _object(given(row, "prompt"), '"prompt"')
-    tree = _Tree(nonempty(root, "message_id"), [])
+    responses: list[RatedResponse] = []
     waiting: list[tuple[Row, tuple[Message, ...]]] = [(root, ())]
     while waiting:
         node, before = waiting.pop()
         try:
             path = (*before, _message(node))
             if path[-1].role == "assistant":
-                tree.responses.append(RatedResponse(nonempty(node, "message_id"), path, _ratings(node)))
+                responses.append(RatedResponse(nonempty(node, "message_id"), path, _ratings(node)))
             waiting += [(reply, path) for reply in reversed(_replies(node))]
         except DataError as fault:
             raise DataError(f"message {node.get('message_id')!r:.40}: {fault}") from None
-    return tree
+    _refuse_twice([response.id for response in responses])
+    return responses
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice is not None:
+        raise DataError(f"two messages have the id {twice!r}; expected one of each")
 
 
 def _reason_to_drop(response: RatedResponse) -> str | None:
@@ -106,7 +108,7 @@ def _reason_to_drop(response: RatedResponse) -> str | None:
 
 def _message(node: Row) -> Message:
     role = given(node, "role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise DataError(f'"role" is {role!r:.40}; expected prompter or assistant')
     return Message(ROLES[role], text(node, "text"))
 

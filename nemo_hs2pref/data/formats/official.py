@@ -6,7 +6,6 @@ paper's (arXiv 2410.01257).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nemo_hs2pref.data.groups import SPLITS, Split
 from nemo_hs2pref.data.reading.sources import Table
@@ -30,9 +29,16 @@ PREFERENCE_ROWS: dict[Split, int] = {"train": 8_677, "validation": 448}
 PAIRS: dict[Split, int] = {"train": 6_766, "validation": 352}
 
 
-def is_official(manifest: Mapping[str, Any]) -> bool:
-    """Whether a preparation's figures may stand beside the papers': its source should be HelpSteer2."""
-    return manifest["release"] is not None
+def is_meant(format_name: str, source: str) -> bool:
+    """Whether a source should be HelpSteer2 as released: it is compared, and stands beside the papers' figures."""
+    return format_name == "helpsteer2" and source != "sample"
+
+
+def uncompared(tables: Mapping[str, Table]) -> Iterator[str]:
+    """A sentence for every file that may be the release's and cannot be told by its hash."""
+    for table in tables.values():
+        if not table.is_as_downloaded:
+            yield f"{table.name} is not as downloaded (.gz), so that its SHA-256 cannot be compared"
 
 
 def differences(
@@ -59,7 +65,7 @@ def differences(
 def _differences_of_file(table: Table, num_rows: int, known: File) -> Iterator[str]:
     if num_rows != known.rows:
         yield f"{table.name} has {num_rows:,} rows, the release {known.rows:,}"
-    elif table.paths[0].suffix == ".gz" and table.sha256 != known.sha256:  # other packings have no known hash
+    elif table.is_as_downloaded and table.sha256 != known.sha256:
         yield f"{table.name} has as many rows as the release and another SHA-256, {table.sha256}, not {known.sha256}"
 
 

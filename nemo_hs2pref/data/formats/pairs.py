@@ -59,7 +59,8 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
 
 
 def _parse(row: Row) -> _Row:
-    return _Row(parse_pair({"id": UNNAMED, **plain(row)}), parse_split(row))
+    named = row if row.get("id") is not None else {**row, "id": UNNAMED}
+    return _Row(parse_pair(plain(named)), parse_split(row))
 
 
 def plain(row: Row) -> Row:
@@ -81,7 +82,11 @@ def _prompt(row: Row, sides: Sequence[list[Row]]) -> list[Row]:
         both = zip(sides[0][:-1], sides[1][:-1], strict=False)
         return [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], both)]
     prompt = row["prompt"]
-    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    if not isinstance(prompt, list):
+        raise DataError(f'"prompt" is {prompt!r:.40}; expected text or a list of {{"role", "content"}}')
+    return prompt
 
 
 def _response(name: str, side: list[Row], prompt: list[Row]) -> object:

@@ -12,7 +12,6 @@ from nemo_hs2pref.data.inspection.kinds import Example, Kind, Unusable, recognis
 from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.inspection.tally import Reservoir
 from nemo_hs2pref.data.jsonl import Row
-from nemo_hs2pref.data.reading.rows import line_number
 from nemo_hs2pref.data.reading.sources import Table
 from nemo_hs2pref.errors import DataError
 
@@ -71,6 +70,11 @@ def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
                 facts.add_fault(number, str(fault))
             else:
                 yield number, example
+
+
+def line_number(where: str) -> int:
+    """Of "file:line"."""
+    return int(where.rpartition(":")[2])
 
 
 def _objects(path: Path, head: Sequence[tuple[str, Row | DataError]]) -> list[Row]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ def require_replaceable(out: Path, tool: str) -> None:
         return
     if not out.is_dir():
         raise DataError(f"{out}: is a file; expected a folder, new or empty")
+    if out.is_mount():
+        raise DataError(f"{out}: is a mount point, which no finished folder can take the place of; name a folder in it")
     found = {path.name for path in out.iterdir()}
     foreign = found - _written_by(tool, out / MANIFEST)
     if foreign:
@@ -28,10 +31,14 @@ def require_replaceable(out: Path, tool: str) -> None:
 @contextmanager
 def whole_folder(out: Path, tool: str) -> Iterator[Path]:
     """A temporary sibling of `out` to write into; it becomes `out` at the end, or vanishes when the block fails."""
-    temporary = out.parent / f".{out.name}.{os.getpid()}.tmp"
-    previous = out.parent / f".{out.name}.{os.getpid()}.old"
     try:
-        temporary.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from None
+    previous = temporary.with_suffix(".old")
+    try:
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp's is for its owner alone
         yield temporary
         require_replaceable(out, tool)  # again: the block may have taken minutes
         if out.exists():
@@ -44,6 +51,12 @@ def whole_folder(out: Path, tool: str) -> Iterator[Path]:
             previous.rename(out)
         for leftover in (temporary, previous):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _written_by(tool: str, manifest: Path) -> set[str]:

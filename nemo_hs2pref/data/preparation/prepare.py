@@ -87,7 +87,7 @@ def prepare(
     source: str,
     out: str | Path,
     options: Options = Options(),
-    draw: Callable[..., None] | None = None,
+    draw: Callable[..., bool] | None = None,
 ) -> dict[str, Any]:
     """Write the prepared files into `out`, whole or not at all, and return the manifest.
 
@@ -100,7 +100,7 @@ def prepare(
     Raises:
         DataError: the source is missing or malformed, `out` holds something else, or nothing is left to train on.
     """
-    out = Path(out)
+    out = Path(out).resolve()  # a link stays, and what it leads to is replaced
     require_replaceable(out, TOOL)
     form = FORMATS[options.format_name]
     if options.limit is not None:
@@ -118,8 +118,7 @@ def prepare(
             )
             outputs = ledger.complete(writer.write(ledger.kinds()))
         statistics = ledger.statistics.to_json()
-        if draw is not None:
-            draw(statistics, folder / PICTURE, published=release is not None)
+        if draw is not None and draw(statistics, folder / PICTURE, published=release is not None):
             outputs[PICTURE] = {"sha256": sha256(folder / PICTURE)}
         manifest = {
             "tool": TOOL,
@@ -171,7 +170,7 @@ class _Ledger:
         """What the source has rows of, usable or not."""
         found: list[Kind] = [kind for kind in KINDS if any(self.rows(kind, split) for split in SPLITS)]
         if not found:
-            raise DataError("the source has no row")
+            raise DataError("the source has no row that can be used")
         return found
 
     def rows(self, kind: Kind, split: Split) -> int:
@@ -185,9 +184,9 @@ class _Ledger:
                 name, reasons = f"{kind}.{split}.jsonl", self.dropped[f"{kind}.{split}"]
                 if name in entries:
                     entries[name]["dropped"] = dict(sorted(reasons.items()))
-                    if not entries[name]["rows"] and split == "train":
+                    if reasons and not entries[name]["rows"] and split == "train":
                         counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-                        raise DataError(f"{name}: no row is left to train on ({counts or 'the source has none'})")
+                        raise DataError(f"{name}: no row is left to train on ({counts})")
         if self._file.rows:
             entries[DROPPED] = self._file.to_json()
         else:
@@ -199,12 +198,15 @@ def _release(
     source: str, options: Options, tables: Mapping[str, Table], reading: Reading, ledger: _Ledger
 ) -> dict[str, Any] | None:
     """What the manifest says of a source that should be HelpSteer2; raises DataError where --strict is broken."""
-    if options.format_name != "helpsteer2" or source == "sample":
+    if not official.is_meant(options.format_name, source):
         return None
     rows = {key: reading.num_rows[table.name] for key, table in tables.items()}
     kept = {f"{kind}.{split}": ledger.scratch.count(f"{kind}.{split}") for kind in KINDS for split in SPLITS}
     found = list(official.differences(tables, rows, kept, ledger.dropped))
-    if found and options.strict:
-        listed = "".join(f"\n  {difference}" for difference in found)
+    if reading.bad_rows.count:
+        found.append(f"{reading.bad_rows.count:,} malformed rows were skipped")
+    uncompared = list(official.uncompared(tables))
+    if options.strict and (found or uncompared):
+        listed = "".join(f"\n  {difference}" for difference in [*found, *uncompared])
         raise DataError(f"{source}: is not HelpSteer2 as released, and --strict asks for it:{listed}")
-    return {"revision": helpsteer2.RELEASE.revision, "differences": found}
+    return {"revision": helpsteer2.RELEASE.revision, "differences": found, "uncompared": uncompared}

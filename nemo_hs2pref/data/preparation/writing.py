@@ -16,6 +16,7 @@ from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.views import VIEWS, swapped
 from nemo_hs2pref.data.reading.scratch import Scratch
 from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.errors import DataError
 
 Group = tuple[Record, ...]
 Entries = dict[str, dict[str, Any]]
@@ -35,10 +36,17 @@ class Writer:
     drop: Callable[[Dropped, int | None], None]  # what is told of a row that is left out, with its number of tokens
 
     def write(self, kinds: Sequence[Kind]) -> Entries:
-        """Write the files of these kinds, both splits; the manifest's entry of each, by its name."""
+        """Write the files of these kinds, both splits; the manifest's entry of each, by its name.
+
+        Raises DataError where a view can be made of none of them.
+        """
+        for name in self.also:
+            if not set(VIEWS[name].reads) & set(kinds):
+                needs, has = " or ".join(VIEWS[name].reads), " and ".join(kinds)
+                raise DataError(f"--also {name} is made of {needs}, and the source has {has} alone; leave it out")
         entries: Entries = {}
         for split in SPLITS:
-            there: list[Kind] = [kind for kind in kinds if self.scratch.count(f"{kind}.{split}")]
+            there: Sequence[Kind] = [kind for kind in kinds if self.scratch.count(f"{kind}.{split}")] or kinds
             for kind in kinds:
                 entries |= self._write(kind, split, [name for name in self.also if _is_made_of(name, kind, there)])
         return entries

@@ -28,10 +28,6 @@ class Line(NamedTuple, Generic[Parsed_co]):
     record: Parsed_co
 
 
-def line_number(where: str) -> int:
-    return int(where.rpartition(":")[2])
-
-
 @dataclass
 class Reading:
     """One pass over the tables of a source."""

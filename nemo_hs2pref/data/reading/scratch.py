@@ -37,6 +37,7 @@ class Scratch:
     def __enter__(self) -> "Scratch":
         self._database = sqlite3.connect(self.path, isolation_level=None)
         self._database.executescript(f"{SETTINGS} {TABLES} BEGIN;")
+        self.path.unlink()  # the file lives until it is closed, and no kill leaves it behind
         self._places: dict[str, array[int]] = {}  # output -> where each of its groups is; 8 bytes a group
         return self
 
@@ -44,9 +45,8 @@ class Scratch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._database.close()
-        self.path.unlink(missing_ok=True)
         if isinstance(error, sqlite3.Error):
-            raise OSError(errno.ENOSPC, f"temporary database: {error}") from None
+            raise OSError(errno.EIO, f"temporary database: {error}") from None
 
     def add(self, output: str, records: Sequence[Record]) -> None:
         """Keep records that stay together, behind those of the same output."""

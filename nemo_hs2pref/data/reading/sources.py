@@ -42,6 +42,11 @@ class Table:
     sha256: str  # of the bytes of all pieces
 
     @property
+    def is_as_downloaded(self) -> bool:
+        """Only of a gzipped file the published hash is known."""
+        return self.paths[0].suffix == ".gz"
+
+    @property
     def folder(self) -> str:
         """Name of the folder that the file is in."""
         # absolute() and not resolve(): the hub's cache links to blobs in a folder without a meaning
@@ -124,11 +129,19 @@ def _found(path: Path) -> tuple[Path, ...]:
     for name in (path.name, f"{path.name}.gz", f"{path.stem}.parquet"):
         if path.with_name(name).is_file():
             return (path.with_name(name),)
-    return tuple(sorted(path.parent.glob(f"{path.stem}-*-of-*.parquet")))
+    pieces = sorted(path.parent.glob(f"{path.stem}-*-of-*.parquet"))
+    for piece in pieces:
+        number = piece.stem.rpartition("-of-")[2]
+        if not number.isdigit() or int(number) != len(pieces):
+            raise DataError(f"{piece}: one of {number} pieces, and {len(pieces)} are there; copy all of them")
+    return tuple(pieces)
 
 
 def _open(paths: tuple[Path, ...], name: str | None = None) -> Table:
-    return Table(name or str(paths[0]), paths, sha256(*paths))
+    try:
+        return Table(name or str(paths[0]), paths, sha256(*paths))
+    except OSError as error:
+        raise DataError(f"{paths[0]}: cannot be read ({error.strerror or error})") from None
 
 
 def _json_rows(path: Path, place: str, progress: Callable[[int], object]) -> Iterator[tuple[str, Row | DataError]]:
@@ -153,7 +166,7 @@ def _parquet_rows(path: Path, place: str, progress: Callable[[int], object]) -> 
                 number += 1
                 yield f"{place}:{number}", row
             progress(path.stat().st_size * number // file.metadata.num_rows)
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise DataError(f"{path}: cannot be read as Parquet ({error}); copy or download it again") from None
 
 
@@ -169,16 +182,16 @@ def _hub_tables(name: str, revision: str | None, release: Release) -> dict[str, 
             f"source {name}: the package `datasets` is missing ({error}); install it or pass a folder"
         ) from None
     at = f"{name}@{revision}" if revision else name
-    urls = {table: f"hf://datasets/{at}/{file}.gz" for table, file in release.layouts[0].items()}
+    files = release.layouts[0]
+    urls = {table: f"hf://datasets/{at}/{file}.gz" for table, file in files.items()}
     try:
         paths: Mapping[str, str] = DownloadManager().download(urls)
     except Exception as error:  # network, proxy, missing repository, wrong revision: the library raises dozens of types
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(
-            f"source {at}: cannot be loaded from the hub ({reason}); "
+            f"source {at}: no such file or folder here, and it cannot be loaded from the hub ({reason}); "
             f"download {release.describe()} (.gz is fine) into a folder and pass --source FOLDER"
         ) from None
-    files = release.layouts[0]
     return {table: _open((Path(path),), f"{name}@{_commit(path)}/{files[table]}.gz") for table, path in paths.items()}
 
 

@@ -53,7 +53,7 @@ class _Ratings:
 
     def add(self, response: RatedResponse) -> None:
         self.responses += 1
-        self.counts.update(response.attributes.items())
+        self.counts.update((name, round(value, 2)) for name, value in response.attributes.items())
         helpfulness = response.attributes.get("helpfulness")
         for name, value in {**response.attributes, **lengths(response)}.items():
             self.alone[name].add(value)
@@ -93,6 +93,7 @@ class _Pairs:
         self.pairs = self.ties = 0
         # (signed strength, helpfulness of response 2 less that of response 1, or None where they were not rated)
         self.counts: Counter[tuple[int, float | None]] = Counter()
+        self.unsigned: Counter[int] = Counter()  # strengths of pairs whose position is not known
 
     def add(self, pair: PreferencePair) -> None:
         if pair.strength == 0:
@@ -102,12 +103,17 @@ class _Pairs:
         if pair.strength is not None and pair.chosen_position is not None:
             sign = 1 if pair.chosen_position == 2 else -1
             gap = _helpfulness_gap(pair)
-            self.counts[sign * pair.strength, None if gap is None else sign * gap] += 1
+            self.counts[sign * pair.strength, None if gap is None else round(sign * gap, 2)] += 1
+        elif pair.strength is not None:
+            self.unsigned[pair.strength] += 1
 
     def to_json(self) -> dict[str, Any]:
         """The distribution of strengths with its position bias, and the same pairs by the ratings of helpfulness.
 
-        {"pairs": n, "ties": n more, counted nowhere else, "strengths": {"-3": n, ...}, "mean_strength",
+        Ratings are counted in steps of 0.01, so that memory stays flat for those of machines too.
+
+        {"pairs": n, "ties": n more, counted nowhere else, "strengths": {"-3": n, ...},
+         "strengths_without_position": {"1": n, ...}, "mean_strength",
          "share_for_response_2", "rated_pairs": n, "mean_difference", "pearson": of strength and difference,
          "by_strength": {"-3": {"mean_difference", "counts": {difference: n}}, ...}}
         """
@@ -123,6 +129,7 @@ class _Pairs:
             "pairs": self.pairs,
             "ties": self.ties,
             "strengths": _json_counts(strengths.items()),
+            "strengths_without_position": _json_counts(self.unsigned.items()),
             "mean_strength": Sums.of((strength, 0, n) for strength, n in strengths.items()).mean,
             "share_for_response_2": sum(strengths[strength] for strength in (1, 2, 3)) / known if known else None,
             "rated_pairs": rated.count,
@@ -147,4 +154,4 @@ def _differences(counts: dict[float, int]) -> dict[str, Any]:
 
 def _json_counts(counts: Iterable[tuple[float, int]]) -> dict[str, int]:
     """In ascending order; 3 and 3.0 are "3"."""
-    return {f"{number:g}": count for number, count in sorted(counts)}
+    return {str(int(number) if number == int(number) else number): count for number, count in sorted(counts)}

@@ -78,7 +78,9 @@ def _preferences(pairs: Mapping[str, Any], published: bool) -> str:
     title = f"preferences of {pairs['pairs']:,} pairs, {pairs['ties']:,} ties left out"
     known = sum(pairs["strengths"].values())
     if not known:
-        return f"{title}; strength and position are known of none"
+        unsigned = pairs["strengths_without_position"]
+        counts = ", ".join(f"{STRENGTH_NAMES[strength][11:]} {count:,}" for strength, count in unsigned.items())
+        return f"{title}; {counts or 'no strengths'}; which response was the first is not known"
     rows = [[title, "pairs", "share", "mean helpfulness difference"]]
     for strength, count in pairs["strengths"].items():
         difference = _number(pairs["by_strength"][strength]["mean_difference"], 2)
