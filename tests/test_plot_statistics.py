@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 
 from nemo_hs2pref.data.formats.annotated_tasks import found_in_task
 from nemo_hs2pref.data.formats.annotations import parse_task
+from nemo_hs2pref.data.groups import Kept
+from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.data.statistics.statistics import Statistics
 from nemo_hs2pref.plots.statistics import plot_statistics
 
@@ -48,10 +50,18 @@ def test_panels_show_strengths_differences_ratings_and_agreement(tmp_path: Path,
     assert "the paper's" in [text.get_text() for text in kappas.get_legend().get_texts()]
 
 
-def test_panels_without_data_stay_empty(tmp_path: Path, drawn: list[Axes]) -> None:
-    plot_statistics(Statistics().to_json(), tmp_path / "empty.png", published=False)
-    assert [axis.axison for axis in drawn] == [False] * 4
-    assert (tmp_path / "empty.png").read_bytes().startswith(b"\x89PNG")
+def test_nothing_is_drawn_of_nothing(tmp_path: Path, drawn: list[Axes]) -> None:
+    assert not plot_statistics(Statistics().to_json(), tmp_path / "empty.png", published=False)
+    assert not drawn and not list(tmp_path.iterdir())
+
+
+def test_strengths_without_positions_are_drawn_alone(tmp_path: Path, drawn: list[Axes]) -> None:
+    statistics = Statistics()
+    pairs = tuple(PreferencePair(f"{n}", (Message("user", "Hi"),), "a", "b", strength=n) for n in (1, 1, 3))
+    statistics.add(Kept("pairs", "train", pairs))
+    assert plot_statistics(statistics.to_json(), tmp_path / "s.png", published=False)
+    assert [axis.axison for axis in drawn] == [True, False, False, False]
+    assert [patch.get_height() for patch in drawn[0].patches] == [2, 0, 1]
 
 
 def test_kappa_that_cannot_be_computed_is_not_drawn(tmp_path: Path, drawn: list[Axes]) -> None:

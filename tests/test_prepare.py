@@ -304,7 +304,13 @@ def test_stopped_preparation_leaves_nothing_behind(source, tmp_path, number):
     with (source / "train.jsonl").open("a") as file:
         file.writelines([(source / "train.jsonl").read_text()] * 3000)
     words = [sys.executable, "-m", "nemo_hs2pref.cli", "data", "prepare", "--source", str(source)]
-    process = subprocess.Popen([*words, "--out", str(tmp_path / "out")], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*words, "--out", str(tmp_path / "out")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # a shell that starts tests in the background has them ignore the interrupt
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".out.*.tmp")):
         assert process.poll() is None and time.monotonic() < deadline
