@@ -133,10 +133,18 @@ def test_a_head_that_is_not_there_cannot_be_loaded() -> None:
 
 
 def test_a_head_with_other_attributes_cannot_be_loaded() -> None:
-    checkpoint = {**SMOLLM2, "head": {"attributes": ["helpfulness"]}}
+    checkpoint = {**SMOLLM2, "head": {"attributes": ["helpfulness"], "bias": False}}
     assert "the checkpoint's head has" in refusal(
         "model=smollm2", "head.load_rm_head_weights=true", checkpoint=checkpoint
     )
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_head_is_loaded_with_its_bias_or_without_one(stored: bool) -> None:
+    names = ["quality", "toxicity", "humor", "creativity", "helpfulness", "correctness", "coherence", "complexity"]
+    checkpoint = {**SMOLLM2, "head": {"attributes": [*names, "verbosity"], "bias": stored}}
+    message = refusal("head.load_rm_head_weights=true", f"head.bias={not stored}", checkpoint=checkpoint)
+    assert f"the checkpoint's head has {'a' if stored else 'no'} bias; set it to {str(stored).lower()}" in message
 
 
 def test_all_faults_are_reported_together() -> None:

@@ -13,7 +13,7 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from nemo_hs2pref.checkpoint import from_hf
+from nemo_hs2pref.checkpoint import from_hf, layout
 from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.llama import group_qkv
 from nemo_hs2pref.checkpoint.model_config import model_config
@@ -214,7 +214,10 @@ def test_configuration_scales_rotary_frequencies_as_llama_3_1_does() -> None:
     ("change", "sentence"),
     [
         ({"model_type": "mistral"}, "model_type is 'mistral'; only 'llama'"),
-        ({"architectures": ["LlamaForSequenceClassification"]}, "only LlamaForCausalLM converts"),
+        (
+            {"architectures": ["LlamaForTokenClassification"]},
+            "only LlamaForCausalLM and LlamaForSequenceClassification convert",
+        ),
         ({"attention_bias": True}, "attention_bias is true; only Llamas without biases convert"),
         ({"mlp_bias": True}, "mlp_bias is true"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; only 'silu' converts"),
@@ -244,7 +247,7 @@ def test_layers_that_the_source_does_not_have_are_refused(layers: int, llama: Pa
 
 def test_full_disk_is_noticed_before_writing(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(from_hf.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(layout.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(CheckpointError, match=r"0\.0 GB free, the checkpoint takes 0\.0 GB; make room"):
         convert_from_hf(llama, tmp_path / "nemo")
 

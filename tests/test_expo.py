@@ -1,17 +1,24 @@
-"""ExPO refuses checkpoints that do not belong together, and names what differs. Small folders, no model."""
+"""ExPO and averages, of checkpoints and Hugging Face folders: values, and refusals of what does not belong together.
 
+Small folders, no model.
+"""
+
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import one_process_group
-from nemo_hs2pref.checkpoint.expo import extrapolate_checkpoints
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, write_tensors
+from nemo_hs2pref.checkpoint import expo, layout
+from nemo_hs2pref.checkpoint.distributed import write_tensors
+from nemo_hs2pref.checkpoint.expo import average_checkpoints, extrapolate_checkpoints, extrapolate_to
+from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors, load_tensors
 from nemo_hs2pref.checkpoint.standardization import KEY
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.functional import average, extrapolate
 
 WEIGHT, HEAD = "model.decoder.layers.mlp.linear_fc2.weight", "model.rm_head.weight"
 CONFIG = {"num_layers": 2, "hidden_size": 4, "head": {"attributes": ["helpfulness"]}}
@@ -20,8 +27,7 @@ CONFIG = {"num_layers": 2, "hidden_size": 4, "head": {"attributes": ["helpfulnes
 def checkpoint(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> Path:
     (folder / "tokenizer source").mkdir(parents=True)
     layout.write_small_files(folder, CONFIG | config, {}, folder / "tokenizer source")
-    with one_process_group():
-        write_tensors(tensors, folder / layout.WEIGHTS, num_layers=2)
+    write_tensors(tensors, folder / layout.WEIGHTS, num_layers=2)
     return folder
 
 
@@ -87,3 +93,143 @@ def test_an_incomplete_checkpoint_is_recognised(weak: Path) -> None:
     (weak / layout.WEIGHTS / "metadata.json").unlink()
     with pytest.raises(CheckpointError, match="incomplete"):
         layout.read_config(weak)
+
+
+# Several alphas in one pass
+
+
+def test_several_alphas_are_written_in_one_pass_over_the_inputs(
+    weak: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strong = checkpoint(tmp_path / "strong", {WEIGHT: torch.full((2, 4, 3), 3.0), HEAD: torch.ones(1, 4)})
+    reads: list[tuple[str, int | None]] = []
+    read = StoredTensors.read
+
+    def counted(self: StoredTensors, name: str, **where: Any) -> torch.Tensor:
+        reads.append((name, where.get("layer")))
+        return read(self, name, **where)
+
+    monkeypatch.setattr(StoredTensors, "read", counted)
+    argv = ["extrapolate", "--weak", str(weak), "--strong", str(strong), "--out", str(tmp_path / "expo")]
+    assert main([*argv, "--alpha", "0", "1.3", "1.52"]) == 0
+    assert len(reads) == 2 * 3, "both models: two layers and the head"
+    for alpha in (0, 1.3, 1.52):
+        written = tmp_path / "expo" / f"alpha-{alpha}"
+        weight = load_tensors(written / layout.WEIGHTS, [WEIGHT])[WEIGHT]
+        torch.testing.assert_close(weight, torch.full((2, 4, 3), 1 + alpha * 2.0))
+        assert layout.read_manifest(written)["extrapolated"]["alpha"] == alpha
+
+
+def test_a_failure_in_one_pass_leaves_none_of_the_outputs(
+    weak: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: StoredTensors, name: str, **_: Any) -> torch.Tensor:
+        raise CheckpointError(f"{name} cannot be read")
+
+    monkeypatch.setattr(StoredTensors, "read", broken)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        extrapolate_to(weak, weak, {1.3: tmp_path / "expo" / "a", 1.5: tmp_path / "expo" / "b"})
+    assert not list((tmp_path / "expo").iterdir())
+
+
+def test_blocks_give_the_numbers_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expo, "BLOCK", 7)
+    weak, strong = torch.randn(5, 4).bfloat16(), torch.randn(5, 4).bfloat16()
+    assert torch.equal(expo.extrapolate_in_blocks(weak, strong, 1.52), extrapolate(weak, strong, 1.52))
+
+
+# Averages
+
+
+def test_an_average_has_weights_that_are_divided_by_their_sum(weak: Path, tmp_path: Path) -> None:
+    other = checkpoint(tmp_path / "other", {WEIGHT: torch.full((2, 4, 3), 5.0), HEAD: torch.full((1, 4), 4.0)})
+    argv = ["extrapolate", "--average", str(weak), str(other), str(other), "--out"]
+    assert main([*argv, str(tmp_path / "even")]) == 0
+    assert main([*argv, str(tmp_path / "weighted"), "--weights", "6", "1", "1"]) == 0
+    for name, share in (("even", 2 / 3), ("weighted", 2 / 8)):  # of the other model
+        found = load_tensors(tmp_path / name / layout.WEIGHTS, [WEIGHT, HEAD])
+        torch.testing.assert_close(found[WEIGHT], torch.full((2, 4, 3), 1 + share * 4.0))
+        torch.testing.assert_close(found[HEAD], torch.full((1, 4), share * 4.0))
+    assert [entry["weight"] for entry in layout.read_manifest(tmp_path / "weighted")["averaged"]] == [6, 1, 1]
+
+
+def test_an_average_is_summed_in_float32() -> None:
+    """In bfloat16 1 + 1/256 is 1."""
+    tensors = [torch.tensor([1.0]), *[torch.tensor([1 / 256])] * 4]
+    mean = average((tensor.bfloat16() for tensor in tensors), [1.0] * 5)
+    torch.testing.assert_close(mean, torch.tensor([(1 + 4 / 256) / 5]).bfloat16(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--average", "A"], "--average: 1 models"),
+        (["--average", "A", "B", "--weights", "1"], "2 models and 1 weights"),
+        (["--average", "A", "B", "--weights", "1", "-1"], "at least 0"),
+        (["--average", "A", "B", "--alpha", "1.5"], "give --weak and --strong, or --average alone"),
+        (["--weak", "A"], "give --weak and --strong, or --average alone"),
+        (["--weak", "A", "--strong", "B", "--alpha", "nan"], "expected a finite number"),
+    ],
+)
+def test_options_that_do_not_belong_together_are_refused(
+    options: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["extrapolate", *options, "--out", str(tmp_path / "out")]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+# Hugging Face folders
+
+
+def hugging_face(folder: Path, value: float, *, shards: bool = True, **config: object) -> Path:
+    """Two tensors, float32 and bfloat16, in one file each or in one together."""
+    folder.mkdir()
+    tensors = {"score.weight": torch.full((1, 4), value), "model.norm.weight": torch.full((4,), value).bfloat16()}
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 4} | config))
+    (folder / "tokenizer.json").write_text("{}")
+    if shards:
+        files = {name: f"model-0000{i}-of-00002.safetensors" for i, name in enumerate(tensors, start=1)}
+        for name, file in files.items():
+            save_file({name: tensors[name]}, folder / file)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    else:
+        save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+def test_hugging_face_folders_in_and_out(tmp_path: Path) -> None:
+    weak = hugging_face(tmp_path / "weak", 1.0, use_cache=False)
+    strong = hugging_face(tmp_path / "strong", 3.0, shards=False, hs2pref={KEY: {"mean": 0}, "template": "nemo"})
+    settings = json.loads((weak / "config.json").read_text())
+    (weak / "config.json").write_text(json.dumps(settings | {"hs2pref": {"template": "nemo"}}))
+
+    assert extrapolate_to(weak, strong, {1.5: tmp_path / "a", 1.0: tmp_path / "b"}) == 2
+    assert average_checkpoints([weak, strong], None, tmp_path / "soup") == 2
+    for name, value in (("a", 4.0), ("b", 3.0), ("soup", 2.0)):
+        found = load_file(tmp_path / name / "model.safetensors")
+        assert torch.equal(found["score.weight"], torch.full((1, 4), value))
+        assert torch.equal(found["model.norm.weight"], torch.full((4,), value).bfloat16())
+        assert (tmp_path / name / "tokenizer.json").is_file()
+        assert not (tmp_path / name / "model.safetensors.index.json").exists()
+    ours = json.loads((tmp_path / "a" / "config.json").read_text())["hs2pref"]
+    assert ours["extrapolated"]["alpha"] == 1.5
+    assert ours["template"] == "nemo" and KEY not in ours, "other weights give other rewards"
+
+
+def test_another_architecture_of_a_hugging_face_folder_is_named(tmp_path: Path) -> None:
+    weak, strong = hugging_face(tmp_path / "weak", 1.0), hugging_face(tmp_path / "strong", 1.0, rope_theta=5e5)
+    with pytest.raises(CheckpointError, match=r"rope_theta is None in .*weak and 500000.0 in"):
+        extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo")
+
+
+def test_a_checkpoint_and_a_hugging_face_folder_do_not_mix(weak: Path, tmp_path: Path) -> None:
+    strong = hugging_face(tmp_path / "strong", 1.0)
+    with pytest.raises(CheckpointError, match=r"weak is a NeMo checkpoint and .*strong a Hugging Face folder"):
+        extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo")
+
+
+def test_an_index_that_points_outside_of_its_folder_is_refused(tmp_path: Path) -> None:
+    weak = hugging_face(tmp_path / "weak", 1.0)
+    (weak / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"score.weight": "../secret"}}))
+    with pytest.raises(CheckpointError, match=r"score.weight is in '../secret', outside of the folder"):
+        extrapolate_checkpoints(weak, weak, 1.5, tmp_path / "expo")

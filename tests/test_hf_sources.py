@@ -39,6 +39,19 @@ def test_broken_weight_file_is_named(tmp_path: Path) -> None:
         open_source(tmp_path / "hf")
 
 
+@pytest.mark.parametrize("damage", ["missing", "other"])
+def test_a_shard_that_does_not_fit_its_index_is_named_at_once(damage: str, tmp_path: Path) -> None:
+    folder = save_llama(tmp_path / "hf", max_shard_size="100KB")
+    first, second, *_ = sorted(folder.glob("*.safetensors"))
+    second.unlink()
+    if damage == "other":
+        first.rename(second)
+        first.hardlink_to(second)
+    sentence = r"cannot be read .*No such file" if damage == "missing" else r"lacks .*, which .*index.json places there"
+    with pytest.raises(CheckpointError, match=rf"{second}: {sentence}.*; .*download"):
+        open_source(folder)
+
+
 # GGUF files
 
 

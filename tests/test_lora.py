@@ -8,9 +8,9 @@ import torch
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import one_process_group
+from nemo_hs2pref.checkpoint.distributed import write_tensors
 from nemo_hs2pref.checkpoint.lora import base_of, merge_lora
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors, write_tensors
+from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
@@ -28,8 +28,7 @@ PEFT = {"peft_scheme": "lora", "lora_tuning": {"adapter_dim": 3, "alpha": 12.0}}
 def checkpoint(folder: Path, tensors: dict[str, torch.Tensor], manifest: dict[str, object], **config: object) -> Path:
     (folder / "tokenizer source").mkdir(parents=True)
     layout.write_small_files(folder, {"num_layers": 2} | config, manifest, folder / "tokenizer source")
-    with one_process_group():
-        write_tensors(tensors, folder / layout.WEIGHTS, num_layers=2)
+    write_tensors(tensors, folder / layout.WEIGHTS, num_layers=2)
     return folder
 
 

@@ -1,22 +1,48 @@
-"""Writing megatron-core's distributed checkpoint format (torch_dist) without building a model.
+"""Writing megatron-core's distributed checkpoint format (torch_dist) piece by piece, without a model.
 
-The format stores whole tensors under global names, so what one process writes here is read by any layout of
-tensor and pipeline parallelism.
+The format stores whole tensors under global names, so what one process writes here is read by any layout of tensor and
+pipeline parallelism. A piece is read when it is written: memory holds one, not the model.
+
+The folder is the one that megatron-core 0.11 writes: torch's `.metadata`, an index of the pieces, which lie one after
+the other in `__*_0.distcp`, each as torch.save writes it; megatron-core's `common.pt` (nothing here) and
+`metadata.json` (the last file, which marks the folder as complete). torch's own writer asks for the pieces of one
+folder in its order; this one is handed them, so that several folders can be written from one pass over a model.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO, cast
 
 import torch
+from torch import Tensor
+from torch.distributed.checkpoint.filesystem import _StorageInfo  # pyright: ignore[reportPrivateUsage] part of the format
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+from tqdm import tqdm
 
-from nemo_hs2pref.checkpoint.llama import LAYER, Weight
-from nemo_hs2pref.checkpoint.torch_dist import adapt_writer
+from nemo_hs2pref.checkpoint.pushed import Pushed, Writing
 
-if TYPE_CHECKING:
-    from megatron.core.dist_checkpointing import ShardedTensor
-    from megatron.core.dist_checkpointing.mapping import ShardedObject
+LAYER = "model.decoder.layers."  # one name for all layers: the layer is an axis of the tensor in the checkpoint
+FILE_BYTES = 5_000_000_000  # a file is closed when it has this many
+BACKEND = {  # megatron-core's metadata.json
+    "sharded_backend": "torch_dist",
+    "sharded_backend_version": 1,
+    "common_backend": "torch",
+    "common_backend_version": 1,
+}
 
 # Modules for which a model may ask for an extra state. Transformer Engine keeps its FP8 scales there and accepts None
 # for "no FP8 yet"; megatron-core's own layers always write None. A model that misses one refuses to load, one that
@@ -31,57 +57,168 @@ LAYER_EXTRA_STATES = (
 FINAL_EXTRA_STATE = "model.decoder.final_layernorm"
 
 
-def write_distributed(weights: Iterable[Weight], folder: Path, num_layers: int) -> None:
-    """Write `weights` into the new folder `folder`.
+@dataclass(frozen=True)
+class Piece:
+    """A box of one tensor of the checkpoint.
 
-    All weights exist at once, so they should be memory-mapped where they can be.
-    megatron-core starts a helper process with multiprocessing's spawn, so a script that calls this needs
-    an `if __name__ == "__main__"` guard.
+    size: of the whole tensor; offset, shape: of the box, as many numbers each.
+    read: its values in any shape and dtype; called once, when the piece is written.
     """
-    pieces = [sharded_tensor(weight, num_layers) for weight in weights]
-    with one_process_group():
-        save_pieces(pieces, folder, num_layers)
+
+    key: str
+    dtype: torch.dtype
+    size: tuple[int, ...]
+    offset: tuple[int, ...]
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
 
 
-def save_pieces(pieces: Sequence["ShardedTensor"], folder: Path, num_layers: int) -> None:
-    """Save sharded tensors, with the empty extra states that a model asks for, inside a process group of one."""
-    from megatron.core import dist_checkpointing  # heavy, and only on machines that have NeMo
+def whole(key: str, dtype: torch.dtype, shape: tuple[int, ...], read: Callable[[], Tensor]) -> Piece:
+    """A tensor in one piece."""
+    return Piece(key, dtype, shape, (0,) * len(shape), shape, read)
 
+
+def of_layer(
+    key: str,
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
+    read: Callable[[], Tensor],
+    *,
+    layer: int,
+    num_layers: int,
+    part: tuple[int, int] = (0, 1),
+) -> Piece:
+    """A layer's share of a tensor that has the layers as its first axis; `part` i of n equal parts of its rows."""
+    i, n = part
+    rest = shape[1:]
+    offset = (layer, i * shape[0], *(0 for _ in rest))
+    return Piece(key, dtype, (num_layers, n * shape[0], *rest), offset, (1, *shape), read)
+
+
+def write_distributed(pieces: Sequence[Piece], folder: Path, num_layers: int) -> None:
+    """Write `pieces`, which together make whole tensors, and empty extra states into the new folder `folder`."""
+    write = Pushed(writing(pieces, folder, num_layers))
+    for piece in tqdm(pieces, "writing", unit=" tensors", disable=None):
+        write(piece.read())
+
+
+def writing(pieces: Sequence[Piece], folder: Path, num_layers: int) -> Writing:
+    """The same with the tensors handed over, in the order of `pieces`; their own `read` is left alone."""
     folder.mkdir()
-    adapt_writer()
-    state = {"weights": pieces, "extra_states": extra_states(num_layers)}
-    # The plain call would wait for a GPU in between, which need not be there: so prepare, then write, here and now.
-    dist_checkpointing.save(state, str(folder), async_sharded_save=True).execute_sync()
-
-
-def sharded_tensor(weight: Weight, num_layers: int) -> "ShardedTensor":
-    """The piece with its place in the global tensor, [layers, ...] for a weight of a layer."""
-    from megatron.core.dist_checkpointing import ShardedTensor
-
-    if weight.layer is None:
-        return ShardedTensor.from_rank_offsets(weight.key, weight.value)
-    offsets = [(0, weight.layer, num_layers), (1, *weight.part)]
-    return ShardedTensor.from_rank_offsets(weight.key, weight.value, *offsets, prepend_axis_num=1)
-
-
-def extra_states(num_layers: int) -> list["ShardedObject"]:
-    """The empty extra states, one a layer and module."""
-    from megatron.core.dist_checkpointing.mapping import ShardedObject
-
-    states = [
-        ShardedObject(f"{LAYER}{module}._extra_state", None, (num_layers,), (layer,))
-        for module in LAYER_EXTRA_STATES
-        for layer in range(num_layers)
-    ]
-    return [*states, ShardedObject(f"{FINAL_EXTRA_STATE}._extra_state", None, (1,), (0,))]
+    places: dict[MetadataIndex, _StorageInfo] = {}
+    with opened(folder / "__0_0.distcp") as stream:
+        for key in extra_states(num_layers):
+            places[MetadataIndex(key)] = append([None], stream)  # as megatron-core saves None
+    for i, file in enumerate(by_files(pieces), start=1):
+        with opened(folder / f"__{i}_0.distcp") as stream:
+            for piece in file:
+                tensor = yield
+                places[index_of(piece)] = append(alone(tensor.to(piece.dtype).reshape(piece.shape)), stream)
+                del tensor  # not kept while the next one is made
+    metadata = metadata_of(pieces, num_layers)
+    metadata.storage_data = places
+    with opened(folder / ".metadata") as stream:
+        pickle.dump(metadata, stream)
+    with opened(folder / "common.pt") as stream:
+        torch.save({}, stream)
+    (folder / "metadata.json").write_text(json.dumps(BACKEND))
 
 
 @contextmanager
-def one_process_group() -> Iterator[None]:
-    """A torch.distributed group of this process alone, without a network port."""
-    assert not torch.distributed.is_initialized(), "conversion runs in a process of its own"
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """A new file, which is on the disk when the block has ended."""
+    with file.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def append(value: object, stream: BinaryIO) -> _StorageInfo:
+    start = stream.tell()
+    torch.save(value, stream)
+    return _StorageInfo(Path(stream.name).name, start, stream.tell() - start)
+
+
+def alone(tensor: Tensor) -> Tensor:
+    """In memory of its own and in order: torch.save writes the whole memory that a tensor is a part of."""
+    tensor = tensor.detach().contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def pieces_of(
+    entries: Mapping[str, tuple[tuple[int, ...], torch.dtype]], read: Callable[[str, int | None], Tensor]
+) -> Iterator[Piece]:
+    """Pieces of whole tensors, a layer each where the first axis is the layer, so that one can be read alone.
+
+    entries: name -> (global shape, dtype). read(name, layer): without the layers' axis; layer None: all of it.
+    """
+    for name, layer in parts_of({name: shape for name, (shape, _) in entries.items()}):
+        shape, dtype = entries[name]
+        if layer is None:
+            yield whole(name, dtype, shape, partial(read, name, None))
+        else:
+            yield of_layer(name, dtype, shape[1:], partial(read, name, layer), layer=layer, num_layers=shape[0])
+
+
+def parts_of(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, int | None]]:
+    """(name, layer), layer None where the first axis is not the layers'."""
+    for name, shape in shapes.items():
+        yield from ((name, layer) for layer in range(shape[0])) if name.startswith(LAYER) else ((name, None),)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], folder: Path, num_layers: int) -> None:
+    """Write whole tensors that are in memory."""
+    entries = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    pieces = pieces_of(entries, lambda name, layer: tensors[name] if layer is None else tensors[name][layer])
+    write_distributed(list(pieces), folder, num_layers)
+
+
+def index_of(piece: Piece) -> MetadataIndex:
+    return MetadataIndex(piece.key, torch.Size(piece.offset))
+
+
+def chunk_of(piece: Piece) -> ChunkStorageMetadata:
+    return ChunkStorageMetadata(torch.Size(piece.offset), torch.Size(piece.shape))
+
+
+def by_files(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """The pieces in their order, cut into files."""
+    file: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        if file and size + piece.bytes > FILE_BYTES:
+            yield file
+            file, size = [], 0
+        file.append(piece)
+        size += piece.bytes
+    yield file
+
+
+def metadata_of(pieces: Sequence[Piece], num_layers: int) -> Metadata:
+    """What `.metadata` holds before the files' offsets: names, sizes and boxes."""
+    entries: dict[str, TensorStorageMetadata | BytesStorageMetadata] = {}
+    for piece in pieces:
+        new = TensorStorageMetadata(TensorProperties(piece.dtype), torch.Size(piece.size), [])
+        entry = cast(TensorStorageMetadata, entries.setdefault(piece.key, new))
+        assert (entry.size, entry.properties.dtype) == (new.size, piece.dtype), f"pieces of {piece.key} disagree"
+        entry.chunks.append(chunk_of(piece))
+    for key, entry in entries.items():
+        boxes = cast(TensorStorageMetadata, entry)
+        assert sum(prod(chunk.sizes) for chunk in boxes.chunks) == prod(boxes.size), f"{key} is not whole"
+    metadata = Metadata(dict(entries) | {key: BytesStorageMetadata() for key in extra_states(num_layers)})
+    metadata.mcore_data = {key: {} for key in entries}  # pyright: ignore[reportAttributeAccessIssue] megatron-core's own
+    return metadata
+
+
+def extra_states(num_layers: int) -> list[str]:
+    """Names of the extra states, one a layer and module, as megatron-core's ShardedObject spells them."""
+    states = [
+        f"{LAYER}{module}._extra_state/shard_{layer}_{num_layers}"
+        for module in LAYER_EXTRA_STATES
+        for layer in range(num_layers)
+    ]
+    return [*states, f"{FINAL_EXTRA_STATE}._extra_state/shard_0_1"]

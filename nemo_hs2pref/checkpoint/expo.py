@@ -1,69 +1,108 @@
-"""ExPO (arXiv 2404.16792; HelpSteer2-Preference section 4): C = A + alpha (B - A) on backbone and head.
+"""ExPO (arXiv 2404.16792; HelpSteer2-Preference section 4): C = A + alpha (B - A) on backbone and head; and averages.
 
 A is the weak model (regression), B the strong one trained from it (scaled Bradley-Terry); alpha 1 is B. The paper
-takes 1.52. No model is built and no GPU is needed.
+takes 1.52. An average of reward models is WARM (arXiv 2401.12187). No model is built and no GPU is needed; a tensor is
+read, or a layer of one, combined and written before the next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import one_process_group
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors, write_tensors
-from nemo_hs2pref.errors import CheckpointError
-from nemo_hs2pref.functional import extrapolate
+from nemo_hs2pref.checkpoint.combinable import Model, open_models, size_bytes
+from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.functional import average, extrapolate
 
-SAME = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups", "vocab_size", "head")
+BLOCK = 2**22  # numbers that are widened to float32 at once
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Output(Generic[Loaded]):
+    """A model to write: where, its tensor of what was loaded, and what its manifest says."""
+
+    path: Path
+    tensor: Callable[[Loaded], Tensor]
+    about: Mapping[str, Any]
 
 
 def extrapolate_checkpoints(weak: Path, strong: Path, alpha: float, out: Path) -> int:
-    """Write checkpoint `out`, which must not exist; returns the number of tensors.
+    """Write `out`, which must not exist; returns the number of tensors.
 
     Raises CheckpointError naming the first setting or tensor in which the two differ.
     """
-    if out.exists():
-        raise CheckpointError(f"{out}: exists already; name a new folder or remove it")
-    configs = layout.read_config(weak), layout.read_config(strong)
-    refuse_other_settings(configs, (weak, strong))
-    manifest = {
-        "tool_version": __version__,
-        "extrapolated": {"weak": str(weak), "strong": str(strong), "alpha": alpha},
-    }
-    names = refuse_other_tensors(weak, strong)
-    with layout.written_whole(out) as folder:
-        tensors = {}
-        for name in tqdm(names, desc="extrapolating", unit=" tensors", disable=None):
-            from_weak, from_strong = (load_tensors(path / layout.WEIGHTS, [name])[name] for path in (weak, strong))
-            tensors[name] = extrapolate(from_weak, from_strong, alpha)
-        layout.write_small_files(folder, configs[1], manifest, strong / layout.TOKENIZER)
-        with one_process_group():
-            write_tensors(tensors, folder / layout.WEIGHTS, configs[1]["num_layers"])
-    return len(names)
+    return extrapolate_to(weak, strong, {alpha: out})
 
 
-def refuse_other_settings(configs: tuple[Mapping[str, Any], Mapping[str, Any]], paths: tuple[Path, Path]) -> None:
-    """Equal shapes can still mean other things: another head order, another template."""
-    for key in SAME:
-        values = [config.get(key) for config in configs]
-        if values[0] != values[1]:
-            raise CheckpointError(
-                f"{key} is {values[0]} in {paths[0]} and {values[1]} in {paths[1]}; they must be equal"
-            )
+def extrapolate_to(weak: Path, strong: Path, outs: Mapping[float, Path]) -> int:
+    """The same for several alphas, alpha -> folder, in one pass over the two."""
+    if strange := [alpha for alpha in outs if not isfinite(alpha)]:
+        raise ConfigError(f"--alpha {strange[0]}: expected a finite number")
+    refuse_existing(outs.values())
+    models = open_models([weak, strong])
+
+    def pair(name: str, layer: int | None) -> tuple[Tensor, Tensor]:
+        return models[0].read(name, layer), models[1].read(name, layer)
+
+    def output(alpha: float, out: Path) -> Output[tuple[Tensor, Tensor]]:
+        about = {"extrapolated": {"weak": str(weak), "strong": str(strong), "alpha": alpha}}
+        return Output(out, lambda loaded: extrapolate_in_blocks(*loaded, alpha), about)
+
+    return write(models[1], pair, [output(alpha, out) for alpha, out in outs.items()])
 
 
-def refuse_other_tensors(weak: Path, strong: Path) -> list[str]:
-    """The tensors' names, in order; both checkpoints have the same."""
-    shapes = [stored_tensors(path / layout.WEIGHTS) for path in (weak, strong)]
-    for name in sorted(shapes[0].keys() | shapes[1].keys()):
-        first, second = (stored.get(name) for stored in shapes)
-        if first != second:
-            told = [f"{found[1]} {list(found[0])}" if found else "nothing" for found in (first, second)]
-            raise CheckpointError(
-                f"tensor {name} differs: {told[0]} in {weak}, {told[1]} in {strong}; "
-                "the strong model must have been trained from the weak one"
-            )
-    return sorted(shapes[0])
+def average_checkpoints(paths: Sequence[Path], weights: Sequence[float] | None, out: Path) -> int:
+    """Write the average of two or more models as `out`, which must not exist; returns the number of tensors.
+
+    weights: one a model, divided by their sum; None: all alike. Configuration and tokenizer are the first model's.
+    """
+    weights = weights or [1.0] * len(paths)
+    if len(paths) < 2 or len(weights) != len(paths):
+        raise ConfigError(
+            f"--average: {len(paths)} models and {len(weights)} weights; give two or more, one weight each"
+        )
+    if not (all(0 <= weight < float("inf") for weight in weights) and sum(weights) > 0):
+        raise ConfigError(f"--weights {weights}: expected finite numbers of at least 0, not all 0")
+    refuse_existing([out])
+    models = open_models(paths)
+
+    def mean(name: str, layer: int | None) -> Tensor:
+        return average((model.read(name, layer) for model in models), weights)
+
+    about = {"averaged": [{"model": str(path), "weight": w} for path, w in zip(paths, weights, strict=True)]}
+    return write(models[0], mean, [Output(out, lambda loaded: loaded, about)])
+
+
+def write(model: Model, load: Callable[[str, int | None], Loaded], outputs: Sequence[Output[Loaded]]) -> int:
+    """All outputs in one pass over what `load` reads; configuration and tokenizer are `model`'s."""
+    layout.refuse_full_disk(outputs[0].path, len(outputs) * size_bytes(model))
+    with ExitStack() as stack:
+        writers = [stack.enter_context(model.writer(output.path, output.about)) for output in outputs]
+        for name, layer in tqdm(model.parts(), "writing", unit=" tensors", disable=None):
+            loaded = load(name, layer)
+            for output, writer in zip(outputs, writers, strict=True):
+                writer(output.tensor(loaded))
+            del loaded  # not kept while the next one is read
+        assert all(writer.is_complete for writer in writers)
+    return len(model.entries)
+
+
+def refuse_existing(outs: Iterable[Path]) -> None:
+    for out in outs:
+        layout.refuse_existing(out)
+
+
+def extrapolate_in_blocks(weak: Tensor, strong: Tensor, alpha: float) -> Tensor:
+    """functional.extrapolate, which widens to float32, with memory for the result alone."""
+    out = torch.empty(weak.shape, dtype=weak.dtype)
+    for a, b, c in zip(*(tensor.reshape(-1).split(BLOCK) for tensor in (weak, strong, out)), strict=True):
+        c.copy_(extrapolate(a, b, alpha))
+    return out

@@ -1,20 +1,20 @@
-"""Hugging Face to NeMo: a Llama as the folder that an unpacked .nemo file is."""
+"""Hugging Face to NeMo: a Llama, with or without a reward head, as the folder that an unpacked .nemo file is."""
 
-import shutil
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 from nemo_hs2pref import __version__
-from nemo_hs2pref.checkpoint.distributed import write_distributed
+from nemo_hs2pref.checkpoint import hf_layouts, layout, llama, llama_to_mcore
+from nemo_hs2pref.checkpoint.distributed import Piece, write_distributed
 from nemo_hs2pref.checkpoint.hf_source import HFSource, open_source
-from nemo_hs2pref.checkpoint.layout import CONFIG, TOKENIZER, WEIGHTS, write_manifest, written_whole
-from nemo_hs2pref.checkpoint.llama import checked_reader, expected_shapes, refuse_unsupported, weights
-from nemo_hs2pref.checkpoint.model_config import PRECISION, model_config
+from nemo_hs2pref.checkpoint.model_config import ORIGIN, PRECISION, model_config, origin_config
+from nemo_hs2pref.checkpoint.reward_head import Head, head_shapes, hf_head
+from nemo_hs2pref.checkpoint.standardization import KEY as STANDARDIZATION
 from nemo_hs2pref.errors import CheckpointError
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in PRECISION}
@@ -25,6 +25,7 @@ class Manifest:
     """Where a converted checkpoint comes from. num_parameters: without vocabulary padding, tied ones once."""
 
     source: str
+    layout: str
     num_layers: int
     source_num_layers: int
     num_parameters: int
@@ -33,28 +34,53 @@ class Manifest:
 
 
 def convert_from_hf(
-    source: str | Path, destination: Path, *, num_layers: int | None = None, dtype: torch.dtype | None = None
+    source: str | Path,
+    destination: Path,
+    *,
+    num_layers: int | None = None,
+    dtype: torch.dtype | None = None,
+    hf_layout: str | None = None,
 ) -> Manifest:
-    """Write `source` as NeMo checkpoint folder `destination`, which must not exist.
+    """Write `source` as NeMo checkpoint folder `destination`, which must not exist, tensor by tensor.
 
     num_layers: keep the first N layers (default: all). dtype: float32 or bfloat16 (default: the source's).
+    hf_layout: of hf_layouts.LAYOUTS (default: by the source's config.json).
     Raises CheckpointError before anything is written; a run that is cut short leaves no destination.
     """
-    if destination.exists():
-        raise CheckpointError(f"{destination}: exists already; name a new folder or remove it")
+    layout.refuse_existing(destination)
     opened = open_source(source)
-    refuse_unsupported(opened.config, opened.name)
+    chosen = hf_layouts.layout_of_source(opened.config, hf_layout, opened.name)
+    llama.refuse_unsupported(opened.config, opened.name)
     _refuse_large_tokenizer(opened)
     num_layers = _layers_to_keep(opened, num_layers)
-    tensor = checked_reader(opened, num_layers)
-    dtype = dtype or _own_dtype(opened, tensor("model.norm.weight").dtype)
-    manifest = _manifest(opened, num_layers, dtype)
-    _refuse_full_disk(destination, manifest.num_parameters * dtype.itemsize)
-    with written_whole(destination) as folder:
-        _write_small_files(folder, opened, manifest, dtype)
-        cast = (weight._replace(value=weight.value.to(dtype)) for weight in weights(tensor, opened.config, num_layers))
-        write_distributed(tqdm(cast, "reading", unit=" tensors", disable=None), folder / WEIGHTS, num_layers)
+    shapes = llama.body_shapes(opened.config, num_layers) | head_shapes(opened.config, chosen)
+    tensor = llama.checked_reader(opened, shapes)
+    dtype = dtype or _own_dtype(opened, tensor(llama.NORM).dtype)
+    head = hf_head(opened.config, chosen, tensor, opened.name)
+    pieces = [*llama_to_mcore.body(tensor, opened.config, num_layers, dtype), *_ending(tensor, opened, head, dtype)]
+    manifest = Manifest(
+        source=opened.name,
+        layout=chosen,
+        num_layers=num_layers,
+        source_num_layers=opened.config.num_hidden_layers,
+        num_parameters=sum(prod(shape) for shape in shapes.values()),
+        dtype=str(dtype).removeprefix("torch."),
+        tool_version=__version__,
+    )
+    layout.refuse_full_disk(destination, sum(piece.bytes for piece in pieces))
+    with layout.written_whole(destination) as folder:
+        _write_small_files(folder, opened, manifest, head, dtype)
+        write_distributed(pieces, folder / layout.WEIGHTS, num_layers)
     return manifest
+
+
+def _ending(tensor: llama.ReadTensor, opened: HFSource, head: Head | None, dtype: torch.dtype) -> list[Piece]:
+    """What follows the body: the head, or a language model's output layer where it has its own."""
+    if head is not None:
+        return list(head.pieces())
+    if opened.config.tie_word_embeddings:
+        return []
+    return [llama_to_mcore.vocabulary(llama_to_mcore.OUTPUT_LAYER, llama.LM_HEAD, tensor, opened.config, dtype)]
 
 
 def _refuse_large_tokenizer(opened: HFSource) -> None:
@@ -79,28 +105,18 @@ def _own_dtype(opened: HFSource, dtype: torch.dtype) -> torch.dtype:
     return dtype
 
 
-def _manifest(opened: HFSource, num_layers: int, dtype: torch.dtype) -> Manifest:
-    return Manifest(
-        source=opened.name,
-        num_layers=num_layers,
-        source_num_layers=opened.config.num_hidden_layers,
-        num_parameters=sum(prod(shape) for shape in expected_shapes(opened.config, num_layers).values()),
-        dtype=str(dtype).removeprefix("torch."),
-        tool_version=__version__,
-    )
-
-
-def _refuse_full_disk(destination: Path, size_bytes: int) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(destination.parent).free
-    if free < size_bytes:
-        raise CheckpointError(
-            f"{destination.parent}: {free / 1e9:.1f} GB free, the checkpoint takes {size_bytes / 1e9:.1f} GB; make room"
-        )
-
-
-def _write_small_files(folder: Path, opened: HFSource, manifest: Manifest, dtype: torch.dtype) -> None:
-    opened.tokenizer.save_pretrained(folder / TOKENIZER)
-    config = model_config(opened.config, num_layers=manifest.num_layers, dtype=dtype, tokenizer=TOKENIZER)
-    OmegaConf.save(OmegaConf.create(config), folder / CONFIG)
-    write_manifest(folder, asdict(manifest))
+def _write_small_files(
+    folder: Path, opened: HFSource, manifest: Manifest, head: Head | None, dtype: torch.dtype
+) -> None:
+    opened.tokenizer.save_pretrained(folder / layout.TOKENIZER)
+    config: dict[str, Any] = {
+        **model_config(opened.config, num_layers=manifest.num_layers, dtype=dtype, tokenizer=layout.TOKENIZER),
+        ORIGIN: origin_config(opened.config, opened.generation_config),
+    }
+    if head is not None:
+        config |= {"head": head.section(), "share_embeddings_and_output_weights": False}
+    OmegaConf.save(OmegaConf.create(config), folder / layout.CONFIG)
+    # the figures are those of the whole model
+    measured = head is not None and head.standardization and manifest.num_layers == manifest.source_num_layers
+    figures = {STANDARDIZATION: head.standardization} if head is not None and measured else {}
+    layout.write_manifest(folder, asdict(manifest) | figures)

@@ -5,11 +5,11 @@ A source is a folder (safetensors or .bin files), a repository on the hub, or a 
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -28,6 +28,7 @@ class HFSource:
 
     name: what the user gave. tensor_names: the names in the files, Hugging Face's way.
     tensor(name): that tensor on CPU, in the source's dtype; raises CheckpointError for a broken file.
+    generation_config: of generation_config.json, where there is one.
     """
 
     name: str
@@ -35,6 +36,7 @@ class HFSource:
     tokenizer: PreTrainedTokenizerBase
     tensor_names: frozenset[str]
     tensor: Callable[[str], Tensor]
+    generation_config: Mapping[str, Any] | None = None
 
 
 def open_source(source: str | Path) -> HFSource:
@@ -55,14 +57,15 @@ def open_folder(folder: Path, name: str) -> HFSource:
     """Open a folder as `save_pretrained` writes it."""
     config = _read_config(folder)
     files = _tensor_files(folder)
-    reader = cache(_reader)  # one memory map a file, for as long as this source lives
 
     def tensor(tensor_name: str) -> Tensor:
         file = files[tensor_name]
         with _one_sentence(file):
-            return reader(file)(tensor_name)
+            return _read(file, tensor_name)
 
-    return HFSource(name, config, _read_tokenizer(folder), frozenset(files), tensor)
+    generation = folder / "generation_config.json"
+    generation_config = json.loads(generation.read_text()) if generation.is_file() else None
+    return HFSource(name, config, _read_tokenizer(folder), frozenset(files), tensor, generation_config)
 
 
 def _read_config(folder: Path) -> LlamaConfig:
@@ -87,10 +90,24 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
     for name in WEIGHT_FILES:
         whole, index = folder / name, folder / f"{name}.index.json"
         if index.is_file():
-            return {tensor: folder / file for tensor, file in json.loads(index.read_text())["weight_map"].items()}
+            return _indexed(index)
         if whole.is_file():
             return dict.fromkeys(_names(whole), whole)
     raise CheckpointError(f"{folder}: has neither {' nor '.join(WEIGHT_FILES)}, whole or with an index")
+
+
+def _indexed(index: Path) -> dict[str, Path]:
+    """The files of an index, each of them opened once: a missing one is told now and not after an hour."""
+    places: dict[str, str] = json.loads(index.read_text())["weight_map"]
+    for tensor, file in places.items():
+        if Path(file).name != file:
+            raise CheckpointError(f"{index}: {tensor} is in {file!r}, outside of the folder; do not trust this model")
+    files = {tensor: index.parent / file for tensor, file in places.items()}
+    for file in sorted(set(files.values())):
+        names = set(_names(file))
+        if lacking := sorted(tensor for tensor, place in files.items() if place == file and tensor not in names):
+            raise CheckpointError(f"{file}: lacks {lacking[0]}, which {index.name} places there; download both again")
+    return files
 
 
 def _names(file: Path) -> Iterable[str]:
@@ -98,9 +115,9 @@ def _names(file: Path) -> Iterable[str]:
         return safe_open(file, "pt").keys() if file.suffix == ".safetensors" else _load_bin(file).keys()
 
 
-def _reader(file: Path) -> Callable[[str], Tensor]:
-    """Name to tensor, memory-mapped: nothing is read from disk before it is used."""
-    return safe_open(file, "pt").get_tensor if file.suffix == ".safetensors" else _load_bin(file).__getitem__
+def _read(file: Path, name: str) -> Tensor:
+    """Memory-mapped; the map lives as long as the tensor, so that what was read can leave memory."""
+    return safe_open(file, "pt").get_tensor(name) if file.suffix == ".safetensors" else _load_bin(file)[name]
 
 
 def _load_bin(file: Path) -> dict[str, Tensor]:

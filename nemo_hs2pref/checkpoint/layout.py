@@ -6,6 +6,7 @@ model_weights/      torch_dist: whole tensors under global names, readable in an
 tokenizer/          Hugging Face tokenizer
 hs2pref.json        what it is: source or run, step, metrics; the mean and std of its rewards once measured; of a
                     LoRA run its base
+hs2pref.files.json  size and SHA-256 of all files, for `hs2pref checkpoint verify`
 training_state/     only in a run's resume state: optimizer, schedule, counters, random state
 """
 
@@ -18,14 +19,33 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nemo_hs2pref.checkpoint.file_list import describe, files_in, list_again, write_file_list
+from nemo_hs2pref.checkpoint.torch_dist import reason_not_written
 from nemo_hs2pref.data.jsonl import replacing
-from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.errors import CheckpointError, HS2PrefError
 
 CONFIG = "model_config.yaml"
 WEIGHTS = "model_weights"
 TOKENIZER = "tokenizer"
 MANIFEST = "hs2pref.json"
 TRAINING_STATE = "training_state"
+
+
+def opened(path: Path) -> Path:
+    """The folder of this layout for the checkpoint at `path`: itself, or a view of one that NeMo or Aligner wrote."""
+    if not (path.is_file() or is_foreign(path)):
+        return path
+    from nemo_hs2pref.checkpoint.foreign import view  # heavy: torch
+
+    return view(path.resolve())
+
+
+def is_foreign(folder: Path) -> bool:
+    """NeMo 2.0 has context/; NeMo 1.x writes the class of the model as `target`, which is ours after our training."""
+    if (folder / "context").is_dir():
+        return True
+    target = read_yaml(folder / CONFIG).get("target") if (folder / CONFIG).is_file() else None
+    return target is not None and not str(target).startswith("nemo_hs2pref.")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -53,26 +73,39 @@ def has_adapters(config: Mapping[str, Any]) -> bool:
 
 def read_any_config(path: Path) -> dict[str, Any]:
     """Either, without Aligner's `reward_standardization`: what comes of these weights has other rewards."""
-    file = path / CONFIG
-    if not file.is_file():
-        raise CheckpointError(f"{path}: no checkpoint ({CONFIG} not found); expected an unpacked .nemo folder")
-    if not (path / WEIGHTS / "metadata.json").is_file():
+    folder = opened(path)
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{path}: no checkpoint ({CONFIG} not found); expected a .nemo file or folder")
+    if not (folder / WEIGHTS / "metadata.json").is_file():
         raise CheckpointError(f"{path / WEIGHTS}: incomplete (metadata.json not found); copy or save it again")
+    config = read_yaml(folder / CONFIG)
+    return {key: value for key, value in config.items() if key != "reward_standardization"}
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
     config = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items() if key != "reward_standardization"}
+    return {str(key): value for key, value in config.items()}
+
+
+def refuse_no_tokenizer(path: Path) -> None:
+    if not (path / TOKENIZER).is_dir():
+        raise CheckpointError(f"{path / TOKENIZER}: not found; put the model's Hugging Face tokenizer there")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Our manifest; empty for a checkpoint that others wrote."""
-    file = path / MANIFEST
+    file = (opened(path) if path.is_file() else path) / MANIFEST
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """Write or replace our manifest; a reader finds the old one or the new one, never a part."""
+    if path.is_file():
+        raise CheckpointError(f"{path}: an archive cannot be written to; unpack it: tar -C FOLDER -xf {path}")
     with replacing(path / MANIFEST) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+    list_again(path, path / MANIFEST)
 
 
 def write_small_files(folder: Path, config: Mapping[str, Any], manifest: Mapping[str, Any], tokenizer: Path) -> None:
@@ -82,15 +115,40 @@ def write_small_files(folder: Path, config: Mapping[str, Any], manifest: Mapping
     shutil.copytree(tokenizer, folder / TOKENIZER)
 
 
+def refuse_existing(destination: Path) -> None:
+    """Outputs are never written over."""
+    if destination.exists():
+        raise CheckpointError(f"{destination}: exists already; name a new folder or remove it")
+
+
+def refuse_full_disk(destination: Path, size_bytes: int) -> None:
+    """Before hours of work: is there room for `size_bytes` at `destination`, whose parent is made here."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(destination.parent).free
+    if free < size_bytes:
+        raise CheckpointError(
+            f"{destination.parent}: {free / 1e9:.1f} GB free, the checkpoint takes {size_bytes / 1e9:.1f} GB; make room"
+        )
+
+
 @contextmanager
 def written_whole(destination: Path) -> Iterator[Path]:
-    """A folder beside `destination` that takes its name when the block ends well, and is removed otherwise."""
+    """A folder beside `destination` that takes its name when the block ends well, and is removed otherwise.
+
+    Its files are listed with their hashes. A disk that refuses to take it is a CheckpointError.
+    """
     folder = destination.with_name(destination.name + ".incomplete")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         yield folder
-    except BaseException:
+        write_file_list(folder, describe(folder, files_in(folder)))
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
+        reason = None if isinstance(error, HS2PrefError) else reason_not_written(error)
+        if reason is None:
+            raise
+        raise CheckpointError(
+            f"{destination}: cannot be written ({reason}); make room or choose another place"
+        ) from error
     folder.rename(destination)

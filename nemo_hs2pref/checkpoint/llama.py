@@ -1,12 +1,11 @@
-"""Llama's tensors, from Hugging Face's names and layout to megatron-core's.
+"""What a Llama is made of in Hugging Face's files, and the three places in which megatron-core's layout differs.
 
-The layouts differ in three places: the queries, keys and values of a group lie together in one matrix, the gate and
-up projections are one matrix, and the vocabulary is padded. Everything else is a renaming. Shapes use V (vocabulary),
-H (hidden), F (feed-forward), Q (heads), G (key/value groups) and D (head dimension).
+The queries, keys and values of a group lie together in one matrix there, the gate and up projections are one matrix,
+and the vocabulary is padded. Everything else is a renaming (llama_to_mcore, llama_from_mcore). Shapes use
+V (vocabulary), H (hidden), F (feed-forward), Q (heads), G (key/value groups) and D (head dimension).
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,28 +15,15 @@ from nemo_hs2pref.checkpoint.hf_source import HFSource
 from nemo_hs2pref.errors import CheckpointError
 
 VOCAB_MULTIPLE = 128  # NeMo's make_vocab_size_divisible_by
-LAYER = "model.decoder.layers."  # one name for all layers: the layer is an axis of the tensor in the checkpoint
-
-
-class Weight(NamedTuple):
-    """A piece of one tensor of the distributed checkpoint.
-
-    layer: its place on the prepended layer axis; None for tensors without one.
-    part: (i, n), the i-th of n equal parts along the first axis.
-    """
-
-    key: str
-    value: Tensor
-    layer: int | None = None
-    part: tuple[int, int] = (0, 1)
+EMBEDDING, NORM, LM_HEAD = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
+Shape = tuple[int, ...]
+ReadTensor = Callable[[str], Tensor]
 
 
 def refuse_unsupported(config: LlamaConfig, where: str) -> None:
     """Raise CheckpointError for what NeMo's GPT would compute otherwise, or not at all."""
     rope = (config.rope_scaling or {}).get("rope_type", "default")
-    architectures = config.architectures or ["LlamaForCausalLM"]
     refusals = {
-        f"architectures is {architectures}; only LlamaForCausalLM converts": architectures != ["LlamaForCausalLM"],
         "attention_bias is true; only Llamas without biases convert": config.attention_bias,
         "mlp_bias is true; only Llamas without biases convert": config.mlp_bias,
         f"hidden_act is {config.hidden_act!r}; only 'silu' converts": config.hidden_act != "silu",
@@ -49,11 +35,11 @@ def refuse_unsupported(config: LlamaConfig, where: str) -> None:
             raise CheckpointError(f"{where}: {sentence}")
 
 
-def expected_shapes(config: LlamaConfig, num_layers: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of a Llama with its first `num_layers` layers, Hugging Face's way."""
-    hidden, ffn, vocab = config.hidden_size, config.intermediate_size, config.vocab_size
+def body_shapes(config: LlamaConfig, num_layers: int) -> dict[str, Shape]:
+    """Name and shape of every tensor of a Llama with its first `num_layers` layers, without the one that ends it."""
+    hidden, ffn = config.hidden_size, config.intermediate_size
     query, value = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    layer = {
+    layer: dict[str, Shape] = {
         "input_layernorm": (hidden,),
         "self_attn.q_proj": (query, hidden),
         "self_attn.k_proj": (value, hidden),
@@ -64,16 +50,19 @@ def expected_shapes(config: LlamaConfig, num_layers: int) -> dict[str, tuple[int
         "mlp.up_proj": (ffn, hidden),
         "mlp.down_proj": (hidden, ffn),
     }
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocab, hidden)}
+    shapes: dict[str, Shape] = {EMBEDDING: (config.vocab_size, hidden)}
     for i in range(num_layers):
         shapes |= {f"model.layers.{i}.{name}.weight": shape for name, shape in layer.items()}
-    shapes["model.norm.weight"] = (hidden,)
-    return shapes if config.tie_word_embeddings else shapes | {"lm_head.weight": (vocab, hidden)}
+    return shapes | {NORM: (hidden,)}
 
 
-def checked_reader(source: HFSource, num_layers: int) -> Callable[[str], Tensor]:
+def lm_head_shapes(config: LlamaConfig) -> dict[str, Shape]:
+    """What ends a language model: nothing of its own where the embeddings are tied."""
+    return {} if config.tie_word_embeddings else {LM_HEAD: (config.vocab_size, config.hidden_size)}
+
+
+def checked_reader(source: HFSource, shapes: Mapping[str, Shape]) -> ReadTensor:
     """`source.tensor` with checks: CheckpointError for missing tensors at once, for another shape when it is read."""
-    shapes = expected_shapes(source.config, num_layers)
     if missing := sorted(shapes.keys() - source.tensor_names):
         raise CheckpointError(f"{source.name}: lacks {len(missing)} tensors of its config, e.g. {missing[0]}")
 
@@ -86,33 +75,6 @@ def checked_reader(source: HFSource, num_layers: int) -> Callable[[str], Tensor]
     return tensor
 
 
-def weights(tensor: Callable[[str], Tensor], config: LlamaConfig, num_layers: int) -> Iterator[Weight]:
-    """Every weight of the checkpoint, one at a time, as NeMo's MegatronGPTModel.sharded_state_dict names them."""
-    yield Weight("model.embedding.word_embeddings.weight", pad_vocabulary(tensor("model.embed_tokens.weight")))
-    for layer in range(num_layers):
-        yield from layer_weights(tensor, config, layer)
-    yield Weight("model.decoder.final_layernorm.weight", tensor("model.norm.weight"))
-    if not config.tie_word_embeddings:
-        yield Weight("model.output_layer.weight", pad_vocabulary(tensor("lm_head.weight")))
-
-
-def layer_weights(tensor: Callable[[str], Tensor], config: LlamaConfig, layer: int) -> Iterator[Weight]:
-    """One transformer layer. Gate and up stay apart, as the two parts that megatron-core itself splits fc1 into."""
-    attention, mlp = LAYER + "self_attention.", LAYER + "mlp."
-
-    def own(name: str) -> Tensor:
-        return tensor(f"model.layers.{layer}.{name}.weight")
-
-    qkv = group_qkv(*(own(f"self_attn.{name}_proj") for name in "qkv"), groups=config.num_key_value_heads)
-    yield Weight(attention + "linear_qkv.layer_norm_weight", own("input_layernorm"), layer)
-    yield Weight(attention + "linear_qkv.weight", qkv, layer)
-    yield Weight(attention + "linear_proj.weight", own("self_attn.o_proj"), layer)
-    yield Weight(mlp + "linear_fc1.layer_norm_weight", own("post_attention_layernorm"), layer)
-    yield Weight(mlp + "linear_fc1.weight", own("mlp.gate_proj"), layer, part=(0, 2))
-    yield Weight(mlp + "linear_fc1.weight", own("mlp.up_proj"), layer, part=(1, 2))
-    yield Weight(mlp + "linear_fc2.weight", own("mlp.down_proj"), layer)
-
-
 def group_qkv(query: Tensor, key: Tensor, value: Tensor, *, groups: int) -> Tensor:
     """[Q*D, H], [G*D, H], [G*D, H] -> [(Q + 2G)*D, H], ordered by group: its queries, its key, its value.
 
@@ -120,6 +82,14 @@ def group_qkv(query: Tensor, key: Tensor, value: Tensor, *, groups: int) -> Tens
     """
     grouped = [rows.view(groups, -1, query.shape[-1]) for rows in (query, key, value)]
     return torch.cat(grouped, dim=1).view(-1, query.shape[-1])
+
+
+def ungroup_qkv(grouped: Tensor, *, groups: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """[(Q + 2G)*D, H] -> [Q*D, H], [G*D, H], [G*D, H]; the inverse of group_qkv. size: D."""
+    hidden = grouped.shape[-1]
+    heads = grouped.view(groups, -1, size, hidden)
+    query, key, value = heads[:, :-2], heads[:, -2], heads[:, -1]
+    return query.reshape(-1, hidden), key.reshape(-1, hidden), value.reshape(-1, hidden)
 
 
 def padded_vocabulary(size: int) -> int:

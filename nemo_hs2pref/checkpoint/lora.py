@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from tqdm import tqdm
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import one_process_group
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors, write_tensors
+from nemo_hs2pref.checkpoint.distributed import LAYER, pieces_of, write_distributed
+from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors
 from nemo_hs2pref.errors import CheckpointError
 
 ADAPTER = ".adapter_layer."  # part of the name of every tensor of an adapter
@@ -25,7 +24,6 @@ PLACES = {  # the name of a layer in Megatron -> its adapter's in NeMo
     "mlp.linear_fc1": "mlp.adapter_layer.lora_hto4h_adapter",
     "mlp.linear_fc2": "mlp.adapter_layer.lora_4htoh_adapter",
 }
-LAYERS = "model.decoder.layers."
 HEAD = "model.rm_head."
 OUTPUT_LAYER = "model.output_layer."  # of a language model; a reward model has none
 SAMPLES, SAMPLE_BYTES = 16, 65536
@@ -37,8 +35,7 @@ def merge_lora(adapter: Path, out: Path, base: Path | None = None) -> int:
     base: where the base is now; None: where it was when the adapters were trained.
     Raises CheckpointError for another base than that, and for adapters that do not fit it.
     """
-    if out.exists():
-        raise CheckpointError(f"{out}: exists already; name a new folder or remove it")
+    layout.refuse_existing(out)
     config, manifest = layout.read_adapter_config(adapter), layout.read_manifest(adapter)
     base = base or Path(manifest["base"]["path"])
     if not base.exists():
@@ -46,41 +43,41 @@ def merge_lora(adapter: Path, out: Path, base: Path | None = None) -> int:
     layout.read_config(base)
     refuse_other_base(adapter, base)
     tuning = config.pop("peft")["lora_tuning"]
-    learned = stored_tensors(adapter / layout.WEIGHTS)
-    names = [name for name in stored_tensors(base / layout.WEIGHTS) if not name.startswith((HEAD, OUTPUT_LAYER))]
-    merged = {"adapter": str(adapter), "base": str(base), "step": manifest["step"]}
+    learned, frozen = StoredTensors(adapter / layout.WEIGHTS), StoredTensors(layout.opened(base) / layout.WEIGHTS)
+    head = {name: entry for name, entry in learned.entries.items() if name.startswith(HEAD)}
+    body = {name: entry for name, entry in frozen.entries.items() if not name.startswith((HEAD, OUTPUT_LAYER))}
+
+    def merged(name: str, layer: int | None) -> Tensor:
+        inner, outer = adapter_names(name)
+        if name in head or outer not in learned.entries:
+            return (learned if name in head else frozen).read(name, layer=layer)
+        a, b = (learned.read(adapter_name, layer=layer) for adapter_name in (inner, outer))
+        return sum_with_product(frozen.read(name, layer=layer), a, b, tuning["alpha"] / tuning["adapter_dim"])
+
+    pieces = list(pieces_of(head | body, merged))
+    layout.refuse_full_disk(out, sum(piece.bytes for piece in pieces))
+    about = {"adapter": str(adapter), "base": str(base), "step": manifest["step"]}
     with layout.written_whole(out) as folder:
-        tensors = load_tensors(adapter / layout.WEIGHTS, [name for name in learned if name.startswith(HEAD)])
-        changed = 0
-        for name in tqdm(names, desc="merging", unit=" tensors", disable=None):
-            tensors |= load_tensors(base / layout.WEIGHTS, [name])
-            inner, outer = adapter_names(name)
-            if outer in learned:
-                found = load_tensors(adapter / layout.WEIGHTS, [inner, outer])
-                add_product(tensors[name], found[inner], found[outer], tuning["alpha"] / tuning["adapter_dim"])
-                changed += 1
         layout.write_small_files(
-            folder, config, {"tool_version": __version__, "merged": merged}, adapter / layout.TOKENIZER
+            folder, config, {"tool_version": __version__, "merged": about}, adapter / layout.TOKENIZER
         )
-        with one_process_group():
-            write_tensors(tensors, folder / layout.WEIGHTS, config["num_layers"])
-    return changed
+        write_distributed(pieces, folder / layout.WEIGHTS, config["num_layers"])
+    return sum(adapter_names(name)[1] in learned.entries for name in body)
 
 
 def adapter_names(name: str) -> tuple[str, str]:
     """The names of A and B for the weight `name`; empty where no adapter goes."""
-    place = PLACES.get(name.removeprefix(LAYERS).removesuffix(".weight"))
-    return (f"{LAYERS}{place}.linear_in.weight", f"{LAYERS}{place}.linear_out.weight") if place else ("", "")
+    place = PLACES.get(name.removeprefix(LAYER).removesuffix(".weight"))
+    return (f"{LAYER}{place}.linear_in.weight", f"{LAYER}{place}.linear_out.weight") if place else ("", "")
 
 
-def add_product(weight: Tensor, inner: Tensor, outer: Tensor, scale: float) -> None:
-    """W += scale * B A in place, layer by layer in float32: a whole [L, O, I] in float32 is 26 GB at 70B.
+def sum_with_product(weight: Tensor, inner: Tensor, outer: Tensor, scale: float) -> Tensor:
+    """W + scale * B A of one layer in float32, in W's dtype.
 
     Megatron's fused layouts (queries, keys and values of a group together; gate before up) need no care: the rows
     of B are in the order of the rows of W.
     """
-    for w, a, b in zip(weight, inner, outer, strict=True):
-        w.copy_(w.float() + scale * (b.float() @ a.float()))
+    return (weight.float() + scale * (outer.float() @ inner.float())).to(weight.dtype)
 
 
 def base_of(path: Path) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def fingerprint(path: Path) -> str:
     It sees another model or another step of one, not every change of a single number.
     """
     seen = hashlib.sha256()
-    for file in sorted((path / layout.WEIGHTS).glob("*.distcp")):
+    for file in sorted((layout.opened(path) / layout.WEIGHTS).glob("*.distcp")):
         size = file.stat().st_size
         seen.update(f"{file.name} {size}".encode())
         with file.open("rb") as stream:

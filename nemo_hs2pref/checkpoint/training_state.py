@@ -15,6 +15,7 @@ from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
 from nemo_hs2pref.checkpoint.layout import TRAINING_STATE
 from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.stored_metadata import refuse_code
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
 
@@ -36,6 +37,7 @@ def save_training_state(
 def load_training_state(model: MegatronRewardModel, optimizer: Any, scheduler: Any, path: Path) -> Progress:
     """Restore optimizer, schedule and (in the same layout) random state; returns the counters."""
     folder = path / TRAINING_STATE
+    refuse_code(folder)
     wanted = {
         "optimizer": optimizer.sharded_state_dict(
             model.sharded_state_dict(), is_loading=True, dist_ckpt_parallel_save=True

@@ -10,8 +10,9 @@ from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensorFactory
 
-from nemo_hs2pref.checkpoint.layout import WEIGHTS
+from nemo_hs2pref.checkpoint.layout import WEIGHTS, opened
 from nemo_hs2pref.checkpoint.lora import ADAPTER, HEAD
+from nemo_hs2pref.checkpoint.stored_metadata import refuse_code
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
@@ -42,8 +43,9 @@ def load_adapters(model: MegatronRewardModel, path: Path) -> None:
 def fill(model: MegatronRewardModel, path: Path, state: dict[str, Any]) -> None:
     """Read the tensors of `state`, a part of the model's sharded state, into the model."""
     wanted = {key: entry for key, entry in state.items() if not key.endswith("_extra_state")}
+    refuse_code(opened(path) / WEIGHTS)
     refuse_mismatch(wanted, path)
-    loaded = dist_checkpointing.load(wanted, str(path / WEIGHTS))
+    loaded = dist_checkpointing.load(wanted, str(opened(path) / WEIGHTS))
     (module,) = model.get_model_module_list()
     result = module.load_state_dict({key.removeprefix("model."): loaded[key] for key in wanted}, strict=False)
     assert not result.unexpected_keys, result
@@ -51,7 +53,7 @@ def fill(model: MegatronRewardModel, path: Path, state: dict[str, Any]) -> None:
 
 def refuse_mismatch(wanted: dict[str, Any], path: Path) -> None:
     """Compare names and global shapes before anything is read."""
-    stored = dist_checkpointing.load_tensors_metadata(str(path / WEIGHTS))
+    stored = dist_checkpointing.load_tensors_metadata(str(opened(path) / WEIGHTS))
     for key, entry in wanted.items():
         # a factory makes the shards of a weight that is stored in another shape than it is held
         shards = nested_values(entry.build()) if isinstance(entry, ShardedTensorFactory) else [entry]

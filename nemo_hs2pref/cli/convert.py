@@ -1,4 +1,4 @@
-"""`hs2pref convert`: Hugging Face checkpoints to NeMo, LoRA adapters to whole checkpoints."""
+"""`hs2pref convert`: Hugging Face checkpoints to NeMo and back, LoRA adapters to whole checkpoints."""
 
 import argparse
 from collections.abc import Iterator
@@ -6,18 +6,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-EXAMPLES = """examples:
+from nemo_hs2pref.checkpoint.hf_layouts import LAYOUTS
+
+FROM_HF_EXAMPLES = """examples:
   hs2pref convert from-hf meta-llama/Llama-3.1-70B-Instruct checkpoints/llama31-70b
   hs2pref convert from-hf ./SmolLM2-135M-Instruct checkpoints/smollm2 --dtype float32
   hs2pref convert from-hf smollm2 checkpoints/smollm2-8 --layers 8    # SmolLM2-135M-Instruct: hub or installed package
   hs2pref convert from-hf llama_tiny checkpoints/tiny                 # random weights, for tests of layouts
+  hs2pref convert from-hf nvidia/Llama-3.1-Nemotron-70B-Reward-HF checkpoints/nemotron --layout nemotron-reward
 
 DST becomes a folder laid out as an unpacked .nemo file; its weights load under any TP and PP.
-One process without GPU does it. Weights go from file to file, and only the attention projections through memory;
-with another dtype than the source's, or from a .gguf file, the whole checkpoint has to fit.
+One process without GPU does it, tensor by tensor; a .gguf file alone has to fit into memory.
 """
+TO_HF_EXAMPLES = """examples:
+  hs2pref convert to-hf runs/stage2/checkpoints/last reward-hf        # AutoModelForSequenceClassification
+  hs2pref convert to-hf expo reward-nemotron --layout nemotron-reward --dtype bfloat16
 
-
+DST becomes a folder that transformers loads: safetensors, tokenizer with the training template, model card.
+One process without GPU does it, tensor by tensor.
+"""
 MERGE_EXAMPLES = """examples:
   hs2pref convert merge-lora runs/lora/checkpoints/last checkpoints/merged
 """
@@ -26,30 +33,50 @@ MERGE_EXAMPLES = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the directions as verbs of their own, each with its arguments."""
     directions = parser.add_subparsers(metavar="DIRECTION", required=True)
-    from_hf = directions.add_parser(
+
+    def direction(name: str, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
+        return directions.add_parser(
+            name,
+            help=help,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    from_hf = direction(
         "from-hf",
-        help="a Llama-shaped Hugging Face model to a NeMo checkpoint",
-        description="Convert a Llama-shaped Hugging Face model (Llama 2 and 3, SmolLM2) to a NeMo checkpoint.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "a Llama-shaped Hugging Face model to a NeMo checkpoint",
+        "Convert a Llama-shaped Hugging Face model (Llama 2 and 3, SmolLM2), reward head included, to NeMo.",
+        FROM_HF_EXAMPLES,
     )
     from_hf.add_argument("source", metavar="SRC", help="folder, hub id, .gguf file, smollm2 or llama_tiny")
-    from_hf.add_argument("destination", metavar="DST", type=Path, help="folder to write; must not exist")
     from_hf.add_argument("--layers", type=int, metavar="N", help="keep the first N layers (default: all)")
-    from_hf.add_argument("--dtype", choices=["float32", "bfloat16"], help="of the weights (default: the source's)")
     from_hf.set_defaults(run=run_from_hf)
-    merge = directions.add_parser(
+    to_hf = direction(
+        "to-hf",
+        "a NeMo checkpoint to a Hugging Face folder",
+        "Convert a checkpoint of ours, reward head included, to a folder that transformers loads.",
+        TO_HF_EXAMPLES,
+    )
+    to_hf.add_argument("source", metavar="SRC", type=Path, help="checkpoint")
+    to_hf.add_argument("--drop-bias", action="store_true", help="leave a head's bias out; config.json and card have it")
+    to_hf.add_argument("--merge-attributes", action="store_true", help="the reward as the only label, as TRL needs it")
+    to_hf.set_defaults(run=run_to_hf)
+    for each in (from_hf, to_hf):
+        each.add_argument("destination", metavar="DST", type=Path, help="folder to write; must not exist")
+        each.add_argument("--dtype", choices=["float32", "bfloat16"], help="of the weights (default: the source's)")
+        each.add_argument("--layout", choices=LAYOUTS, help="of Hugging Face's files (default: by what the source has)")
+    merge = direction(
         "merge-lora",
-        help="the adapters of a LoRA run and their base to a whole checkpoint",
-        description="Add the adapters of `train rm peft=lora` to their base: a whole checkpoint.",
-        epilog=MERGE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "the adapters of a LoRA run and their base to a whole checkpoint",
+        "Add the adapters of `train rm peft=lora` to their base: a whole checkpoint.",
+        MERGE_EXAMPLES,
     )
     merge.add_argument("adapter", metavar="ADAPTER", type=Path, help="checkpoint of a LoRA run")
     merge.add_argument("destination", metavar="DST", type=Path, help="folder to write; must not exist")
     merge.add_argument("--base", type=Path, help="the checkpoint that the run started from, if it was moved")
     merge.set_defaults(run=run_merge_lora)
-    parser.epilog = EXAMPLES + MERGE_EXAMPLES.removeprefix("examples:\n")
+    parser.epilog = FROM_HF_EXAMPLES
 
 
 def run_from_hf(args: argparse.Namespace) -> int:
@@ -58,11 +85,30 @@ def run_from_hf(args: argparse.Namespace) -> int:
 
     dtype = DTYPES[args.dtype] if args.dtype else None
     with named_source(args.source) as source:
-        written = convert_from_hf(source, args.destination, num_layers=args.layers, dtype=dtype)
+        written = convert_from_hf(source, args.destination, num_layers=args.layers, dtype=dtype, hf_layout=args.layout)
     print(
         f"{args.destination}: {written.num_layers} of {written.source_num_layers} layers, "
         f"{written.num_parameters / 1e6:.1f}M parameters, {written.dtype}"
     )
+    return 0
+
+
+def run_to_hf(args: argparse.Namespace) -> int:
+    """Convert, then say in one line what was written."""
+    from nemo_hs2pref.checkpoint.from_hf import DTYPES  # heavy: torch, transformers
+    from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+
+    dtype = DTYPES[args.dtype] if args.dtype else None
+    written = convert_to_hf(
+        args.source,
+        args.destination,
+        dtype=dtype,
+        hf_layout=args.layout,
+        drop_bias=args.drop_bias,
+        merge_attributes=args.merge_attributes,
+    )
+    size, kind = f"{written.num_parameters / 1e6:.1f}M parameters", str(written.dtype).removeprefix("torch.")
+    print(f"{args.destination}: {written.layout}, {size}, {kind}")
     return 0
 
 

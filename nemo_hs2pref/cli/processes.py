@@ -65,6 +65,8 @@ def end_now(code: int) -> NoReturn:
     """
     for child in multiprocessing.active_children():
         child.terminate()
+    if foreign := sys.modules.get("nemo_hs2pref.checkpoint.foreign"):
+        foreign.remove_views()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -152,6 +152,9 @@ def head(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
         )
     if config.head.load_rm_head_weights and stored is not None and list(stored["attributes"]) != list(names):
         yield f"head.attributes={names}, but the checkpoint's head has {list(stored['attributes'])}"
+    if config.head.load_rm_head_weights and stored is not None and stored["bias"] != config.head.bias:
+        has, value = ("a", "true") if stored["bias"] else ("no", "false")
+        yield f"head.bias={str(config.head.bias).lower()}, but the checkpoint's head has {has} bias; set it to {value}"
 
 
 def recomputation(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:

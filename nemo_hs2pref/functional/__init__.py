@@ -4,7 +4,7 @@ Every function computes in float32 or wider and returns one value an item; whoev
 batch divides once. `FORMULAS` is what the trainer logs for the loss it was told to use.
 """
 
-from nemo_hs2pref.functional.extrapolate import extrapolate
+from nemo_hs2pref.functional.extrapolate import average, extrapolate
 from nemo_hs2pref.functional.preference import BRADLEY_TERRY_VARIANTS, bradley_terry_loss
 from nemo_hs2pref.functional.regression import regression_loss
 
@@ -16,4 +16,4 @@ FORMULAS = {
     "scaled_bt": "-m * log(sigmoid(r_c - r_r))",
 }
 
-__all__ = ["BRADLEY_TERRY_VARIANTS", "FORMULAS", "bradley_terry_loss", "extrapolate", "regression_loss"]
+__all__ = ["BRADLEY_TERRY_VARIANTS", "FORMULAS", "average", "bradley_terry_loss", "extrapolate", "regression_loss"]

@@ -1,5 +1,8 @@
-"""ExPO: extrapolation from a weaker to a stronger checkpoint."""
+"""Checkpoints combined number by number: ExPO from a weaker to a stronger one, averages of several."""
 
+from collections.abc import Iterable, Sequence
+
+import torch
 from torch import Tensor
 
 from nemo_hs2pref.functional.precision import require_same_shape, widened
@@ -25,3 +28,37 @@ def extrapolate(weak: Tensor, strong: Tensor, alpha: float) -> Tensor:
         raise ValueError(f"weak is {weak.dtype}, strong is {strong.dtype}; they must be one floating-point dtype")
     wide_weak, wide_strong = widened(weak, strong)
     return (wide_weak + alpha * (wide_strong - wide_weak)).to(weak.dtype)
+
+
+def average(tensors: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
+    """sum(weight x tensor) / sum(weights): a model soup (Wortsman et al., arXiv 2203.05482).
+
+    Args:
+        tensors: the same parameter of several models, one floating dtype and shape; asked for one after the other,
+            so that an iterator needs memory for one and the sum.
+        weights: one a tensor, at least 0, not all 0.
+
+    Returns:
+        The same shape and dtype; summed in float32 or wider.
+
+    Raises:
+        ValueError: unequal shapes or dtypes, an integer dtype, other weights than those.
+    """
+    shares = normalized(weights)
+    dtype, total = None, torch.zeros(())
+    for share, tensor in zip(shares, tensors, strict=True):
+        if dtype is None:
+            dtype, total = tensor.dtype, torch.zeros_like(widened(tensor)[0])
+        require_same_shape(first=total, other=tensor)
+        if tensor.dtype != dtype or not dtype.is_floating_point:
+            raise ValueError(f"tensors are {dtype} and {tensor.dtype}; they must be one floating-point dtype")
+        total.add_(tensor, alpha=share)
+    return total.to(dtype)
+
+
+def normalized(weights: Sequence[float]) -> list[float]:
+    """The weights divided by their sum."""
+    total = sum(weights)
+    if not (all(weight >= 0 for weight in weights) and 0 < total < float("inf")):
+        raise ValueError(f"weights are {list(weights)}; expected finite numbers of at least 0, not all 0")
+    return [weight / total for weight in weights]

@@ -3,6 +3,7 @@
 A checkpoint is written under another name and renamed, so that a kill or a full disk leaves the one before it whole.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import torch
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint import layout, torch_dist
+from nemo_hs2pref.checkpoint.file_list import Files, describe, files_in, write_file_list
 from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.checkpoint.training_state import save_training_state
 from nemo_hs2pref.checkpoint.weights import save_weights
@@ -106,6 +108,7 @@ class CheckpointKeeper:
             self._on_rank_0(begin)
             save(temporary)
             torch.distributed.barrier()
+            list_files(temporary)
             self._on_rank_0(lambda: replace(temporary, self.folder / name))
 
     @contextmanager
@@ -159,6 +162,22 @@ class CheckpointKeeper:
         if torch.distributed.get_rank() == 0:
             action()
         torch.distributed.barrier()
+
+
+def list_files(folder: Path) -> None:
+    """Hash the files of a checkpoint, each rank those that it wrote, which its own machine still holds in memory."""
+    rank = torch.distributed.get_rank()
+    own = describe(folder, [file for file in files_in(folder) if writer_of(file) == rank])
+    gathered: list[Files] = [own] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, own)
+    if rank == 0:
+        write_file_list(folder, {name: listed for files in gathered for name, listed in files.items()})
+
+
+def writer_of(file: Path) -> int:
+    """The rank that wrote the file: megatron-core's `__3_0.distcp` and our `random_rank3.pt` say it, others are 0's."""
+    found = re.fullmatch(r"__(\d+)_\d+\.distcp|random_rank(\d+)\.pt", file.name)
+    return int(found[1] or found[2]) if found else 0
 
 
 def replace(new: Path, old: Path) -> None:

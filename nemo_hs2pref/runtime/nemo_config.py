@@ -10,14 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_hs2pref.checkpoint.layout import TOKENIZER
+from nemo_hs2pref.checkpoint.layout import TOKENIZER, opened
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.runtime import machine
 
 
 def model_config(config: RewardModelConfig, checkpoint: Mapping[str, Any], *, max_steps: int) -> DictConfig:
     """NeMo's `model` section: the checkpoint's architecture, the run's settings, the machine's kernels."""
-    tokenizer = Path(config.pretrained_checkpoint.restore_from_path) / TOKENIZER
+    tokenizer = opened(Path(config.pretrained_checkpoint.restore_from_path)) / TOKENIZER
     architecture = {key: value for key, value in checkpoint.items() if key not in ("target", "nemo_version")}
     run = config.model
     tensor_parallel = run.tensor_model_parallel_size

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from nemo_hs2pref.checkpoint.layout import opened
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
 from nemo_hs2pref.data.datasets import Reader, tokenizer_of
@@ -65,7 +66,7 @@ def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
 
 
 def reader_of(config: RewardModelConfig) -> Reader:
-    tokenizer = tokenizer_of(Path(config.pretrained_checkpoint.restore_from_path))
+    tokenizer = tokenizer_of(opened(Path(config.pretrained_checkpoint.restore_from_path)))
     return Reader(
         make_tokenize(tokenizer, config.data.template),
         slots=config.head.attributes,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nemo_hs2pref.checkpoint.layout import read_config
+from nemo_hs2pref.checkpoint.layout import opened, read_config
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
@@ -47,7 +47,7 @@ class Scorer:
         self.model = build_reward_model(config, checkpoint, max_steps=1)
         self.slots = list(config.head.attributes)
         self.max_length = config.model.encoder_seq_length
-        self.tokenize = make_tokenize(tokenizer_of(path), config.data.template)
+        self.tokenize = make_tokenize(tokenizer_of(opened(path)), config.data.template)
 
     def load(self, path: Path) -> None:
         """Put in the weights of a checkpoint of this architecture: backbone, head, and its attributes in the reward."""

@@ -1,5 +1,6 @@
 """Train a reward model: from a checked configuration to a finished run folder. Every rank runs this."""
 
+import json
 import logging
 from collections.abc import Mapping
 from contextlib import closing
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.algorithms.supervised import SupervisedRun, fit
-from nemo_hs2pref.checkpoint.layout import TOKENIZER, read_manifest
+from nemo_hs2pref.checkpoint.layout import TOKENIZER, opened, read_manifest
 from nemo_hs2pref.checkpoint.lora import base_of, refuse_other_base
 from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.checkpoint.training_state import load_training_state
@@ -102,7 +103,7 @@ def keeper_of(
     stored = OmegaConf.to_container(trainable.model.cfg, resolve=True)
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    origin = {"run": OmegaConf.to_container(resolved)}
+    origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": data_hashes(Path(config.data.dir))}
     if config.model.peft.lora_tuning is not None:
         origin["base"] = base_of(base)
     return CheckpointKeeper(
@@ -112,9 +113,16 @@ def keeper_of(
         trainable.scheduler,
         config.exp_manager.checkpoint_callback_params,
         config={str(key): value for key, value in stored.items()} | {"tokenizer": checkpoint["tokenizer"]},
-        tokenizer=base / TOKENIZER,
+        tokenizer=opened(base) / TOKENIZER,
         origin=origin,
     )
+
+
+def data_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the prepared files, by the manifest of `hs2pref data prepare`; empty where there is none."""
+    file = folder / "manifest.json"
+    outputs = json.loads(file.read_text())["outputs"] if file.is_file() else {}
+    return {name: about["sha256"] for name, about in outputs.items()}
 
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:

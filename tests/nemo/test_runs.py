@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.layout import read_manifest, write_manifest
 from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
 from nemo_hs2pref.checkpoint.standardization import KEY
+from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.verify import verify
+from nemo_hs2pref.data.records import read_pairs
 
 STEPS = 6
 
@@ -186,6 +191,26 @@ def test_an_extrapolated_checkpoint_scores_and_evaluates(
     assert len(scores) == 16 and scores[0]["reward"] == pytest.approx(scores[0]["attributes"]["helpfulness"])
 
 
+def test_an_exported_checkpoint_gives_the_scores_of_the_command(expo: Path, folder: Path) -> None:
+    """Trained, extrapolated, scored by `evaluate` above; then transformers, from messages on."""
+    if not (folder / "eval" / "scores.jsonl").exists():
+        pytest.skip("needs the scores of test_an_extrapolated_checkpoint_scores_and_evaluates")
+    convert_to_hf(expo, folder / "exported")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "exported")
+    sides = [side for pair in read_pairs(folder / "few.jsonl") for side in pair.conversations()]
+    batch = tokenizer.apply_chat_template(
+        [[message.to_json() for message in side.messages] for side in sides],
+        **{"padding": True, "return_dict": True, "return_tensors": "pt"},
+    )
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "exported").eval()
+    with torch.no_grad():
+        logits = model(**batch).logits
+    scores = map(json.loads, (folder / "eval" / "scores.jsonl").read_text().splitlines())
+    attributes = {row["id"]: list(row["attributes"].values()) for row in scores}
+    expected = torch.tensor([attributes[side.id] for side in sides])
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+
+
 def test_two_processes_are_started_from_one_command(
     straight: Run, base: Path, sample: Path, launch: Callable[..., str]
 ) -> None:
@@ -195,6 +220,12 @@ def test_two_processes_are_started_from_one_command(
     assert f"after step {STEPS}" in output
     rows = [json.loads(line) for line in (straight.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, STEPS + 3))
+    # what two ranks wrote can be converted there and back
+    convert_to_hf(straight.last, straight.folder / "exported")
+    convert_from_hf(straight.folder / "exported", straight.folder / "back")
+    names = list(stored_tensors(straight.last / "model_weights"))
+    before, after = (load_tensors(path / "model_weights", names) for path in (straight.last, straight.folder / "back"))
+    assert all(torch.equal(before[name], after[name]) for name in names)
 
 
 def test_two_processes_score_what_one_does(expo: Path, sample: Path, folder: Path, launch: Callable[..., str]) -> None:
@@ -209,3 +240,10 @@ def test_two_processes_score_what_one_does(expo: Path, sample: Path, folder: Pat
     assert len(one) == 8
     assert tensor == pytest.approx(one, abs=1e-4)
     assert pipeline == pytest.approx(one, abs=1e-4)
+
+
+def test_the_checkpoints_of_a_run_are_whole(straight: Run) -> None:
+    """Weights and training state, with the hashes that the rank listed."""
+    for path in (straight.folder / "checkpoints").iterdir():
+        report = verify(path)
+        assert not report.problems and not report.notes, report

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import one_process_group
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors, write_tensors
+from nemo_hs2pref.checkpoint.distributed import write_tensors
+from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
 from nemo_hs2pref.checkpoint.standardization import stored
 
 WORKER = Path(__file__).parent / "standardize_worker.py"
@@ -31,8 +31,7 @@ def reward_model(llama_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder.mkdir()
     layout.write_small_files(folder, config, {}, llama_tiny / layout.TOKENIZER)
     (folder / layout.MANIFEST).unlink()
-    with one_process_group():
-        write_tensors(weights | {"model.rm_head.weight": head}, folder / layout.WEIGHTS, config["num_layers"])
+    write_tensors(weights | {"model.rm_head.weight": head}, folder / layout.WEIGHTS, config["num_layers"])
     return folder
 
 

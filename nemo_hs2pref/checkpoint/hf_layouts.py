@@ -1,0 +1,50 @@
+"""The layouts in which Hugging Face's files can hold one of our models, by name.
+
+    causal-lm                LlamaForCausalLM
+    sequence-classification  LlamaForSequenceClassification: the head is `score.weight` [K, H], without bias; its labels
+                             are the attributes
+    nemotron-reward          LlamaForCausalLM whose logit of token 0, after the conversation, is the reward, as
+                             nvidia/Llama-3.1-Nemotron-70B-Reward-HF is published: row 0 of `lm_head.weight`
+
+Of the last one NVIDIA's model card and discussion are read: row 0, and that the conversation ends without a generation
+prompt. That its head holds helpfulness, and that its text is the tokenizer's own chat template, is inferred.
+"""
+
+from typing import Any
+
+from nemo_hs2pref.errors import CheckpointError
+
+CAUSAL_LM, CLASSIFICATION, NEMOTRON = "causal-lm", "sequence-classification", "nemotron-reward"
+LAYOUTS = (CAUSAL_LM, CLASSIFICATION, NEMOTRON)
+ARCHITECTURES = {
+    CAUSAL_LM: "LlamaForCausalLM",
+    CLASSIFICATION: "LlamaForSequenceClassification",
+    NEMOTRON: "LlamaForCausalLM",
+}
+KEY = "hs2pref"  # in config.json: what Hugging Face's format has no place for
+
+
+def layout_of_source(config: Any, asked: str | None, where: str) -> str:
+    """The layout of a Hugging Face folder with the configuration `config`; `asked` where the user named one.
+
+    A published Nemotron reward model looks like a language model, so only ours can be told from one.
+    """
+    architecture = (config.architectures or [ARCHITECTURES[CAUSAL_LM]])[0]
+    if architecture not in ARCHITECTURES.values():
+        known = " and ".join(dict.fromkeys(ARCHITECTURES.values()))
+        raise CheckpointError(f"{where}: architectures is {config.architectures}; only {known} convert")
+    stored = getattr(config, KEY, {}).get("layout")
+    layout = asked or stored or next(name for name, value in ARCHITECTURES.items() if value == architecture)
+    if ARCHITECTURES[layout] != architecture:
+        raise CheckpointError(f"{where}: --layout {layout} needs {ARCHITECTURES[layout]}, this is {architecture}")
+    return layout
+
+
+def layout_of_target(has_head: bool, asked: str | None, where: str) -> str:
+    """The layout in which a checkpoint of ours is written; `asked` where the user named one."""
+    layout = asked or (CLASSIFICATION if has_head else CAUSAL_LM)
+    if has_head == (layout == CAUSAL_LM):
+        got = "a reward head and no output layer" if has_head else "no reward head"
+        fitting = f"{CLASSIFICATION} or {NEMOTRON}" if has_head else CAUSAL_LM
+        raise CheckpointError(f"{where}: has {got}, which --layout {layout} cannot hold; choose {fitting}")
+    return layout

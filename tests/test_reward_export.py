@@ -1,0 +1,195 @@
+"""Reward heads between our checkpoints and Hugging Face's layouts, and what comes along. None of it builds a model."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from families import ATTRIBUTES, FIGURES, edit_json, edit_yaml, save_reward_model, tensors_of
+from small_llama import save_llama
+from transformers import AutoConfig, GenerationConfig
+
+from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.distributed import write_tensors
+from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors, load_tensors
+from nemo_hs2pref.checkpoint.standardization import KEY as STANDARDIZATION
+from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+from nemo_hs2pref.errors import CheckpointError
+
+HEAD = "model.rm_head.weight"
+
+
+@pytest.fixture
+def biased(nemo: Path) -> Path:
+    """The same with a bias in its head."""
+    stored = StoredTensors(nemo / layout.WEIGHTS)
+    tensors = {name: stored.read(name) for name in stored.entries}
+    shutil.rmtree(nemo / layout.WEIGHTS)
+    write_tensors(tensors | {"model.rm_head.bias": torch.tensor([0.5, -1.25, 2.0])}, nemo / layout.WEIGHTS, 4)
+    edit_yaml(nemo, head={"bias": True})
+    return nemo
+
+
+# Heads
+
+
+def test_labels_weights_and_figures_stand_in_config_json(reward_nemo: Path, tmp_path: Path) -> None:
+    convert_to_hf(reward_nemo, tmp_path / "back")
+    config = AutoConfig.from_pretrained(tmp_path / "back")
+    assert config.architectures == ["LlamaForSequenceClassification"]
+    assert (config.num_labels, config.id2label) == (3, dict(enumerate(ATTRIBUTES)))
+    assert config.problem_type == "regression"
+    ours = config.hs2pref
+    assert (ours["reward_weights"], ours["template"]) == ([0.5, 0.75, -0.25], "extra_id")
+    assert ours[STANDARDIZATION] == FIGURES
+
+
+@pytest.mark.parametrize("hf_layout", ["sequence-classification", "nemotron-reward"])
+def test_what_hugging_face_has_no_place_for_is_read_back(hf_layout: str, biased: Path, tmp_path: Path) -> None:
+    convert_to_hf(biased, tmp_path / "hf", hf_layout=hf_layout, drop_bias=True)
+    convert_from_hf(tmp_path / "hf", tmp_path / "again")
+    before, after = layout.read_config(biased)["head"], layout.read_config(tmp_path / "again")["head"]
+    first, second = (StoredTensors(path / layout.WEIGHTS) for path in (biased, tmp_path / "again"))
+    figures = layout.read_manifest(tmp_path / "again")[STANDARDIZATION]
+    if hf_layout == "sequence-classification":
+        assert after == before
+        assert second.read(HEAD).equal(first.read(HEAD))
+        assert second.read("model.rm_head.bias").tolist() == [0.5, -1.25, 2.0]
+        assert figures == FIGURES
+    else:  # the reward alone
+        assert after == {"attributes": ["reward"], "reward_weights": [1.0], "bias": True, "template": "extra_id"}
+        weights = torch.tensor(before["reward_weights"])
+        torch.testing.assert_close(second.read(HEAD)[0], weights @ first.read(HEAD))
+        assert second.read("model.rm_head.bias").tolist() == [0.5 * 0.5 + 0.75 * -1.25 + -0.25 * 2.0]
+        assert figures == FIGURES | {"attributes": {"reward": FIGURES["reward"]}}
+
+
+def test_a_bias_that_would_be_lost_stops_with_its_values(biased: Path, tmp_path: Path) -> None:
+    sentence = r"the head has a bias \(helpfulness 0.5, correctness -1.25, verbosity 2\), .*; --drop-bias leaves it out"
+    with pytest.raises(CheckpointError, match=sentence):
+        convert_to_hf(biased, tmp_path / "back")
+    convert_to_hf(biased, tmp_path / "back", drop_bias=True)
+    assert json.loads((tmp_path / "back" / "config.json").read_text())["hs2pref"]["dropped_bias"] == [0.5, -1.25, 2.0]
+    card = (tmp_path / "back" / "README.md").read_text()
+    assert "add -1.1875 to the reward, and to the attributes helpfulness 0.5, correctness -1.25, verbosity 2" in card
+
+
+def test_a_bias_of_zeros_is_no_loss(biased: Path, tmp_path: Path) -> None:
+    stored = StoredTensors(biased / layout.WEIGHTS)
+    tensors = {name: stored.read(name) for name in stored.entries} | {"model.rm_head.bias": torch.zeros(3)}
+    shutil.rmtree(biased / layout.WEIGHTS)
+    write_tensors(tensors, biased / layout.WEIGHTS, 4)
+    convert_to_hf(biased, tmp_path / "back")
+    assert "dropped_bias" not in json.loads((tmp_path / "back" / "config.json").read_text())["hs2pref"]
+
+
+def test_merged_attributes_are_one_label_with_the_reward(reward_nemo: Path, tmp_path: Path) -> None:
+    convert_to_hf(reward_nemo, tmp_path / "back", merge_attributes=True)
+    head = StoredTensors(reward_nemo / layout.WEIGHTS).read(HEAD)
+    score = tensors_of(tmp_path / "back")["score.weight"]
+    torch.testing.assert_close(score, torch.tensor([[0.5, 0.75, -0.25]]) @ head)
+    config = AutoConfig.from_pretrained(tmp_path / "back")
+    assert (config.num_labels, config.id2label, config.hs2pref["reward_weights"]) == (1, {0: "reward"}, [1.0])
+
+
+def test_a_reward_that_is_one_attribute_keeps_its_name(nemo: Path, tmp_path: Path) -> None:
+    edit_yaml(nemo, head={"reward_weights": [0.0, 1.0, 0.0]})
+    convert_to_hf(nemo, tmp_path / "back", merge_attributes=True)
+    score = tensors_of(tmp_path / "back")["score.weight"]
+    assert score.equal(StoredTensors(nemo / layout.WEIGHTS).read(HEAD)[1:2])
+    assert AutoConfig.from_pretrained(tmp_path / "back").id2label == {0: "correctness"}
+
+
+def test_nemotron_layout_is_a_language_model_with_the_reward_in_row_0(reward_nemo: Path, tmp_path: Path) -> None:
+    convert_to_hf(reward_nemo, tmp_path / "back", hf_layout="nemotron-reward")
+    tensors = tensors_of(tmp_path / "back")
+    head = StoredTensors(reward_nemo / layout.WEIGHTS).read(HEAD)
+    assert tensors["lm_head.weight"].shape == tensors["model.embed_tokens.weight"].shape
+    torch.testing.assert_close(tensors["lm_head.weight"][0], torch.tensor([0.5, 0.75, -0.25]) @ head)
+    assert not tensors["lm_head.weight"][1:].any()
+    assert not GenerationConfig.from_pretrained(tmp_path / "back").do_sample
+
+
+def test_a_published_nemotron_reward_model_is_read_by_its_row_0(tmp_path: Path) -> None:
+    """It looks like any language model: the layout has to be named, and what its files do not say is inferred."""
+    source = save_llama(tmp_path / "hf")
+    convert_from_hf(source, tmp_path / "nemo", hf_layout="nemotron-reward")
+    head = layout.read_config(tmp_path / "nemo")["head"]
+    expected = {"attributes": ["helpfulness"], "reward_weights": [1.0], "bias": False, "template": "tokenizer"}
+    assert head == expected
+    found = load_tensors(tmp_path / "nemo" / layout.WEIGHTS, [HEAD])[HEAD]
+    assert found.equal(tensors_of(source)["lm_head.weight"][:1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "weights"),
+    [(["score"], [1.0]), (["correctness", "helpfulness"], [0.0, 1.0]), (["a", "b"], None)],
+)
+def test_rewards_of_other_peoples_classifiers(labels: list[str], weights: list[float] | None, tmp_path: Path) -> None:
+    source = save_reward_model(tmp_path / "hf", "llama3", id2label=dict(enumerate(labels)))
+    edit_json(source / "config.json", hs2pref={})
+    if weights is None:
+        with pytest.raises(CheckpointError, match="nothing says how a, b make a reward; add their weights to"):
+            convert_from_hf(source, tmp_path / "nemo")
+        return
+    convert_from_hf(source, tmp_path / "nemo")
+    assert layout.read_config(tmp_path / "nemo")["head"]["reward_weights"] == weights
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "sentence"),
+    [
+        ({"hs2pref": {"reward_weights": [1.0]}}, None, "1 reward_weights in config.json for 3 labels"),
+        ({"id2label": {0: "a", 1: "b"}}, None, r"score.weight is \(3, 256\); its config asks for \(2, 256\)"),
+        ({}, "causal-lm", "--layout causal-lm needs LlamaForCausalLM, this is LlamaForSequenceClassification"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(
+    changes: dict[str, Any], asked: str | None, sentence: str, tmp_path: Path
+) -> None:
+    source = save_reward_model(tmp_path / "hf", "llama3")
+    edit_json(source / "config.json", **changes)
+    with pytest.raises(CheckpointError, match=sentence):
+        convert_from_hf(source, tmp_path / "nemo", hf_layout=asked)
+    assert not (tmp_path / "nemo").exists()
+
+
+def test_tied_embeddings_hold_no_reward_head(tmp_path: Path) -> None:
+    source = save_llama(tmp_path / "hf", tie_word_embeddings=True)
+    with pytest.raises(CheckpointError, match="tie_word_embeddings is true, so no row of lm_head can be a reward head"):
+        convert_from_hf(source, tmp_path / "nemo", hf_layout="nemotron-reward")
+
+
+def test_a_layout_without_the_head_is_refused(reward_nemo: Path, tmp_path: Path) -> None:
+    sentence = "a reward head and no output layer, which --layout causal-lm cannot hold; choose sequence-class"
+    with pytest.raises(CheckpointError, match=sentence):
+        convert_to_hf(reward_nemo, tmp_path / "back", hf_layout="causal-lm")
+    convert_from_hf(save_llama(tmp_path / "hf"), tmp_path / "language")
+    with pytest.raises(CheckpointError, match="no reward head, which --layout nemotron-reward cannot hold; choose c"):
+        convert_to_hf(tmp_path / "language", tmp_path / "back", hf_layout="nemotron-reward")
+
+
+# The card
+
+
+def test_card_has_metrics_configuration_and_data(nemo: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "manifest.json").write_text('{"format": "helpsteer2", "rows": 20324}')
+    run = {"loss": {"name": "scaled_bt"}, "data": {"dir": str(data)}}
+    about = {"step": 105, "metrics": {"val_pairs_accuracy": 0.75}, "run": run}
+    layout.write_manifest(nemo, layout.read_manifest(nemo) | about)
+    convert_to_hf(nemo, tmp_path / "back")
+    card = (tmp_path / "back" / "README.md").read_text()
+    for text in (
+        "| val_pairs_accuracy | 0.75 |",
+        "step: 105",
+        "name: scaled_bt",
+        '"rows": 20324',
+        "reward = 0.5 helpfulness + 0.75 correctness - 0.25 verbosity",
+        "Over 7 responses of ratings.train.jsonl the reward has mean 1.5 and standard deviation 0.5",
+    ):
+        assert text in card
