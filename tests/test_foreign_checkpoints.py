@@ -14,13 +14,18 @@ from nemo2_files import write_context
 from omegaconf import OmegaConf
 from small_llama import HIDDEN, LAYERS, VOCAB, save_llama
 from torch import Tensor
+from transformers import LlamaConfig
 
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.distributed import write_tensors
 from nemo_hs2pref.checkpoint.foreign import remove_views, view
 from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.inspection import inspect_checkpoint
 from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors, load_tensors, stored_tensors
+from nemo_hs2pref.checkpoint.safetensors_header import WHOLE
 from nemo_hs2pref.checkpoint.standardization import store
+from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.verify import verify
 from nemo_hs2pref.data.records import ATTRIBUTES
 from nemo_hs2pref.errors import CheckpointError
 
@@ -121,6 +126,32 @@ def test_an_archive_of_ours_is_read_too(language_model: Path, tmp_path: Path) ->
     assert layout.read_config(archive) == layout.read_config(language_model)
     assert layout.read_manifest(archive) == layout.read_manifest(language_model)
     assert (layout.opened(archive) / layout.TOKENIZER / "tokenizer.json").is_file()
+
+
+def test_an_archive_is_verified_inspected_and_exported_where_it_lies(language_model: Path, tmp_path: Path) -> None:
+    archive = packed(language_model, tmp_path / "own.nemo")
+    found = verify(archive)
+    assert not found.problems and found.tensors == len(StoredTensors(language_model / layout.WEIGHTS).entries)
+    assert inspect_checkpoint(archive)["parameters"] == inspect_checkpoint(language_model)["parameters"]
+    convert_to_hf(archive, tmp_path / "from_archive")
+    convert_to_hf(language_model, tmp_path / "from_folder")
+    assert (tmp_path / "from_archive" / WHOLE).read_bytes() == (tmp_path / "from_folder" / WHOLE).read_bytes()
+
+    with tarfile.open(archive) as tar:
+        largest = max(tar, key=lambda member: member.size)
+    data = bytearray(archive.read_bytes())
+    data[largest.offset_data + largest.size // 2] ^= 1
+    archive.write_bytes(data)
+    (problem,) = verify(archive.rename(tmp_path / "flipped.nemo")).problems
+    assert "CRC-32 of" in problem
+
+
+def test_aligners_folder_is_verified_inspected_and_exported(aligner: Path, tmp_path: Path) -> None:
+    assert not verify(aligner).problems
+    assert inspect_checkpoint(aligner)["head"]["attributes"] == list(ATTRIBUTES)
+    convert_to_hf(aligner, tmp_path / "hf", drop_bias=True)
+    bias = StoredTensors(layout.opened(aligner) / layout.WEIGHTS).read("model.rm_head.bias")
+    assert LlamaConfig.from_pretrained(tmp_path / "hf").hs2pref["dropped_bias"] == pytest.approx(bias.tolist())
 
 
 def test_what_others_pickled_beside_the_weights_is_not_handed_on(aligner: Path) -> None:

@@ -252,3 +252,10 @@ exec {container}/bin/python "$@"
     done = install_in(container, wheel, meddler)
     assert done.returncode == 2
     assert "changed other packages (> torch==9.9)" in done.stderr
+
+
+def test_reader_that_has_seen_enough_is_no_error(tmp_path):
+    (tmp_path / "many.jsonl").write_text('{"id": "a", "messages": [{"role": "user", "content": "Hi"}]}\n' * 5)
+    command = f"{sys.executable} -m nemo_hs2pref.cli data inspect --no-plot {tmp_path}/many.jsonl | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=TIME_LIMIT_S)
+    assert done.stderr == ""

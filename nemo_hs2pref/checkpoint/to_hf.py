@@ -91,7 +91,7 @@ def plan(
 ) -> Export:
     """Open `source` and decide everything; raises CheckpointError for what cannot be converted."""
     nemo, manifest = layout.read_config(source), layout.read_manifest(source)
-    layout.refuse_no_tokenizer(source)
+    layout.refuse_no_tokenizer(layout.opened(source))
     config = llama_config(nemo, str(source))
     stored = StoredTensors(layout.opened(source) / layout.WEIGHTS)
     refuse_other_tensors(stored, config)

@@ -51,11 +51,14 @@ class Report:
 
 
 def verify(path: Path) -> Report:
-    """Read the checkpoint or Hugging Face folder at `path` from front to back.
+    """Read the checkpoint, its `.nemo` archive or the Hugging Face folder at `path` from front to back.
 
-    Raises CheckpointError where there is neither.
+    Of an archive the tensors are looked at where they lie. Raises CheckpointError where there is none of these.
     """
     report = Report(str(path))
+    if path.is_file():
+        path = layout.opened(path)
+        report.notes.append("of an archive the tensors alone are looked at; unpack it to have every file compared")
     is_hf, listed = is_hugging_face(path), read_file_list(path)
     if listed is None:
         weight_files(path) if is_hf else layout.read_any_config(path)  # there is something to verify

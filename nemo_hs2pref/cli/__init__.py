@@ -7,6 +7,8 @@ arguments that returns the exit code. Heavy imports (torch, NeMo) happen inside 
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -60,13 +62,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = next((word for word in argv if word in VERBS), None)
     args = parse(build_parser(verb), argv)
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except HS2PrefError as error:
         say(args.verb, f"error: {error}")
         return 2
     except KeyboardInterrupt:
         say(args.verb, "interrupted")
         return 130
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
