@@ -10,7 +10,6 @@ Written are those that the format has. Rows are shuffled by pair or prompt. The 
 bytes, in memory that does not grow with the source: rows wait on disk (data/reading/scratch.py).
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,20 +20,19 @@ from nemo_hs2pref.data.faults import BadRows
 from nemo_hs2pref.data.formats import aligner as aligner_rows
 from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, hh_rlhf, oasst, official
 from nemo_hs2pref.data.formats import pairs as pair_files
-from nemo_hs2pref.data.groups import KINDS, SPLITS, Dropped, Found, Kept, Kind, Split
-from nemo_hs2pref.data.jsonl import JsonlWriter, sha256, write_json
+from nemo_hs2pref.data.groups import KINDS, SPLITS, Found
+from nemo_hs2pref.data.jsonl import sha256, write_json
+from nemo_hs2pref.data.preparation.ledger import Ledger
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.output import MANIFEST, require_replaceable, whole_folder
-from nemo_hs2pref.data.preparation.writing import Entries, Writer
+from nemo_hs2pref.data.preparation.writing import Writer
 from nemo_hs2pref.data.reading.rows import Reading
 from nemo_hs2pref.data.reading.scratch import Scratch
 from nemo_hs2pref.data.reading.sources import Release, Table, open_tables
 from nemo_hs2pref.data.reading.split import VALIDATION_SHARE
-from nemo_hs2pref.data.statistics.statistics import Statistics
 from nemo_hs2pref.errors import DataError
 
 TOOL = "data prepare"
-DROPPED = "dropped.jsonl"
 PICTURE = "statistics.png"
 DEFAULT_SEED = 1234
 
@@ -108,7 +106,7 @@ def prepare(
     tables = open_tables(source, form.release)
     with whole_folder(out, TOOL) as folder, Scratch(folder / ".rows.sqlite") as scratch:
         reading = Reading(scratch, BadRows(options.skip_bad_rows), options.validation_share)
-        with _Ledger(folder, scratch) as ledger:
+        with Ledger(folder, scratch) as ledger:
             for found in form.read(tables, reading):
                 ledger.take(found)
             reading.bad_rows.refuse()
@@ -121,14 +119,9 @@ def prepare(
         if draw is not None and draw(statistics, folder / PICTURE, published=release is not None):
             outputs[PICTURE] = {"sha256": sha256(folder / PICTURE)}
         manifest = {
-            "tool": TOOL,
-            "version": __version__,
-            "source": source,
+            **{"tool": TOOL, "version": __version__, "source": source},
             **options.to_json(),
-            "inputs": {
-                key: {"name": table.name, "rows": reading.num_rows[table.name], "sha256": table.sha256}
-                for key, table in tables.items()
-            },
+            "inputs": reading.describe(tables),
             "release": release,
             "bad_rows": reading.bad_rows.to_json(),
             "outputs": outputs,
@@ -138,64 +131,8 @@ def prepare(
     return manifest
 
 
-class _Ledger:
-    """Where everything that is found goes: rows into the database, reasons into dropped.jsonl, all into statistics."""
-
-    def __init__(self, folder: Path, scratch: Scratch) -> None:
-        self.scratch, self.statistics = scratch, Statistics()
-        self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)  # output -> reason -> rows
-        self._file = JsonlWriter(folder / DROPPED)
-
-    def __enter__(self) -> "_Ledger":
-        self._file.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.__exit__()
-
-    def take(self, found: Found) -> None:
-        self.statistics.add(found)
-        if isinstance(found, Kept):
-            self.scratch.add(f"{found.kind}.{found.split}", found.records)
-        elif isinstance(found, Dropped):
-            self.drop(found)
-
-    def drop(self, found: Dropped, tokens: int | None = None) -> None:
-        output = f"{found.kind}.{found.split}"
-        self.dropped[output][found.reason] += 1
-        row = {"output": output, "id": found.id, "reason": found.reason, "where": found.where, "tokens": tokens}
-        self._file.write({key: value for key, value in row.items() if value})
-
-    def kinds(self) -> list[Kind]:
-        """What the source has rows of, usable or not."""
-        found: list[Kind] = [kind for kind in KINDS if any(self.rows(kind, split) for split in SPLITS)]
-        if not found:
-            raise DataError("the source has no row that can be used")
-        return found
-
-    def rows(self, kind: Kind, split: Split) -> int:
-        output = f"{kind}.{split}"
-        return self.scratch.count(output) + sum(self.dropped[output].values())
-
-    def complete(self, entries: Entries) -> Entries:
-        """The entries of the written files with what was dropped from them, and dropped.jsonl's own."""
-        for kind in KINDS:
-            for split in SPLITS:
-                name, reasons = f"{kind}.{split}.jsonl", self.dropped[f"{kind}.{split}"]
-                if name in entries:
-                    entries[name]["dropped"] = dict(sorted(reasons.items()))
-                    if reasons and not entries[name]["rows"] and split == "train":
-                        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-                        raise DataError(f"{name}: no row is left to train on ({counts})")
-        if self._file.rows:
-            entries[DROPPED] = self._file.to_json()
-        else:
-            self._file.path.unlink()
-        return entries
-
-
 def _release(
-    source: str, options: Options, tables: Mapping[str, Table], reading: Reading, ledger: _Ledger
+    source: str, options: Options, tables: Mapping[str, Table], reading: Reading, ledger: Ledger
 ) -> dict[str, Any] | None:
     """What the manifest says of a source that should be HelpSteer2; raises DataError where --strict is broken."""
     if not official.is_meant(options.format_name, source):

@@ -1,10 +1,10 @@
 """The rows of a source, parsed one at a time, and what readers of all formats need while they go through them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -57,6 +57,13 @@ class Reading:
         if first != where:
             self.bad_rows.add(where, f'"id" {name!r} stands in {first} already')
         return first == where
+
+    def describe(self, tables: Mapping[str, Table]) -> dict[str, dict[str, Any]]:
+        """What a manifest says of the tables that were read."""
+        return {
+            key: {"name": table.name, "rows": self.num_rows[table.name], "sha256": table.sha256}
+            for key, table in tables.items()
+        }
 
     def split_of(self, prompt: Sequence[Message]) -> Split:
         return split_of_prompt(prompt, self.validation_share)
