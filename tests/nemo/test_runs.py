@@ -155,7 +155,7 @@ def test_mean_and_std_of_the_base_are_not_inherited(straight: Run, base: Path) -
     """Training gives other rewards."""
     assert KEY in read_manifest(base)
     found = [read_manifest(path).keys() for path in (straight.folder / "checkpoints").iterdir()]
-    assert found == [{"tool_version", "step", "items", "metrics", "run"}] * 2
+    assert found == [{"tool_version", "step", "items", "metrics", "run", "data"}] * 2
 
 
 @pytest.fixture(scope="module")
