@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerBase
 
+from nemo_hs2pref.checkpoint.safetensors_header import weight_map_of
 from nemo_hs2pref.errors import CheckpointError
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -98,11 +99,7 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
 
 def _indexed(index: Path) -> dict[str, Path]:
     """The files of an index, each of them opened once: a missing one is told now and not after an hour."""
-    places: dict[str, str] = json.loads(index.read_text())["weight_map"]
-    for tensor, file in places.items():
-        if Path(file).name != file:
-            raise CheckpointError(f"{index}: {tensor} is in {file!r}, outside of the folder; do not trust this model")
-    files = {tensor: index.parent / file for tensor, file in places.items()}
+    files = {tensor: index.parent / file for tensor, file in weight_map_of(index).items()}
     for file in sorted(set(files.values())):
         names = set(_names(file))
         if lacking := sorted(tensor for tensor, place in files.items() if place == file and tensor not in names):
