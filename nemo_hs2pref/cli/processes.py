@@ -65,7 +65,7 @@ def end_now(code: int) -> NoReturn:
     """
     for child in multiprocessing.active_children():
         child.terminate()
-    if foreign := sys.modules.get("nemo_hs2pref.checkpoint.foreign"):
+    if foreign := sys.modules.get("nemo_hs2pref.checkpoint.foreign.view"):
         foreign.remove_views()
     sys.stdout.flush()
     sys.stderr.flush()

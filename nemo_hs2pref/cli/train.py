@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from omegaconf import OmegaConf
 
-    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.check import check
     from nemo_hs2pref.config.load import load_reward_model_config
 
