@@ -2,12 +2,15 @@
 
 import json
 import math
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemo_hs2pref.data.records import Message, PreferencePair
+from nemo_hs2pref.data.records import Message, PreferencePair, read_pairs
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.rewardbench import evaluate_rewardbench, section_scores
 from nemo_hs2pref.evaluation.rewardbench.sections import NUM_PAIRS, PRIOR_SETS, SECTIONS
@@ -215,3 +218,34 @@ def test_rewards_that_are_missing_or_no_numbers_are_refused(reward, problem) -> 
 def test_nothing_to_evaluate_is_an_error() -> None:
     with pytest.raises(DataError, match="no pairs to evaluate"):
         evaluate_rewardbench([], {})
+
+
+# --- LLMBar ---
+
+
+@pytest.fixture
+def llmbar_pairs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import llmbar_pairs  # pyright: ignore[reportMissingImports] a script's folder
+
+    return llmbar_pairs
+
+
+def test_llmbar_is_chat_hard_but_for_one_subset(llmbar_pairs, shared_data, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["llmbar_pairs.py", str(shared_data / "llmbar"), str(tmp_path / "pairs.jsonl")])
+    llmbar_pairs.main()
+    pairs = read_pairs(tmp_path / "pairs.jsonl", require_strength=False)
+    rewards = {side.id: float(len(side.messages[-1].content)) for one in pairs for side in one.conversations()}
+    report = evaluate_rewardbench(pairs, rewards)
+    assert report.unofficial_counts == {}  # 100 + 134 + 92 + 47 + 46
+    assert report.incomplete["Chat Hard"] == ["mt-bench-hard"]
+    assert report.accuracy == report.length_only_accuracy  # the reward was the length
+
+
+def test_llmbar_label_says_which_output_is_the_better_one(llmbar_pairs, tmp_path) -> None:
+    rows = [{"input": "?", "output_1": "one", "output_2": "two", "label": label} for label in (1, 2)]
+    for file in llmbar_pairs.SUBSET_OF_FILE:
+        (tmp_path / f"{file}.json").write_text(json.dumps(rows))
+    first, second, *_ = llmbar_pairs.llmbar_pairs(tmp_path)
+    assert (first.id, first.chosen, first.rejected) == ("llmbar-natural/1", "one", "two")
+    assert (second.id, second.chosen, second.rejected) == ("llmbar-natural/2", "two", "one")
