@@ -148,7 +148,7 @@ def column(values, clusters=None):
     """The interval of one mean over all values, by the function for several."""
     values = np.asarray(values, dtype=float)
     clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
-    (interval,) = bootstrap_intervals(values[:, None], np.ones((len(values), 1), dtype=bool), clusters)
+    ((interval,),) = bootstrap_intervals(values[:, None], np.ones((len(values), 1), dtype=bool), clusters)
     return interval
 
 
@@ -172,7 +172,7 @@ def test_clusters_of_different_sizes_weigh_by_their_size():
     """Resamples of the clusters {1, 1, 1} and {0}: both, with 3 of 4 right, or one of them twice."""
     assert column([1, 1, 1, 0], [0, 0, 0, 1]) == (0, 1)
     values = np.array([[1.0], [1.0], [1.0], [0.0]])
-    ((low, high),) = bootstrap_intervals(values, values >= 0, np.array([0, 0, 0, 1]), confidence=0.4)
+    (((low, high),),) = bootstrap_intervals(values, values >= 0, np.array([0, 0, 0, 1]), confidence=0.4)
     assert (low, high) == (0.75, 0.75)  # a quarter of the resamples lies below, a quarter above
 
 
@@ -184,13 +184,24 @@ def test_clusters_that_do_not_depend_change_the_interval_little():
 def test_interval_of_a_part_is_close_to_that_of_the_part_alone():
     generator = np.random.default_rng(10)
     wins, part = generator.random(2000) < 0.6, generator.random(2000) < 0.2
-    ((low, high),) = bootstrap_intervals(wins[:, None].astype(float), part[:, None], np.arange(2000))
+    (((low, high),),) = bootstrap_intervals(wins[:, None].astype(float), part[:, None], np.arange(2000))
     np.testing.assert_allclose((low, high), bootstrap_interval(wins[part]), atol=0.006)
 
 
 def test_resamples_without_any_of_a_rare_group_are_left_out():
-    values, counted = np.ones((50, 1)), np.arange(50)[:, None] == 3
-    assert bootstrap_intervals(values, counted, np.arange(50)) == [(1, 1)]
+    values, group = np.ones((50, 1)), np.arange(50)[:, None] == 3
+    assert bootstrap_intervals(values, group, np.arange(50)) == [[(1, 1)]]
+
+
+def test_several_values_and_groups_do_not_change_each_other():
+    generator = np.random.default_rng(12)
+    values, groups = generator.random((90, 2)), np.stack([np.ones(90, bool), np.arange(90) < 40], axis=1)
+    clusters = np.arange(90) // 3
+    together = bootstrap_intervals(values, groups, clusters)
+    for group in range(2):
+        for value in range(2):
+            alone = bootstrap_intervals(values[:, [value]], groups[:, [group]], clusters)
+            assert together[group][value] == pytest.approx(alone[0][0])
 
 
 def test_one_cluster_alone_leaves_only_its_observations_to_be_resampled():

@@ -62,21 +62,19 @@ def prompt_numbers(pairs: Sequence[PreferencePair]) -> NDArray[np.int64]:
 
 def _measure(masks: Sequence[Mask], wins: Mask, longer: Mask, prompts: NDArray[np.int64]) -> list[Group]:
     outcomes = np.stack([wins, longer, wins.astype(np.float64) - longer], axis=1, dtype=np.float64)  # [P, 3]
-    counted = np.repeat(np.stack(masks, axis=1), 3, axis=1)
-    intervals = iter(bootstrap_intervals(np.tile(outcomes, len(masks)), counted, prompts))
     groups: list[Group] = []
-    for mask in masks:
+    for mask, intervals in zip(masks, bootstrap_intervals(outcomes, np.stack(masks, axis=1), prompts), strict=True):
         accuracy, length_only, gain = outcomes[mask].mean(axis=0).tolist()
         groups.append(
             Group(
                 pairs=int(mask.sum()),
                 prompts=len(np.unique(prompts[mask])),
                 accuracy=accuracy,
-                interval=next(intervals),
+                interval=intervals[0],
                 length_only_accuracy=length_only,
-                length_only_interval=next(intervals),
+                length_only_interval=intervals[1],
                 gain_over_length=gain,
-                gain_over_length_interval=next(intervals),
+                gain_over_length_interval=intervals[2],
             )
         )
     return groups

@@ -56,7 +56,7 @@ class PreferenceReport(Group):
         figures = {
             "mean reward margin": self.mean_margin,
             "correlation with length": self.reward_length_correlation,
-            "... of margin and strength": self.margin_strength_pearson,
+            "margin-strength correlation": self.margin_strength_pearson,
             "log loss": calibration.log_loss,
             "Brier score": calibration.brier_score,
             "calibration error": calibration.expected_calibration_error,

@@ -35,32 +35,39 @@ def bootstrap_interval(
 
 def bootstrap_intervals(
     values: NDArray[np.float64],
-    counted: NDArray[np.bool_],
+    groups: NDArray[np.bool_],
     clusters: NDArray[np.int64],
     *,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-) -> list[tuple[float, float]]:
-    """Percentile bootstrap intervals of several means, each over some of the same observations.
+) -> list[list[tuple[float, float]]]:
+    """Percentile bootstrap intervals of the means of several values in several groups, all from the same draws.
 
     Observations of one cluster depend on each other, so clusters are drawn, and all observations of a drawn one come
-    with it (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, 3.8). All means see the same draws.
-    Where every observation is a cluster of its own the intervals are those of `bootstrap_interval`. A resample without
-    any counted observation has no mean and is left out of that interval.
+    with it (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, 3.8). Where every observation is a
+    cluster of its own, the interval over all of them is that of `bootstrap_interval`. A resample without any
+    observation of a group has no mean there and is left out.
 
     Args:
-        values: [N, C], a column for each mean.
-        counted: [N, C], which observations the mean is over, at least one in every column.
+        values: [N, K], what is averaged.
+        groups: [N, G], which observations are in each group, at least one in each.
         clusters: [N], the number of each observation's cluster, from 0. Where there is one, each is its own.
+
+    Returns:
+        [G][K] intervals.
     """
     if clusters.max() == 0:
         clusters = np.arange(len(clusters))
-    totals = np.zeros((clusters.max() + 1, 2 * values.shape[1]))
-    np.add.at(totals, clusters, np.hstack([np.where(counted, values, 0.0), counted]))
-    drawn_sums = [_times_drawn(drawn) @ totals for drawn in _draws(len(totals), resamples, seed)]
-    sums, counts = np.split(np.concatenate(drawn_sums).T, 2)  # [C, resamples] each
-    return [_middle(of[count > 0] / count[count > 0], confidence) for of, count in zip(sums, counts, strict=True)]
+    of_each = np.column_stack([np.ones(len(values)), values])  # [N, 1 + K], the count and the sums of one observation
+    per_group = of_each[:, None, :] * groups[:, :, None]
+    totals = np.zeros((clusters.max() + 1, per_group[0].size))
+    np.add.at(totals, clusters, per_group.reshape(len(values), -1))
+    sums = np.concatenate([_times_drawn(drawn) @ totals for drawn in _draws(len(totals), resamples, seed)])
+    return [
+        [_middle(of_value[count > 0] / count[count > 0], confidence) for of_value in of_values]
+        for count, *of_values in sums.T.reshape(groups.shape[1], of_each.shape[1], resamples)
+    ]
 
 
 def _draws(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
