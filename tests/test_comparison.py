@@ -46,6 +46,7 @@ def test_models_that_agree_on_every_pair_do_not_differ():
     same = rewards_where([True, False, True])
     comparison = compare(pairs_of(3), same, same)
     assert (comparison.difference, comparison.interval, comparison.p_value) == (0, (0, 0), 1)
+    assert "is not shown to differ from" in comparison.table()
 
 
 def test_pairs_of_one_prompt_are_resampled_together():
