@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemo_hs2pref.cli import main
@@ -15,7 +15,13 @@ from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.scores import read_scores
-from nemo_hs2pref.evaluation.statistics import bootstrap_interval, bootstrap_interval_over_seeds, pearson
+from nemo_hs2pref.evaluation.statistics import (
+    bootstrap_interval,
+    bootstrap_interval_over_seeds,
+    bootstrap_intervals,
+    pearson,
+    spearman,
+)
 
 PROMPT = (Message("user", "Why?"),)
 # chosen reward, rejected reward, chosen length, rejected length, strength
@@ -61,6 +67,7 @@ def test_length_alone_reaches_what_the_data_says():
     assert report.reward_length_correlation is None  # all rewards are equal
 
 
+@settings(deadline=None, max_examples=20)  # a bootstrap for each example
 @given(st.floats(-100, 100), st.floats(0.01, 100))
 def test_accuracy_does_not_depend_on_scale_and_offset_of_the_rewards(offset, scale):
     moved = {identifier: scale * reward + offset for identifier, reward in SCORES.items()}
@@ -137,6 +144,70 @@ def test_many_values_do_not_change_the_method(monkeypatch):
     np.testing.assert_allclose(bootstrap_interval(values, resamples=1000), at_once, rtol=1e-12)
 
 
+def column(values, clusters=None):
+    """The interval of one mean over all values, by the function for several."""
+    values = np.asarray(values, dtype=float)
+    clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
+    ((interval,),) = bootstrap_intervals(values[:, None], np.ones((len(values), 1), dtype=bool), clusters)
+    return interval
+
+
+def test_clusters_of_one_give_the_interval_without_clusters_to_the_last_bit(monkeypatch):
+    wins = np.random.default_rng(7).random(321) < 0.7
+    assert column(wins) == bootstrap_interval(wins)
+    monkeypatch.setattr("nemo_hs2pref.evaluation.statistics.DRAWS_AT_ONCE", 321 * 3)
+    assert column(wins) == bootstrap_interval(wins)
+
+
+def test_pairs_that_agree_within_a_prompt_count_as_one_observation():
+    """Five copies of each of 100 observations know as much as 100, and not as 500."""
+    wins = np.random.default_rng(8).random(100) < 0.6
+    copies, prompts = np.repeat(wins, 5), np.repeat(np.arange(100), 5)
+    assert column(copies, prompts) == pytest.approx(bootstrap_interval(wins))
+    width, too_narrow = np.diff(column(copies, prompts)), np.diff(bootstrap_interval(copies))
+    assert width / too_narrow == pytest.approx(5**0.5, rel=0.1)
+
+
+def test_clusters_of_different_sizes_weigh_by_their_size():
+    """Resamples of the clusters {1, 1, 1} and {0}: both, with 3 of 4 right, or one of them twice."""
+    assert column([1, 1, 1, 0], [0, 0, 0, 1]) == (0, 1)
+    values = np.array([[1.0], [1.0], [1.0], [0.0]])
+    (((low, high),),) = bootstrap_intervals(values, values >= 0, np.array([0, 0, 0, 1]), confidence=0.4)
+    assert (low, high) == (0.75, 0.75)  # a quarter of the resamples lies below, a quarter above
+
+
+def test_clusters_that_do_not_depend_change_the_interval_little():
+    wins = np.random.default_rng(9).random(600) < 0.6
+    np.testing.assert_allclose(column(wins, np.arange(600) // 2), bootstrap_interval(wins), atol=0.012)
+
+
+def test_interval_of_a_part_is_close_to_that_of_the_part_alone():
+    generator = np.random.default_rng(10)
+    wins, part = generator.random(2000) < 0.6, generator.random(2000) < 0.2
+    (((low, high),),) = bootstrap_intervals(wins[:, None].astype(float), part[:, None], np.arange(2000))
+    np.testing.assert_allclose((low, high), bootstrap_interval(wins[part]), atol=0.006)
+
+
+def test_resamples_without_any_of_a_rare_group_are_left_out():
+    values, group = np.ones((50, 1)), np.arange(50)[:, None] == 3
+    assert bootstrap_intervals(values, group, np.arange(50)) == [[(1, 1)]]
+
+
+def test_several_values_and_groups_do_not_change_each_other():
+    generator = np.random.default_rng(12)
+    values, groups = generator.random((90, 2)), np.stack([np.ones(90, bool), np.arange(90) < 40], axis=1)
+    clusters = np.arange(90) // 3
+    together = bootstrap_intervals(values, groups, clusters)
+    for group in range(2):
+        for value in range(2):
+            alone = bootstrap_intervals(values[:, [value]], groups[:, [group]], clusters)
+            assert together[group][value] == pytest.approx(alone[0][0])
+
+
+def test_one_cluster_alone_leaves_only_its_observations_to_be_resampled():
+    assert column([1, 1, 1, 0], [0, 0, 0, 0]) == bootstrap_interval([1, 1, 1, 0])
+
+
 def test_interval_over_one_seed_or_over_seeds_that_agree_is_that_of_the_pairs():
     wins = np.arange(100) < 60
     for seeds in (1, 3):
@@ -161,6 +232,28 @@ def test_correlation_agrees_with_numpy_and_is_none_for_a_constant():
     x, y = [1.0, 2.0, 4.0], [2.0, 1.0, 7.0]
     assert pearson(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert pearson(x, [3.0, 3.0, 3.0]) is None
+    assert pearson(x, [0.1, 0.1, 0.1]) is None  # whose mean is rounded, and is not 0.1
+    assert pearson([], []) is None and spearman([], []) is None
+
+
+def test_correlation_stands_numbers_whose_squares_float_cannot_hold():
+    x, y = np.array([1.0, 2.0, 4.0]), np.array([2.0, 1.0, 7.0])
+    for scale in (1e200, 1e-200):
+        assert pearson(scale * x, y) == pytest.approx(pearson(x, y))
+
+
+def test_rank_correlation_by_hand_with_a_tie():
+    """Ranks 1, 2.5, 2.5, 4 and 2, 1, 3, 4: deviations (-1.5, 0, 0, 1.5) and (-0.5, -1.5, 0.5, 1.5)."""
+    expected = (0.75 + 2.25) / math.sqrt(4.5 * 5.0)
+    assert spearman([0.1, 5, 5, 900], [2, 1, 3, 4]) == pytest.approx(expected)
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_rank_correlation_agrees_with_scipy():
+    stats = pytest.importorskip("scipy.stats", reason="scipy comes with the extra nemo")
+    generator = np.random.default_rng(11)
+    x, y = generator.integers(1, 4, size=200), generator.normal(size=200).round(1)
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
 
 
 # Commands
@@ -199,11 +292,12 @@ def test_evaluate_writes_the_summary_of_a_scores_file(tmp_path, pairs_file, caps
     assert summary["accuracy"] == report.accuracy and summary["interval"] == list(report.interval)
     assert summary["length_only_accuracy"] == report.length_only_accuracy
     assert summary["length_only_interval"] == list(report.length_only_interval)
-    assert summary["by_strength"] == {"1": {"pairs": 2, "accuracy": 0.5}, "3": {"pairs": 1, "accuracy": 0.0}}
+    by_strength = {name: (group["pairs"], group["accuracy"]) for name, group in summary["by_strength"].items()}
+    assert by_strength == {"1": (2, 0.5), "3": (1, 0.0)}
     assert summary["input"] == str(pairs_file) and summary["scores"] == str(scores)
     table = capsys.readouterr().out
     assert "accuracy                      50.0%  [0.0%, 100.0%]" in table
-    assert "accuracy, strength 3           0.0%  of 1" in table
+    assert "  3                               1     0.0%  [0.0%, 0.0%]" in table
 
 
 def test_evaluate_scores_with_a_model_and_keeps_the_scores(tmp_path, pairs_file, model):
