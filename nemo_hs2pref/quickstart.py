@@ -16,7 +16,7 @@ from nemo_hs2pref.data.jsonl import write_json
 from nemo_hs2pref.data.records import PreferencePair, read_pairs
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
-from nemo_hs2pref.evaluation.scores import write_scores
+from nemo_hs2pref.evaluation.scores import Scorer, rewards, write_scores
 from nemo_hs2pref.laptop import (
     BRADLEY_TERRY,
     LAPTOP,
@@ -102,24 +102,23 @@ def prepared(source: str, at: Folders) -> Path:
 
 def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dict[str, PreferenceReport]]:
     """Reports of every model on the held-out and the training pairs; scores are kept beside."""
-    from nemo_hs2pref.runtime.scoring import Scorer  # heavy: NeMo
+    from nemo_hs2pref.runtime.scoring import open_scorer  # heavy: torch
 
     pairs = {split: read_pairs(data / f"pairs.{split}.jsonl") for split in ("validation", "train")}
-    scorer = Scorer(models["regression"])
     reports: dict[str, dict[str, PreferenceReport]] = {}
     for name, path in models.items():
         print(f"\nscoring {path}", flush=True)
-        scorer.load(path)
+        scorer = open_scorer(path)
         reports[name] = {
             split: report(scorer, rows, out / f"scores.{name}.{split}.jsonl") for split, rows in pairs.items()
         }
     return reports
 
 
-def report(scorer: Any, pairs: Sequence[PreferencePair], scores: Path) -> PreferenceReport:
-    rows = scorer.score([side for pair in pairs for side in pair.conversations()])
-    write_scores(scores, rows)
-    return evaluate_pairs(pairs, {row["id"]: row["reward"] for row in rows})
+def report(scorer: Scorer, pairs: Sequence[PreferencePair], file: Path) -> PreferenceReport:
+    scores = scorer.score([side for pair in pairs for side in pair.conversations()])
+    write_scores(file, scores)
+    return evaluate_pairs(pairs, rewards(scores))
 
 
 def summarise(reports: Mapping[str, Mapping[str, PreferenceReport]], seconds: float) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 import json
 import math
-import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_in import StandIn
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
+from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
-from nemo_hs2pref.evaluation.scores import read_scores
+from nemo_hs2pref.evaluation.scores import Score, ScoresFile, read_scores, rewards, write_scores
 from nemo_hs2pref.evaluation.statistics import (
     bootstrap_interval,
     bootstrap_interval_over_seeds,
@@ -87,9 +86,9 @@ def test_no_pairs_are_refused():
     [
         ({}, ["p1:chosen"], r"do not fit the 4 pairs: 1 missing \(p1:chosen\); score"),
         ({}, list(SCORES), r"8 missing \(p0:chosen, p0:rejected, p1:chosen, \.\.\.\)"),
-        ({"p9:chosen": 1.0}, [], r"1 not in the pairs \(p9:chosen\)"),
+        ({"p9:chosen": 1.0}, [], r"1 left over \(p9:chosen\)"),
         ({"p0:chosen": math.nan, "p3:rejected": -math.inf}, [], r"2 not finite \(p0:chosen, p3:rejected\)"),
-        ({"p9:chosen": math.nan}, ["p0:chosen"], "1 missing .*; 1 not in the pairs .*; 1 not finite"),
+        ({"p9:chosen": math.nan}, ["p0:chosen"], "1 missing .*; 1 left over .*; 1 not finite"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused_with_counts_and_ids(change, remove, message):
@@ -103,7 +102,8 @@ def test_scores_that_do_not_fit_are_refused_with_counts_and_ids(change, remove, 
     [
         ('{"id": "a"}', r'scores\.jsonl:2: no "reward"; the keys are id'),
         ('{"id": "a", "reward": "3"}', "\"reward\" is '3'; expected a number"),
-        ('{"id": "b", "reward": 1}', r"scores\.jsonl:2: \"id\" 'b' stands in line 1 already"),
+        ('{"id": "a", "reward": 3, "attributes": {"x": "3"}}', "\"x\" is '3'; expected a number"),
+        ('{"id": "a", "reward": 3, "attributes": [3]}', r'"attributes" is \[3\]; expected an object'),
     ],
 )
 def test_faulty_score_is_named_by_line(tmp_path, line, message):
@@ -111,6 +111,44 @@ def test_faulty_score_is_named_by_line(tmp_path, line, message):
     path.write_text('{"id": "b", "reward": 1}\n' + line + "\n")
     with pytest.raises(DataError, match=message):
         read_scores(path)
+
+
+def conversations(*names):
+    return [Conversation(name, (*PROMPT, Message("assistant", "x"))) for name in names]
+
+
+def test_scores_file_gives_the_scores_in_the_order_asked_for(tmp_path):
+    scores = [Score("a", 1.0, {"helpfulness": 2.0}), Score("b", -3.5)]
+    write_scores(tmp_path / "scores.jsonl", scores)
+    file = ScoresFile(tmp_path / "scores.jsonl")
+    assert file.score(conversations("b", "a")) == scores[::-1]
+    assert file.score(conversations("a", "b")) == scores
+    assert rewards(scores) == {"a": 1.0, "b": -3.5}
+    lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    assert lines == [{"id": "a", "reward": 1.0, "attributes": {"helpfulness": 2.0}}, {"id": "b", "reward": -3.5}]
+
+
+def test_scores_of_another_file_are_refused_with_everything_at_once(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    rows = ['"a", "reward": 1', '"a", "reward": 1', '"b", "reward": NaN', '"c", "reward": 1', '7, "reward": 1']
+    rows.append('"d", "reward": 1, "attributes": {"x": Infinity}')
+    path.write_text("".join(f'{{"id": {row}}}\n' for row in rows))
+    with pytest.raises(DataError) as caught:
+        ScoresFile(path).score(conversations("a", "b", "d", "x1", "x2", "x3", "x4"))
+    assert str(caught.value) == (
+        f"{path}: scores do not fit the 7 conversations: 4 missing (x1, x2, x3, ...); 2 left over (7, c); "
+        "1 more than once (a); 2 not finite (b, d); score exactly these rows again"
+    )
+
+
+def test_scores_that_are_not_finite_leave_the_file_as_it_was(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    write_scores(path, [Score("old", 1.0)])
+    broken = [Score("a", math.nan), Score("b", 1.0), Score("c", 1.0, {"x": math.inf})]
+    with pytest.raises(DataError, match=r"scores\.jsonl: 2 not finite \(a, c\) of 3 scores; the model's weights"):
+        write_scores(path, broken)
+    assert rewards(read_scores(path)) == {"old": 1.0}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # Statistics
@@ -268,17 +306,9 @@ def pairs_file(tmp_path):
 @pytest.fixture
 def model(monkeypatch):
     """Stands in for the model: the rewards of SCORES, or 1 a character; remembers what it was asked."""
-    module = ModuleType("nemo_hs2pref.runtime.scoring")
-    module.asked = []
-
-    def score_rows(checkpoint, rows, *layout):
-        module.asked.append((checkpoint, rows))
-        rewards = [SCORES.get(row.id, float(len(row.messages[-1].content))) for row in rows]
-        return [{"id": row.id, "reward": reward} for row, reward in zip(rows, rewards, strict=True)]
-
-    module.score_rows = score_rows
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module
+    model = StandIn(lambda row: SCORES.get(row.id, float(len(row.messages[-1].content))))
+    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    return model
 
 
 def test_evaluate_writes_the_summary_of_a_scores_file(tmp_path, pairs_file, capsys):
@@ -304,10 +334,10 @@ def test_evaluate_scores_with_a_model_and_keeps_the_scores(tmp_path, pairs_file,
     out = tmp_path / "out"
     arguments = ["--input", str(pairs_file), "--model", "ckpt", "--out", str(out)]
     assert main(["evaluate", "preferences", *arguments]) == 0
-    assert read_scores(out / "scores.jsonl") == SCORES
+    assert rewards(read_scores(out / "scores.jsonl")) == SCORES
     assert json.loads((out / "summary.json").read_text())["accuracy"] == 0.5
-    ((checkpoint, rows),) = model.asked
-    assert checkpoint == "ckpt"
+    assert model.opened == ["ckpt"]
+    (rows,) = model.asked
     assert rows[:2] == list(PAIRS[0].conversations())
 
 
@@ -324,12 +354,12 @@ def test_evaluate_leaves_nothing_behind_when_scores_do_not_fit(tmp_path, pairs_f
 def test_score_takes_rows_and_pairs(tmp_path, pairs_file, model):
     output = tmp_path / "scores.jsonl"
     assert main(["score", "--model", "ckpt", "--input", str(pairs_file), "--output", str(output)]) == 0
-    assert read_scores(output) == SCORES
+    assert rewards(read_scores(output)) == SCORES
     rows = tmp_path / "rows.jsonl.gz"
     messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
     write_jsonl(rows, [{"id": "x", "messages": messages}])
     assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(output)]) == 0
-    assert read_scores(output) == {"x": 8.0}
+    assert rewards(read_scores(output)) == {"x": 8.0}
 
 
 def test_score_refuses_bad_rows_before_the_model_is_loaded(tmp_path, model, capsys):
@@ -338,14 +368,14 @@ def test_score_refuses_bad_rows_before_the_model_is_loaded(tmp_path, model, caps
         rows.write_text(content)
         assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(tmp_path / "s")]) == 2
         assert message in capsys.readouterr().err
-    assert not model.asked
+    assert not model.opened
 
 
 def test_score_refuses_rewards_that_are_not_numbers(tmp_path, pairs_file, model, monkeypatch, capsys):
     monkeypatch.setitem(SCORES, "p2:chosen", math.nan)
     output = tmp_path / "scores.jsonl"
     assert main(["score", "--model", "ckpt", "--input", str(pairs_file), "--output", str(output)]) == 2
-    assert "1 not finite (p2:chosen) of 8 rewards" in capsys.readouterr().err
+    assert "1 not finite (p2:chosen) of 8 scores" in capsys.readouterr().err
     assert not output.exists()
 
 

@@ -84,4 +84,5 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if rest:
         args.overrides += rest
+    args.words = list(argv)  # for processes.start_layout
     return args
