@@ -15,11 +15,11 @@ import torch
 from families import ATTRIBUTES, FIGURES, edit_json, save_reward_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from nemo_hs2pref.checkpoint.standardization import KEY, stored
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message, write_jsonl
 from nemo_hs2pref.errors import CheckpointError, ConfigError, DataError

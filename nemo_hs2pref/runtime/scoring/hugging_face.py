@@ -1,8 +1,8 @@
 """A Hugging Face folder for the scoring loop, through transformers; NeMo is not needed.
 
 Read as a reward model: any ...ForSequenceClassification that transformers knows, ours or anybody's, whose labels are
-the attributes; and our export as a language model whose logit of token 0 is the reward (hugging_face.layouts.NEMOTRON). Every
-rank holds a whole model.
+the attributes; and our export as a language model whose logit of token 0 is the reward (layouts.NEMOTRON). Every rank
+holds a whole model.
 """
 
 import json
