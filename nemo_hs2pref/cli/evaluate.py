@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemo_hs2pref.cli import processes
-from nemo_hs2pref.cli.score import MODEL
+from nemo_hs2pref.cli.score import MODEL, add_max_length
 from nemo_hs2pref.errors import ConfigError
 
 if TYPE_CHECKING:  # heavy: numpy
@@ -64,7 +64,7 @@ def add_common(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--baseline", metavar="PATH", help="results of another model on the same pairs, or its scores.jsonl, to compare"
     )
-    verb.add_argument("--max-length", type=int, metavar="TOKENS", help="of a row (default: that of the training)")
+    add_max_length(verb)
     verb.add_argument(
         "--leave-out-long", action="store_true", help="leave out longer rows, and count them, in place of an error"
     )
@@ -118,7 +118,8 @@ def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], 
     from nemo_hs2pref.runtime.scoring import open_scorer
     from nemo_hs2pref.runtime.scoring.journal import partial_of
 
-    scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial_of(out / SCORES))
+    partial = partial_of(out / SCORES)
+    scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)
     return scorer, scorer.discard_partial
 
 

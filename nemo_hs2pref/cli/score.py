@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write (x - mean) / std of the reward and each attribute, with the figures that `standardize` stored",
     )
+    add_max_length(parser)
     processes.add_layout(parser)
     parser.set_defaults(run=run)
     parser.epilog = EXAMPLES
@@ -51,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.runtime.scoring import open_scorer
     from nemo_hs2pref.runtime.scoring.journal import partial_of
 
-    scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial_of(args.output))
+    scorer = open_scorer(
+        args.model, args.tensor_parallel, args.pipeline_parallel, partial_of(args.output), args.max_length
+    )
     scores = scorer.score(conversations)
     if figures is not None:
         scores = [standardization.standardized(score, figures) for score in scores]
@@ -60,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
         scorer.discard_partial()
         print(f"{args.output}: {len(scores)} rewards")
     return 0
+
+
+def add_max_length(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-length", type=int, metavar="TOKENS", help="of a row (default: as in the training)")
 
 
 def read_conversations(path: str) -> list[Conversation]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from nemo_hs2pref.cli import processes
-from nemo_hs2pref.cli.score import MODEL, read_conversations
+from nemo_hs2pref.cli.score import MODEL, add_max_length, read_conversations
 from nemo_hs2pref.errors import DataError
 
 EXAMPLES = """examples:
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", required=True, help="ratings.jsonl, rows.jsonl, or pairs.jsonl (both sides), plain or .gz"
     )
+    add_max_length(parser)
     processes.add_layout(parser)
     parser.set_defaults(run=run)
     parser.epilog = EXAMPLES
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.runtime.scoring.journal import partial_of
 
     partial = partial_of(f"{args.model.rstrip('/')}.{args.verb}")
-    scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial)
+    scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)
     scores = scorer.score(conversations)
     if processes.is_first():
         measured = standardization.measure(scores)

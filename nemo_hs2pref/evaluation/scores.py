@@ -12,7 +12,7 @@ from typing import Protocol
 
 from nemo_hs2pref.data.fields import given, is_integer
 from nemo_hs2pref.data.jsonl import Row, collect, read_lines, write_jsonl
-from nemo_hs2pref.data.records import Conversation, PreferencePair, parse_id
+from nemo_hs2pref.data.records import Conversation, parse_id
 from nemo_hs2pref.errors import DataError
 
 IDS_SHOWN = 3
@@ -35,12 +35,29 @@ class Score:
         return row | {"attributes": dict(self.attributes)} if self.attributes else row
 
 
+class TooLong(DataError):
+    """Rows that a model cannot take: `ids` of all of them."""
+
+    def __init__(self, message: str, ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.ids = ids
+
+
 class Scorer(Protocol):
     """Anything that gives rewards: a model (runtime/scoring), or a file of what a model gave."""
 
     def score(self, conversations: Sequence[Conversation]) -> list[Score]:
         """One score a conversation, in the order given."""
         ...
+
+
+class Example(Protocol):
+    """What is judged by the scores of its conversations: a pair, or a prompt with all its completions."""
+
+    @property
+    def id(self) -> str: ...
+
+    def conversations(self) -> Sequence[Conversation]: ...
 
 
 @dataclass(frozen=True)
@@ -77,14 +94,14 @@ def write_scores(path: str | Path, scores: Sequence[Score]) -> None:
     write_jsonl(path, (score.to_json() for score in scores))
 
 
-def require_scores(pairs: Sequence[PreferencePair], rewards: Mapping[str, float]) -> None:
-    """Both sides of every pair need one finite reward, and no reward may be left over.
+def require_scores(examples: Sequence[Example], rewards: Mapping[str, float]) -> None:
+    """Every conversation of every example needs one finite reward, and no reward may be left over.
 
     Raises DataError with the counts and the first ids.
     """
-    expected = [side.id for pair in pairs for side in pair.conversations()]
+    expected = [conversation.id for example in examples for conversation in example.conversations()]
     found = [(identifier, math.isfinite(reward)) for identifier, reward in rewards.items()]
-    _refuse_unfit(f"scores do not fit the {len(pairs)} pairs", expected, found)
+    _refuse_unfit(f"scores do not fit the {len(examples)} examples", expected, found)
 
 
 def _refuse_unfit(where: str, expected: Sequence[str], found: Sequence[tuple[str, bool]]) -> None:

@@ -10,7 +10,7 @@ from nemo_hs2pref.data.records import Conversation, PreferencePair, read_pairs
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.rewardbench import evaluate_rewardbench, load_rewardbench
 from nemo_hs2pref.evaluation.rewardbench2 import Item, evaluate_rewardbench2, load_rewardbench2, scored_pair
-from nemo_hs2pref.evaluation.scores import Score, rewards
+from nemo_hs2pref.evaluation.scores import Example, Score, rewards
 
 
 class Report(Protocol):
@@ -19,15 +19,6 @@ class Report(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
     def table(self) -> str: ...
-
-
-class Example(Protocol):
-    """A pair, or a prompt with all its completions."""
-
-    @property
-    def id(self) -> str: ...
-
-    def conversations(self) -> Sequence[Conversation]: ...
 
 
 class Task(Protocol):

@@ -76,7 +76,7 @@ def evaluate_rewardbench2(items: Sequence[Item], rewards: Mapping[str, float]) -
     """
     if not items:
         raise DataError("no prompts to evaluate; expected at least one")
-    require_scores(items, rewards)  # pyright: ignore[reportArgumentType] it asks for their conversations() alone
+    require_scores(items, rewards)
     lengths = {text.id: float(len(text.messages[-1].content)) for item in items for text in item.conversations()}
     margins, length_margins = _margins(items, rewards), _margins(items, lengths)
     groups = {name: [item for item in items if item.subset == name] for name in DOMAINS}

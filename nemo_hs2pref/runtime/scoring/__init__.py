@@ -18,21 +18,26 @@ from nemo_hs2pref.runtime.scoring.loop import ModelScorer
 
 
 def open_scorer(
-    path: str | Path, tensor_parallel: int = 1, pipeline_parallel: int = 1, partial: Path | None = None
+    path: str | Path,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    partial: Path | None = None,
+    max_length: int | None = None,
 ) -> ModelScorer:
     """The model at `path`; its weights are read when the first row is scored. Every rank calls it.
 
     path: a folder or .nemo file of a reward model that was trained here, or by NeMo-Aligner, or a Hugging Face folder.
     partial: see journal.partial_of; None keeps nothing.
+    max_length: tokens of a row; None: as many as in training.
     Raises CheckpointError for what holds no reward model, ConfigError for a layout that it cannot have.
     """
     path = Path(path)
     if not is_hugging_face(path):
         from nemo_hs2pref.runtime.scoring.nemo import NemoModel  # needs Hydra, and NeMo once it loads
 
-        return ModelScorer(NemoModel(path, tensor_parallel, pipeline_parallel), partial)
+        return ModelScorer(NemoModel(path, tensor_parallel, pipeline_parallel), partial, max_length)
     refuse_split(path, tensor_parallel, pipeline_parallel)
-    return ModelScorer(HuggingFaceModel(path), partial)
+    return ModelScorer(HuggingFaceModel(path), partial, max_length)
 
 
 def refuse_split(path: Path, tensor_parallel: int, pipeline_parallel: int) -> None:

@@ -23,6 +23,7 @@ from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.journal import fingerprint
 from nemo_hs2pref.runtime.scoring.loop import Place
 
+UNBOUNDED = 2**31  # positions of a model that names no number of them
 CLASSIFIER = "ForSequenceClassification"  # how transformers' names of such classes end
 
 
@@ -46,9 +47,8 @@ class HuggingFaceModel:
         self.attributes: Sequence[str] = ours["attributes"] if self.is_nemotron else labels
         self.reward_weights: Sequence[float] = reward_weights(self.attributes, ours.get("reward_weights"), str(path))
         self.bias: Sequence[float] | None = ours.get("dropped_bias")  # what the layout had no place for
-        self.max_length = min(
-            getattr(self.config, "max_position_embeddings", None) or 2**31, tokenizer.model_max_length
-        )
+        self.num_positions: int = getattr(self.config, "max_position_embeddings", None) or UNBOUNDED
+        self.max_length = min(self.num_positions, tokenizer.model_max_length)
         template = ours.get("template", "tokenizer")
         self.tokenize = make_tokenize(tokenizer, template)
         self.dtype = dtype(self.config)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from nemo_hs2pref.data.records import Conversation
 from nemo_hs2pref.data.templates.tokens import Tokenize
-from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.evaluation.scores import IDS_SHOWN, Score
+from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.evaluation.scores import IDS_SHOWN, Score, TooLong
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.batches import TOKENS_A_BATCH, Key, Rows, batches_by_tokens, deal, key_of, without
 from nemo_hs2pref.runtime.scoring.journal import Journal, Known
@@ -38,7 +38,8 @@ class RewardModel(Protocol):
 
     attributes: Sequence[str]  # [K] names of the outputs
     reward_weights: Sequence[float]  # [K]
-    max_length: int  # tokens
+    max_length: int  # tokens of a row in training
+    num_positions: int  # tokens that it can take
     tokenize: Tokenize
     fingerprint: Mapping[str, Any]  # what its outputs depend on
 
@@ -50,17 +51,24 @@ class RewardModel(Protocol):
 
 
 class ModelScorer:
-    """A Scorer over a model. `partial` is a folder for what is scored, until the output is written."""
+    """A Scorer over a model.
 
-    def __init__(self, model: RewardModel, partial: Path | None = None) -> None:
+    partial: a folder for what is scored, until the output is written.
+    max_length: tokens of a row; None: model.max_length.
+    """
+
+    def __init__(self, model: RewardModel, partial: Path | None = None, max_length: int | None = None) -> None:
+        if max_length is not None and max_length > model.num_positions:
+            raise ConfigError(f"--max-length {max_length}: the model has positions for {model.num_positions} tokens")
         self.model = model
+        self.max_length = max_length or model.max_length
         self.journal = Journal(partial, model.fingerprint) if partial else None
 
     @torch.no_grad()
     def score(self, conversations: Sequence[Conversation]) -> list[Score]:
-        """Raises DataError for rows that the model cannot take, before the weights are read."""
+        """Raises TooLong for rows that the model cannot take, before the weights are read."""
         tokens = self.model.tokenize([conversation.messages for conversation in conversations])
-        refuse_long([conversation.id for conversation in conversations], tokens, self.model.max_length)
+        refuse_long([conversation.id for conversation in conversations], tokens, self.max_length)
         keys = [key_of(row) for row in tokens]
         rows = dict(zip(keys, tokens, strict=True))
         known = from_first_rank(lambda: self._known(keys))
@@ -112,12 +120,14 @@ class ModelScorer:
 
 def refuse_long(ids: Sequence[str], tokens: Sequence[Sequence[int]], max_length: int) -> None:
     """All of them in one message."""
-    long = [f"{name} with {len(row)}" for name, row in zip(ids, tokens, strict=True) if len(row) > max_length]
+    long = {name: len(row) for name, row in zip(ids, tokens, strict=True) if len(row) > max_length}
     if long:
-        shown = ", ".join(long[:IDS_SHOWN]) + (", ..." if len(long) > IDS_SHOWN else "")
-        raise DataError(
-            f"{len(long)} of {len(ids)} rows are longer than the {max_length} tokens that the model takes ({shown}); "
-            "leave them out"
+        shown = ", ".join(f"{name} with {length}" for name, length in list(long.items())[:IDS_SHOWN])
+        more = ", ..." if len(long) > IDS_SHOWN else ""
+        raise TooLong(
+            f"{len(long)} of {len(ids)} rows are longer than {max_length} tokens ({shown}{more}); leave them out, or "
+            "raise --max-length",
+            list(long),
         )
 
 

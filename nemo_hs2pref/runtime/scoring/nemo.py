@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nemo_hs2pref.checkpoint.llama.config import ORIGIN
 from nemo_hs2pref.checkpoint.opening import opened, read_config
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
@@ -32,6 +33,9 @@ class NemoModel:
         self.attributes: Sequence[str] = list(self.config.head.attributes)
         self.reward_weights: Sequence[float] = list(self.config.head.reward_weights)
         self.max_length = self.config.model.encoder_seq_length
+        # NeMo's own positions are the length of the training, past which RoPE goes on
+        positions = {**self.checkpoint, **self.checkpoint.get(ORIGIN, {}).get("config", {})}
+        self.num_positions: int = positions["max_position_embeddings"]
         self.tokenize = make_tokenize(tokenizer_of(opened(path)), self.config.data.template)
         self.fingerprint: Mapping[str, Any] = fingerprint(
             path, template=self.config.data.template, precision=precision(self.checkpoint)
