@@ -40,7 +40,9 @@ MAY_IMPORT = {
     "laptop": {"errors"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
-    "cli": INNER | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce"},
+    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
+    "cli": INNER
+    | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce", "report"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = {"models", "algorithms", "checkpoint", "runtime"}
