@@ -5,7 +5,7 @@ from pathlib import Path
 
 EXAMPLES = """examples:
   # one run: runs/stage2/report/report.html, and the same as report.md with its pictures
-  hs2pref evaluate preferences --model runs/stage2/checkpoints/last --input pairs.validation.jsonl --out runs/stage2/eval
+  hs2pref evaluate preferences --model runs/stage2/checkpoints/last --input pairs.jsonl --out runs/stage2/evaluation
   hs2pref report runs/stage2
 
   # several runs beside each other and beside the published rows of the paper's Table 1

@@ -44,7 +44,7 @@ def draw_margins(margins: Floats) -> Figure:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=SIZE)
         reach = max(float(np.abs(margins).max()), 1e-9)
-        edges = np.linspace(-reach, reach, 2 * min(max(len(margins) // 20, 6), 25) + 1)  # 0 is an edge
+        edges = np.linspace(-reach, reach, 2 * min(max(len(margins) // 20, 6), 25) + 1).tolist()  # 0 is an edge
         right = margins > 0
         axis.hist(margins[right], edges, color=FIRST, label=f"right: {right.mean():.1%}")
         axis.hist(margins[~right], edges, color=SECOND, label=f"wrong: {(~right).mean():.1%}")

@@ -28,6 +28,7 @@ def svg_and_png(figure: Figure, name: str, label: str) -> tuple[str, bytes]:
     drawn, png = io.StringIO(), io.BytesIO()
     with plt.rc_context({"svg.hashsalt": name}):
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # it is laid out; a second time would take as long as the drawing
     figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
     plt.close(figure)
     return for_page(drawn.getvalue(), name, label), png.getvalue()

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from nemo_hs2pref.report.document import Answer, Block, Finding, Text
+from nemo_hs2pref.report.document import Answer, Block, Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, findings, percent
 from nemo_hs2pref.report.runs import Run
 
+OVERALL = "Overall"
 QUESTION = "Can this reward model be trusted?"
 # What is said against a model, by the question that it does not pass.
 AGAINST = {
@@ -16,16 +17,15 @@ AGAINST = {
 CAUTIONS = {
     CALIBRATION: "its margins are not to be read as probabilities",
     DEPENDENCE: "how often it is right depends on the length of the responses",
+    LENGTH: "it is better than length alone in some domains only",
 }
 
 
 def answer(run: Run) -> list[Block]:
     """A box for each evaluation, or the sentence that there is none."""
     if not run.evaluations:
-        return [
-            Answer("Nobody knows yet: this run holds no evaluation.", "unsure", ()),
-            Text("Evaluate it first, with --out inside the run's folder: hs2pref evaluate preferences --help."),
-        ]
+        how = "Evaluate it into its own folder: hs2pref evaluate preferences --out RUN_DIR/evaluation ..."
+        return [Answer("", "Nobody knows yet: this run holds no evaluation.", how, "unsure", ())]
     return [answer_of(evaluation) for evaluation in run.evaluations]
 
 
@@ -34,15 +34,23 @@ def answer_of(evaluation: Evaluation) -> Answer:
     found = findings(evaluation)
     failed = [AGAINST[finding.question] for finding in found if finding.tone == "bad"]
     unsure = [finding for finding in found if finding.tone == "unsure"]
-    measured = f"{evaluation.title}, {evaluation.summary['pairs']:,} pairs"
-    right = f"right in {percent(evaluation.summary['accuracy'])}"
-    length = f"the longer response in {percent(evaluation.summary['length_only_accuracy'])}"
-    said = f"{measured}: {right}, {length}."
+    tone: Tone = "bad" if failed else "unsure" if unsure else "good"
     if failed:
-        return Answer(f"No. {said} {sentence(failed)}", "bad", found)
-    if unsure:
-        return Answer(f"With care. {said} {sentence(cautions(unsure))}", "unsure", found)
-    return Answer(f"Yes, as far as this tells. {said}", "good", found)
+        headline = f"No: {', and '.join(failed)}."
+    elif unsure:
+        headline = f"With care: {', and '.join(cautions(unsure))}."
+    else:
+        headline = f"Yes, as far as {evaluation.summary['pairs']:,} pairs tell."
+    return Answer(evaluation.title, headline, main_figures(evaluation), tone, found)
+
+
+def main_figures(evaluation: Evaluation) -> str:
+    """How often it is right, and how often length alone is; a benchmark's own score where it has one."""
+    summary = evaluation.summary
+    right, length = percent(summary["accuracy"]), percent(summary["length_only_accuracy"])
+    told = f"{summary['pairs']:,} pairs: the reward is right in {right}, taking the longer response in {length}."
+    overall = (summary.get("sections") or {}).get(OVERALL, summary.get("overall"))
+    return told if overall is None else f"{told} The benchmark's Overall is {percent(overall)}."
 
 
 def cautions(unsure: Sequence[Finding]) -> list[str]:
@@ -50,8 +58,3 @@ def cautions(unsure: Sequence[Finding]) -> list[str]:
         f"{finding.question.rstrip('?').lower()} is open" if finding.answer == "open" else CAUTIONS[finding.question]
         for finding in unsure
     ]
-
-
-def sentence(parts: Sequence[str]) -> str:
-    text = ", and ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."

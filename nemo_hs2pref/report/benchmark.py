@@ -22,13 +22,13 @@ def section_table(evaluation: Evaluation) -> Table:
 def with_published(ours: Sequence[Sequence[str]]) -> Table:
     """Rows of ours and the papers' below them, which say that they are published, and where."""
     rows = [*ours, *published_rows()]
-    return Table(HEADER, rows, quiet=frozenset(range(len(ours), len(rows))))
+    return Table(HEADER, rows, "lrrrrrl", quiet=frozenset(range(len(ours), len(rows))))
 
 
 def own_row(name: str, sections: Mapping[str, float]) -> tuple[str, ...]:
     """Per cent; a section that is not scored has a dash."""
     scores = (sections.get(section) for section in SECTIONS)
-    return name, *("–" if score is None else f"{100 * score:.1f}" for score in scores), "measured here"
+    return name, *("-" if score is None else f"{100 * score:.1f}" for score in scores), "measured here"
 
 
 def published_rows() -> Iterator[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from nemo_hs2pref.report.document import Block, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, training_picture
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.figures import cells
-from nemo_hs2pref.report.findings import beats_length, percent, signed_span, verdict
+from nemo_hs2pref.report.findings import accuracy_interval, beats_length, percent, signed_span, verdict
 from nemo_hs2pref.report.runs import Run
 
 
@@ -40,14 +40,13 @@ def accuracies(runs: Sequence[Run]) -> Iterator[Block]:
     """One row an evaluation of any benchmark, length alone beside it."""
     rows: list[tuple[str, ...]] = []
     for run, evaluation in evaluations_of(runs):
-        found = cells(evaluation.summary, "")
-        better = beats_length(evaluation).answer
-        accuracy, length_only = found["accuracy"], found["length_only_accuracy"]
-        rows.append((run.name, evaluation.title, found["pairs"], accuracy, length_only, better))
+        found = cells({**evaluation.summary, "interval": accuracy_interval(evaluation)}, "")
+        figures = (found[key] for key in ("pairs", "accuracy", "length_only_accuracy"))
+        rows.append((run.name, evaluation.title, *figures, beats_length(evaluation).answer))
     if missing := [run.name for run in runs if not run.evaluations]:
         yield Text(f"Not evaluated: {', '.join(missing)}.")
     if rows:
-        yield Table(("model", "evaluation", "pairs", "accuracy", "longer response", "better than length"), rows)
+        yield Table(("model", "evaluation", "pairs", "accuracy", "longer response", "better than length"), rows, "llr")
 
 
 def paired(runs: Sequence[Run]) -> Iterator[Block]:
@@ -57,8 +56,17 @@ def paired(runs: Sequence[Run]) -> Iterator[Block]:
         if run is not other_run and same_pairs(one, other):
             rows.append((f"{run.name} less {other_run.name}", one.title, *difference(one, other)))
     if rows:
-        header = ("models", "evaluation", "pairs", "points", "95 % interval", "only the first", "only the second", "")
-        yield Table(header, rows)
+        header = (
+            "models",
+            "evaluation",
+            "pairs",
+            "points",
+            "95 % interval",
+            "only the first",
+            "only the second",
+            "the first is",
+        )
+        yield Table(header, rows, "llrrrrrl")
     elif any(run.evaluations for run in runs):
         yield Text("No two of these runs were evaluated on the same pairs.")
 
@@ -98,7 +106,7 @@ def headline(runs: Sequence[Run]) -> str:
     for run, evaluation in evaluations_of(runs):
         groups.setdefault(evaluation.title, []).append((evaluation.summary["accuracy"], run.name))
     return " ".join(
-        f"{title}: {name} is highest with {percent(accuracy)}."
+        f"{title}: {name} has the highest accuracy, {percent(accuracy)}; whether that is a difference stands below."
         for title, found in groups.items()
         if len(found) > 1
         for accuracy, name in [max(found)]

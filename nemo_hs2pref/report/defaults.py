@@ -1,6 +1,7 @@
 """In what a run differs from the experiment of the paper that it is nearest to."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -13,7 +14,7 @@ PLACES = (
     "data.dir",
     "exp_manager.explicit_log_dir",
 )
-ABSENT = "–"
+ABSENT = "-"
 MISSING = "???"
 
 
@@ -33,10 +34,15 @@ def nearest_experiment(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
     A run stores what it was resolved to, not what it was composed of, so this is a guess, and the page says so.
     """
-    given = flat(config)
-    experiments = {path.stem: composed(path.stem) for path in sorted((config_dir() / "experiment").glob("*.yaml"))}
+    given, experiments = flat(config), all_experiments()
     name = min(experiments, key=lambda name: len(differences(given, experiments[name])))
     return name, experiments[name]
+
+
+@cache
+def all_experiments() -> dict[str, dict[str, Any]]:
+    """Name -> keys; composing them takes two seconds."""
+    return {path.stem: composed(path.stem) for path in sorted((config_dir() / "experiment").glob("*.yaml"))}
 
 
 def composed(experiment: str) -> dict[str, Any]:

@@ -24,12 +24,17 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column names the row; the others are figures, aligned to the right, where `figures` says so."""
+    """The first column names the row."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    figures: bool = True
+    align: str = "lr"  # of each column, left or right; the last letter stands for those that follow
     quiet: frozenset[int] = frozenset()  # rows that are others' numbers, set apart in looks and by their text
+
+    @property
+    def alignment(self) -> str:
+        """A letter for each column."""
+        return self.align.ljust(len(self.header), self.align[-1])
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """The page's first words."""
+    """The page's first words: on what, the answer, its two main figures, and what stands behind it."""
 
+    subject: str
     headline: str
+    figures: str
     tone: Tone
     findings: Sequence[Finding]
 

@@ -46,7 +46,7 @@ def training_picture(runs: Mapping[str, Rows], name: str) -> Picture:
     if len(runs) == 1:
         caption = "Training: lines are training batches, points are validation."
         return picture(name, caption, draw_training(runs), wide=True)
-    caption = "Validation of each run, or training where it has none."
+    caption = "Lines are training batches, points are validation, on pairs where a run has them."
     return picture(name, caption, draw_runs_together(runs), wide=True)
 
 

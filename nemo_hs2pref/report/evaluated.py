@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from nemo_hs2pref.report.benchmark import section_table
-from nemo_hs2pref.report.document import Block, Folded, Pictures, Section, Text
+from nemo_hs2pref.report.document import Block, Folded, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, evaluation_pictures
 from nemo_hs2pref.report.evaluations import SCORED_PAIRS, Evaluation
 from nemo_hs2pref.report.examples import worst
@@ -23,7 +23,7 @@ def evaluation_section(evaluation: Evaluation, run: str) -> Section:
 
 def _blocks(evaluation: Evaluation, place: str) -> Iterator[Block]:
     summary = evaluation.summary
-    yield Text(provenance(evaluation))
+    yield Table(("", ""), [*provenance(evaluation)], "l")
     yield from map(Text, gaps(evaluation))
     if "sections" in summary:
         yield Section("Sections, beside published ones", [section_table(evaluation)])
@@ -49,21 +49,20 @@ HOW_TO_READ = (
 )
 
 
-def provenance(evaluation: Evaluation) -> str:
+def provenance(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     """What was scored, and by what."""
     summary = evaluation.summary
     given = summary.get("input") or {}
-    parts = [f"Folder {evaluation.name}"]
-    if given:
-        digest = f", SHA-256 {given['sha256'][:12]}…" if given.get("sha256") else ""
-        rows = f", {given['rows']:,} rows" if given.get("rows") is not None else ""
-        parts.append(f"input {given.get('name')}{rows}{digest}")
+    if given.get("name"):
+        rows = f"{given['rows']:,} rows" if given.get("rows") is not None else ""
+        digest = f"SHA-256 {given['sha256'][:12]}…" if given.get("sha256") else ""
+        yield "input", ", ".join(filter(None, (str(given["name"]), rows, digest)))
     for key in ("model", "scores", "goodness"):
         if summary.get(key):
-            parts.append(f"{key} {summary[key]}")
-    method = (summary.get("intervals") or {}).get("method")
-    intervals = f" Intervals: 95 %, {method}." if method else ""
-    return "; ".join(parts) + "." + intervals
+            yield key, str(summary[key])
+    if method := (summary.get("intervals") or {}).get("method"):
+        yield "intervals", f"95 %, {method}"
+    yield "folder", evaluation.name
 
 
 def gaps(evaluation: Evaluation) -> Iterator[str]:

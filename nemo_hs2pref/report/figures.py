@@ -12,11 +12,11 @@ from nemo_hs2pref.report.document import Block, Section, Table
 SHARES = re.compile(r"accuracy|^score$|_score$|share|confidence|overall|gain_over_length|preferred|calibration_error")
 NO_SHARES = {"brier_score"}
 OF_SHARES = {"sections", "length_only_sections", "bins"}  # whatever stands under these is a share
-INTERVAL_OF = {"interval": ("accuracy", "score")}  # which figure of its group an interval without a name belongs to
+MAIN = ("accuracy", "score", "difference")  # the figures of a group to which "interval" belongs
 NAMES = {
     "length_only_accuracy": "longer response",
     "length_only_score": "longer response",
-    "gain_over_length": "gain over length",
+    "gain_over_length": "gain over length, points",
     "by_length_difference": "By difference in length",
     "by_response_length": "By length of the longer response",
     "by_turns": "By turns of the user",
@@ -47,6 +47,8 @@ def tables(summary: Mapping[str, Any], skip: frozenset[str] = frozenset()) -> It
 def of_groups(key: str, value: Any) -> Iterator[Section]:
     """The table of one value, where it is one: of groups, of named figures, or of a list of groups."""
     if isinstance(value, Mapping):
+        if key.startswith("by_") and len(value) == 1:
+            return  # one group is all of them
         groups = {str(name): group for name, group in value.items() if isinstance(group, Mapping)}
         if groups and len(groups) == len(value):
             yield Section(title(key), [group_table(groups, key)])
@@ -71,7 +73,7 @@ def group_table(groups: Mapping[str, Mapping[str, Any]], parent: str) -> Table:
     rows = {name: cells(group, parent) for name, group in groups.items()}
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     header = ("", *map(label, columns))
-    return Table(header, [(label(name), *(row.get(key, "–") for key in columns)) for name, row in rows.items()])
+    return Table(header, [(label(name), *(row.get(key, "-") for key in columns)) for name, row in rows.items()])
 
 
 def cells(group: Mapping[str, Any], parent: str) -> dict[str, str]:
@@ -86,9 +88,9 @@ def cells(group: Mapping[str, Any], parent: str) -> dict[str, str]:
 
 
 def interval_of(group: Mapping[str, Any], key: str) -> Sequence[float] | None:
-    """Of "gain" that is "gain_interval"; of an accuracy or score "interval"; of "length_only_accuracy" the short name."""
+    """Of "gain" it is "gain_interval", of "length_only_accuracy" "length_only_interval", of MAIN "interval"."""
     names = [f"{key}_interval", key.replace("accuracy", "interval")] if "accuracy" in key else [f"{key}_interval"]
-    if key in INTERVAL_OF["interval"]:
+    if key in MAIN:
         names.append("interval")
     return next((group[name] for name in names if isinstance(group.get(name), list | tuple)), None)
 
@@ -101,7 +103,7 @@ def in_brackets(interval: Sequence[float], share: bool) -> str:
 def shown(key: str, value: Any, parent: str = "") -> str:
     """A value in its unit; a gain has its sign."""
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -109,7 +111,7 @@ def shown(key: str, value: Any, parent: str = "") -> str:
     if not isinstance(value, float):
         return str(value)
     if is_share(key, parent):
-        return f"{100 * value:{'+' if key.startswith('gain') else ''}.1f} %"
+        return f"{100 * value:+.1f}" if key.startswith("gain") else f"{100 * value:.1f} %"
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 

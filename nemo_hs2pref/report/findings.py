@@ -1,9 +1,11 @@
 """What an evaluation says about a reward model: four questions, each with its answer and the figures behind it.
 
-A question is answered only where a 95 % interval decides it; otherwise the answer is that it is open.
+Better than chance and length is what a 95 % interval shows to be better. Calibrated and independent of length is what
+is not shown to differ by 5 points or more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ CHANCE, LENGTH, CALIBRATION, DEPENDENCE = (
     "Are its margins probabilities?",
     "Independent of length?",
 )
+NOTABLE = 0.05  # a smaller distance of two shares is told, and not held against the model, however sure it is
 FEWEST = 10  # pairs of a group that an accuracy is compared with
 Interval = tuple[float, float]
 Booleans = NDArray[np.bool_]
@@ -54,17 +57,34 @@ def beats_length(evaluation: Evaluation) -> Finding:
     accuracy, length_only = evaluation.summary["accuracy"], evaluation.summary["length_only_accuracy"]
     both = f"{percent(accuracy)} by the reward, {percent(length_only)} by taking the longer response"
     if evaluation.is_of_pairs and evaluation.pairs:
-        lengths = evaluation.lengths()
-        gains = (evaluation.margins() > 0).astype(float) - (lengths[:, 0] > lengths[:, 1])
-        interval = bootstrap_interval(gains)
+        interval = evaluation.summary.get("gain_over_length_interval") or gain_interval(evaluation)
         answer, tone = verdict(interval)
-        points = f"{100 * gains.mean():+.1f} points on the same pairs (95 % interval {signed_span(interval)})"
-        return Finding(LENGTH, answer, tone, f"{both}: {points}.")
+        points = f"{100 * (accuracy - length_only):+.1f} points on the same pairs"
+        return Finding(LENGTH, answer, tone, f"{both}: {points} (95 % interval {signed_span(interval)}).")
+    if domains := evaluation.summary.get("domains"):
+        return beats_length_by_domain(domains)
     interval = accuracy_interval(evaluation)
     if interval is None:
         return Finding(LENGTH, "open", "unsure", f"{both}; the evaluation has no interval.")
     answer, tone = verdict((interval[0] - length_only, interval[1] - length_only))
     return Finding(LENGTH, answer, tone, f"{both}; the accuracy's 95 % interval is {span(interval)}.")
+
+
+def beats_length_by_domain(domains: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """RewardBench 2: in which domains the score's interval lies above what length alone scores."""
+    known = {name: domain for name, domain in domains.items() if domain.get("interval")}
+    above = [name for name, domain in known.items() if domain["interval"][0] > domain["length_only_score"]]
+    reason = f"The score's 95 % interval lies above length alone in {len(above)} of {len(known)} domains"
+    told = f"{reason}: {', '.join(above)}." if above else f"{reason}."
+    if len(above) == len(known):
+        return Finding(LENGTH, "yes", "good", told)
+    return Finding(LENGTH, "in some domains", "unsure", told) if above else Finding(LENGTH, "not shown", "bad", told)
+
+
+def gain_interval(evaluation: Evaluation) -> Interval:
+    """95 % interval of the accuracy less that of length, pair by pair."""
+    chosen, rejected = evaluation.lengths().T
+    return bootstrap_interval((evaluation.margins() > 0).astype(float) - (chosen > rejected))
 
 
 def is_calibrated(evaluation: Evaluation) -> Finding:
@@ -75,10 +95,11 @@ def is_calibrated(evaluation: Evaluation) -> Finding:
     reason = (
         f"By its margins it is right in {percent(float(claimed.mean()))}, in fact in {percent(float(right.mean()))}"
     )
-    if interval[0] <= 0 <= interval[1]:
-        return Finding(CALIBRATION, "yes", "good", f"{reason}; the difference is within chance.")
+    if interval[0] <= 0 <= interval[1] or abs(gap) < NOTABLE:
+        within = f"{100 * gap:+.1f} points (95 % interval {signed_span(interval)})"
+        return Finding(CALIBRATION, "yes", "good", f"{reason}: {within}.")
     kind = "over-confident" if gap > 0 else "under-confident"
-    text = f"{reason}: {kind} by {100 * abs(gap):.1f} points (95 % interval {signed_span(interval)})."
+    text = f"{reason}: {kind}, {100 * gap:+.1f} points (95 % interval {signed_span(interval)})."
     return Finding(CALIBRATION, f"no, {kind}", "unsure", text)
 
 
@@ -94,9 +115,10 @@ def depends_on_length(evaluation: Evaluation) -> Finding:
         f"in {percent(of_shorter.mean())} where the shorter one is ({len(of_shorter):,} pairs)"
     )
     interval = difference_interval(of_longer, of_shorter)
-    between = f"a difference of {100 * (of_longer.mean() - of_shorter.mean()):+.1f} points"
+    gap = of_longer.mean() - of_shorter.mean()
+    between = f"a difference of {100 * gap:+.1f} points"
     text = f"{reason}: {between} (95 % interval {signed_span(interval)})."
-    if interval[0] <= 0 <= interval[1]:
+    if interval[0] <= 0 <= interval[1] or abs(gap) < NOTABLE:
         return Finding(DEPENDENCE, "yes", "good", text)
     return Finding(DEPENDENCE, f"no, it favours {'long' if interval[0] > 0 else 'short'} responses", "unsure", text)
 

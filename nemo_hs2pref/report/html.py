@@ -83,17 +83,20 @@ def _(block: Folded, level: int) -> str:
 
 @html_of.register
 def _(block: Table, level: int) -> str:
-    kind = "figures" if block.figures else "words"
-    header = "".join(f'<th scope="col">{text(cell)}</th>' for cell in block.header)
-    rows = "\n".join(row_of(row, number in block.quiet) for number, row in enumerate(block.rows))
-    head = f"<thead><tr>{header}</tr></thead>"
-    return f'<div class="scroll"><table class="{kind}">{head}<tbody>\n{rows}</tbody></table></div>'
+    letters = block.alignment
+    header = "".join(
+        f'<th scope="col" class="{letter}">{text(cell)}</th>'
+        for letter, cell in zip(letters, block.header, strict=True)
+    )
+    head = f"<thead><tr>{header}</tr></thead>" if any(block.header) else ""
+    rows = "\n".join(row_of(row, letters, number in block.quiet) for number, row in enumerate(block.rows))
+    return f'<div class="scroll" tabindex="0"><table>{head}<tbody>\n{rows}</tbody></table></div>'
 
 
-def row_of(row: Sequence[str], quiet: bool) -> str:
+def row_of(row: Sequence[str], letters: str, quiet: bool) -> str:
     first, *others = map(text, row)
-    cells = f'<th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others)
-    return f'<tr class="quiet">{cells}</tr>' if quiet else f"<tr>{cells}</tr>"
+    cells = "".join(f'<td class="{letter}">{cell}</td>' for letter, cell in zip(letters[1:], others, strict=True))
+    return f'<tr{" class=quiet" if quiet else ""}><th scope="row">{first}</th>{cells}</tr>'
 
 
 @html_of.register
@@ -114,7 +117,9 @@ def _(block: Answer, level: int) -> str:
         for finding in block.findings
     )
     listed = f"<dl>{findings}</dl>" if findings else ""
-    return f'<div class="answer {block.tone}"><p class="headline">{text(block.headline)}</p>{listed}</div>'
+    subject, figures = (f'<p class="facts">{text(each)}</p>' if each else "" for each in (block.subject, block.figures))
+    headline = f'<p class="headline">{text(block.headline)}</p>'
+    return f'<div class="answer {block.tone}">{subject}{headline}{figures}{listed}</div>'
 
 
 @html_of.register

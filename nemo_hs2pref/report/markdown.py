@@ -30,10 +30,14 @@ def markdown_page(document: Document) -> str:
     return "\n\n".join([title, *map(lambda block: markdown_of(block, TOP), document.blocks)]) + "\n"
 
 
+def inline(value: str) -> str:
+    """One line in which nothing is Markdown or HTML, inside another line."""
+    return SPECIAL.sub(lambda found: "\\" + found[0], " ".join(printable(value).split()))
+
+
 def text(value: str) -> str:
-    """One line in which nothing is Markdown or HTML."""
-    line = " ".join(printable(value).split())
-    escaped = SPECIAL.sub(lambda found: "\\" + found[0], line)
+    """The same as a line of its own."""
+    escaped = inline(value)
     return LISTS.sub(lambda found: f"{found[1]}\\{found[2]}" if found[1] else f"\\{found[3]}", escaped)
 
 
@@ -69,8 +73,8 @@ def _(block: Folded, level: int) -> str:
 
 @markdown_of.register
 def _(block: Table, level: int) -> str:
-    rule = [":--", *[("--:" if block.figures else ":--")] * (len(block.header) - 1)]
-    return "\n".join([line(map(text, block.header)), line(rule), *(line(map(text, row)) for row in block.rows)])
+    rule = [":--" if letter == "l" else "--:" for letter in block.alignment]
+    return "\n".join([line(map(inline, block.header)), line(rule), *(line(map(inline, row)) for row in block.rows)])
 
 
 def line(cells: Iterator[str] | Sequence[str]) -> str:
@@ -87,7 +91,8 @@ def _(block: Answer, level: int) -> str:
     listed = "\n".join(
         f"- {text(finding.question)} **{text(finding.answer)}** — {text(finding.reason)}" for finding in block.findings
     )
-    return f"**{text(block.headline)}**" + (f"\n\n{listed}" if listed else "")
+    said = [text(block.subject), f"**{text(block.headline)}**", text(block.figures), listed]
+    return "\n\n".join(filter(None, said))
 
 
 @markdown_of.register

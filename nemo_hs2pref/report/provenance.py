@@ -13,6 +13,7 @@ from nemo_hs2pref.report.figures import shown
 from nemo_hs2pref.report.runs import CONFIG, Run
 
 DATA_MANIFEST = "manifest.json"  # of `hs2pref data prepare`
+PREPARED_BY = "data prepare"
 DIGITS = 12  # of a hash
 # of a checkpoint's manifest: what has a place of its own on the page, or is a copy of it
 TOLD_ELSEWHERE = {"run", "metrics", "data", "extrapolated", "averaged", "standardization"}
@@ -31,12 +32,12 @@ def configuration(run: Run) -> Iterator[Block]:
     close = f"Nearest experiment: {name}; the run does not record which one it was."
     if changed:
         yield Text(f"{close} It differs in {len(changed)} of {len(given)} keys.")
-        table = Table(("key", "this run", name), changed, figures=False)
+        table = Table(("key", "this run", name), changed, align="l")
         yield table if len(changed) <= 12 else Folded(f"The {len(changed)} keys that differ", [table])
     else:
         yield Text(f"{close} No key differs.")
     places = [(key, str(value)) for key, value in flat(run.config).items() if key in PLACES]
-    yield Table(("place", ""), places, figures=False)
+    yield Table(("place", ""), places, align="l")
     yield Folded("The resolved configuration", [Code(OmegaConf.to_yaml(OmegaConf.create(dict(run.config))), "yaml")])
 
 
@@ -47,8 +48,8 @@ def versions(run: Run) -> Iterator[Block]:
         return
     recorded = {place: dict(scalars(manifest)) for place, manifest in run.checkpoints.items()}
     keys = list(dict.fromkeys(key for of in recorded.values() for key in of))
-    rows = [(place, *(of.get(key, "–") for key in keys)) for place, of in recorded.items()]
-    yield Table(("checkpoint", *(key.replace("_", " ") for key in keys)), rows, figures=False)
+    rows = [(place, *(of.get(key, "-") for key in keys)) for place, of in recorded.items()]
+    yield Table(("checkpoint", *(key.replace("_", " ") for key in keys)), rows, align="l")
     if not any(GIT in key or "commit" in key for key in keys):
         yield Text("The run did not record its git commit.")
 
@@ -75,7 +76,7 @@ def data(run: Run) -> Iterator[Block]:
         yield Text(prepared(manifest))
     outputs = (manifest or {}).get("outputs") or {}
     if rows := [file_row(name, outputs.get(name), recorded.get(name)) for name in {**outputs, **recorded}]:
-        yield Table(("file", "rows", "SHA-256", "dropped", "since the run"), rows, figures=False)
+        yield Table(("file", "rows", "SHA-256", "dropped", "since the run"), rows, align="l")
 
 
 def file_row(name: str, output: Mapping[str, Any] | None, recorded: str | None) -> tuple[str, ...]:
@@ -89,11 +90,13 @@ def file_row(name: str, output: Mapping[str, Any] | None, recorded: str | None) 
     else:
         since = "the same" if recorded == output.get("sha256") else f"changed; it was {recorded[:DIGITS]}…"
     rows = (output or {}).get("rows")
-    return name, "–" if rows is None else f"{rows:,}", f"{digest[:DIGITS]}…", dropped or "–", since
+    return name, "-" if rows is None else f"{rows:,}", f"{digest[:DIGITS]}…", dropped or "-", since
 
 
 def prepared(manifest: Mapping[str, Any]) -> str:
     """How the files were made, in a sentence."""
+    if manifest.get("tool") != PREPARED_BY:
+        return f"The data's manifest is not one of `hs2pref {PREPARED_BY}`: it was written by {manifest.get('tool')}."
     named = ("source", "format", "seed", "version")
     parts = [f"{key} {manifest[key]}" for key in named if manifest.get(key) is not None]
     if limit := manifest.get("length_limit"):
