@@ -26,6 +26,7 @@ from nemo_hs2pref.report.evaluations import find_evaluations
 from nemo_hs2pref.report.figures import tables
 from nemo_hs2pref.report.findings import CALIBRATION, DEPENDENCE, LENGTH, difference_interval, findings
 from nemo_hs2pref.report.markdown import fenced, text
+from nemo_hs2pref.report.texts import printable
 from nemo_hs2pref.report.write import write_report
 
 HOSTILE = "<script>alert(1)</script> ]]> </div> <img src=http://x/y> | `a` ```\n\x00\x1b \U0001f600 \u202e &amp; $title"
@@ -102,6 +103,14 @@ def test_rewards_ten_times_too_large_are_over_confident(tmp_path):
         CALIBRATION: "no, over-confident",
         DEPENDENCE: "yes",
     }
+
+
+def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
+    pairs = some_pairs(100)
+    rewards = {side.id: float(side.id.endswith("chosen")) for pair in pairs for side in pair.conversations()}
+    rewards |= {f"p{n}:rejected": 2.0 for n in range(45)}  # right in 55 of 100: 95 % of the intervals reach 45 to 65
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    assert answers(tmp_path / "e")["Better than chance?"] == "not shown"
 
 
 def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
@@ -330,6 +339,10 @@ def test_markdown_names_only_pictures_that_are_there(run, pictures):
     folder = write_report([run])
     named = set(re.findall(r"^!\[.*\]\((.*)\)$", (folder / "report.md").read_text(), flags=re.MULTILINE))
     assert named == {path.name for path in folder.glob("*.png")} and len(named) == 5
+
+
+def test_what_no_page_can_hold_has_a_mark_in_its_place():
+    assert printable("a\x00b\ud800c\r\nd\te") == "a\ufffdb\ufffdc\nd\te"
 
 
 def test_fence_is_longer_than_any_in_the_text():

@@ -27,7 +27,7 @@ def svg_and_png(figure: Figure, name: str, label: str) -> tuple[str, bytes]:
     """
     drawn, png = io.StringIO(), io.BytesIO()
     with plt.rc_context({"svg.hashsalt": name}):
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(drawn, format="svg", transparent=True)
     figure.set_layout_engine("none")  # it is laid out; a second time would take as long as the drawing
     figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
     plt.close(figure)
@@ -35,7 +35,7 @@ def svg_and_png(figure: Figure, name: str, label: str) -> tuple[str, bytes]:
 
 
 def for_page(svg: str, name: str, label: str) -> str:
-    """The element alone, with ids of its own, colours of the page and a label."""
+    """The element alone, with ids of its own, colours of the page and a label, and without the time of drawing."""
     element = svg[svg.index("<svg") :].strip()
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = REFERENCES.sub(lambda found: f"{found[0]}{name}-", element)
