@@ -258,6 +258,12 @@ def test_file_that_cannot_be_read_is_one_sentence(run, name, content, message):
     assert not (run / "report").exists()
 
 
+def test_configuration_that_is_no_yaml_is_one_sentence(run):
+    (run / "config.yaml").write_text("a: [")
+    with pytest.raises(DataError, match=r"config.yaml: cannot be read \(while parsing"):
+        write_report([run])
+
+
 def test_folder_of_someone_else_is_not_written_over(run, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")

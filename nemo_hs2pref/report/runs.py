@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
@@ -79,7 +77,7 @@ def read_config(path: Path) -> dict[str, Any]:
         return {}
     try:
         config = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
+    except Exception as error:  # what OmegaConf and its YAML parser raise has no common base
         raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
     if not isinstance(config, dict):
         raise DataError(f"{path}: holds {type(config).__name__}, expected the keys of a run's configuration")
