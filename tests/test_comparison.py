@@ -66,9 +66,9 @@ def test_paired_interval_is_narrower_than_two_accuracies_would_allow():
 
 def test_scores_of_other_pairs_are_refused_and_it_is_said_whose():
     pairs, fit = pairs_of(2), rewards_where([True, True])
-    with pytest.raises(DataError, match=r"baseline: scores do not fit the 2 pairs: 2 missing \(1:chosen"):
+    with pytest.raises(DataError, match=r"baseline: scores do not fit the 2 examples: 2 missing \(1:chosen"):
         compare(pairs, fit, rewards_where([True]))
-    with pytest.raises(DataError, match=r"model: scores do not fit .* not in the pairs"):
+    with pytest.raises(DataError, match=r"model: scores do not fit .* left over"):
         compare(pairs, rewards_where([True] * 3), fit)
 
 
