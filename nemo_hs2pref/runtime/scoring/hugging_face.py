@@ -1,7 +1,7 @@
 """A Hugging Face folder for the scoring loop, through transformers; NeMo is not needed.
 
 Read as a reward model: any ...ForSequenceClassification that transformers knows, ours or anybody's, whose labels are
-the attributes; and our export as a language model whose logit of token 0 is the reward (hugging_face.layouts.NEMOTRON). Every
+the attributes; and our export as a language model whose logit of token 0 is the reward (hugging_face/layouts.py). Every
 rank holds a whole model.
 """
 
