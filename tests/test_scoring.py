@@ -15,11 +15,12 @@ import torch
 from families import ATTRIBUTES, FIGURES, edit_json, save_reward_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from nemo_hs2pref.checkpoint.standardization import KEY, stored
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.standardization import stored
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message, write_jsonl
 from nemo_hs2pref.errors import CheckpointError, ConfigError, DataError
@@ -403,7 +404,9 @@ def test_figures_of_a_hugging_face_folder_stand_in_its_configuration(
     before = json.loads((exported / "config.json").read_text())
     assert main(["standardize", "--model", str(exported), "--input", str(rows)]) == 0
     after = json.loads((exported / "config.json").read_text())
-    assert after["hs2pref"].pop(KEY)["rows"] == len(ROWS) and before["hs2pref"].pop(KEY) == FIGURES
+    assert (
+        after["hs2pref"].pop(STANDARDIZATION)["rows"] == len(ROWS) and before["hs2pref"].pop(STANDARDIZATION) == FIGURES
+    )
     assert after == before
     assert not list(exported.parent.glob("*.partial"))
     assert main(["checkpoint", "verify", str(exported)]) == 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from nemo_hs2pref.evaluation.published import PUBLISHED
+from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED, Published
 from nemo_hs2pref.report.document import Table
 from nemo_hs2pref.report.evaluations import Evaluation
 
@@ -32,5 +32,9 @@ def own_row(name: str, sections: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def published_rows() -> Iterator[tuple[str, ...]]:
-    for row in PUBLISHED.values():
+    """By paper, each in the order of its table."""
+    papers: dict[str, list[Published]] = {}
+    for row in (*PUBLISHED.values(), *OTHERS):
+        papers.setdefault(row.source, []).append(row)
+    for row in (row for rows in papers.values() for row in rows):
         yield row.model, *(f"{score:.1f}" for score in row.scores), f"published: {row.source}"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from nemo_hs2pref.evaluation.statistics import bootstrap_interval
 from nemo_hs2pref.report.benchmark import own_row, with_published
 from nemo_hs2pref.report.document import Block, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, training_picture
@@ -84,7 +83,7 @@ def same_pairs(one: Evaluation, other: Evaluation) -> bool:
 def difference(one: Evaluation, other: Evaluation) -> tuple[str, ...]:
     """Pairs, points, interval, pairs that only one of the two gets right, and what follows."""
     gains = (one.margins() > 0).astype(float) - (other.margins() > 0)
-    interval = bootstrap_interval(gains)
+    interval = one.interval(gains)
     only_one, only_other = int((gains > 0).sum()), int((gains < 0).sum())
     answer, _ = verdict(interval)
     said = {"yes": "better", "no, worse": "worse"}.get(answer, "not shown to differ")

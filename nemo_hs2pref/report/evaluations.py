@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nemo_hs2pref.data.fields import given, is_number
 from nemo_hs2pref.data.jsonl import Row, collect, read_lines
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.outcome import SCORED_PAIRS, SUMMARY
+from nemo_hs2pref.evaluation.statistics import bootstrap_intervals
 
-SUMMARY, SCORED_PAIRS = "summary.json", "scored_pairs.jsonl"
 BENCHMARKS = {
     "preferences": "Preferences",
     "rewardbench": "RewardBench",
@@ -73,6 +74,13 @@ class Evaluation:
     def lengths(self) -> NDArray[np.int64]:
         """[P, 2] characters of the chosen and of the rejected response."""
         return np.array([[len(pair.chosen), len(pair.rejected)] for pair in self.pairs]).reshape(-1, 2)
+
+    def interval(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        """95 % interval of the mean of [P] values; the pairs of a prompt are resampled together."""
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in self.pairs))}
+        prompts = np.array([numbers[pair.prompt] for pair in self.pairs])
+        ((interval,),) = bootstrap_intervals(values[:, None], np.ones((len(values), 1), dtype=bool), prompts)
+        return interval
 
     def rewards(self) -> NDArray[np.float64]:
         """[P, 2] of the chosen and of the rejected response."""

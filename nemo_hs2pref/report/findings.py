@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nemo_hs2pref.evaluation.statistics import bootstrap_interval
 from nemo_hs2pref.report.document import Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
 
@@ -57,7 +56,7 @@ def beats_length(evaluation: Evaluation) -> Finding:
     accuracy, length_only = evaluation.summary["accuracy"], evaluation.summary["length_only_accuracy"]
     both = f"{percent(accuracy)} by the reward, {percent(length_only)} by taking the longer response"
     if evaluation.is_of_pairs and evaluation.pairs:
-        interval = evaluation.summary.get("gain_over_length_interval") or gain_interval(evaluation)
+        interval = gain_interval(evaluation)
         answer, tone = verdict(interval)
         points = f"{100 * (accuracy - length_only):+.1f} points on the same pairs"
         return Finding(LENGTH, answer, tone, f"{both}: {points} (95 % interval {signed_span(interval)}).")
@@ -84,14 +83,14 @@ def beats_length_by_domain(domains: Mapping[str, Mapping[str, Any]]) -> Finding:
 def gain_interval(evaluation: Evaluation) -> Interval:
     """95 % interval of the accuracy less that of length, pair by pair."""
     chosen, rejected = evaluation.lengths().T
-    return bootstrap_interval((evaluation.margins() > 0).astype(float) - (chosen > rejected))
+    return evaluation.interval((evaluation.margins() > 0).astype(float) - (chosen > rejected))
 
 
 def is_calibrated(evaluation: Evaluation) -> Finding:
     """Bradley-Terry's probability of the preferred side, sigma(|margin|), against how often that side is the chosen."""
     margins = evaluation.margins()
     claimed, right = confidence(margins), margins > 0
-    gap, interval = float((claimed - right).mean()), bootstrap_interval(claimed - right)
+    gap, interval = float((claimed - right).mean()), evaluation.interval(claimed - right)
     reason = (
         f"By its margins it is right in {percent(float(claimed.mean()))}, in fact in {percent(float(right.mean()))}"
     )
@@ -135,9 +134,9 @@ def confidence(margins: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def difference_interval(first: Booleans, second: Booleans) -> Interval:
-    """95 % interval of the difference of two shares of separate pairs, each with its normal approximation.
+    """95 % interval of the difference of two shares of separate pairs, taken for independent.
 
-    One success and one failure are added to each (Agresti and Caffo, 2000), so that shares of 0 and 1 have a width.
+    Each has its normal approximation, with one success and one failure added (Agresti and Caffo, 2000), so that shares of 0 and 1 have a width.
     """
     shares = [((group.sum() + 1) / (len(group) + 2), len(group) + 2) for group in (first, second)]
     half = 1.96 * np.sqrt(sum(share * (1 - share) / number for share, number in shares))
@@ -151,7 +150,7 @@ def accuracy_interval(evaluation: Evaluation) -> Interval | None:
         if interval := evaluation.summary.get(key):
             return tuple(interval)
     if evaluation.is_of_pairs and evaluation.pairs:
-        return bootstrap_interval(evaluation.margins() > 0)
+        return evaluation.interval((evaluation.margins() > 0).astype(float))
     return None
 
 

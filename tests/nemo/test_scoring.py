@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
 
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.cli.score import read_conversations
 from nemo_hs2pref.evaluation.scores import read_scores, rewards
 from nemo_hs2pref.runtime.scoring import open_scorer
