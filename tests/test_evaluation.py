@@ -1,5 +1,6 @@
 """Accuracy on preference pairs: the numbers, their intervals, and scores that do not fit."""
 
+import hashlib
 import json
 import math
 
@@ -84,7 +85,7 @@ def test_no_pairs_are_refused():
 @pytest.mark.parametrize(
     ("change", "remove", "message"),
     [
-        ({}, ["p1:chosen"], r"do not fit the 4 pairs: 1 missing \(p1:chosen\); score"),
+        ({}, ["p1:chosen"], r"do not fit the 4 examples: 1 missing \(p1:chosen\); score"),
         ({}, list(SCORES), r"8 missing \(p0:chosen, p0:rejected, p1:chosen, \.\.\.\)"),
         ({"p9:chosen": 1.0}, [], r"1 left over \(p9:chosen\)"),
         ({"p0:chosen": math.nan, "p3:rejected": -math.inf}, [], r"2 not finite \(p0:chosen, p3:rejected\)"),
@@ -324,7 +325,9 @@ def test_evaluate_writes_the_summary_of_a_scores_file(tmp_path, pairs_file, caps
     assert summary["length_only_interval"] == list(report.length_only_interval)
     by_strength = {name: (group["pairs"], group["accuracy"]) for name, group in summary["by_strength"].items()}
     assert by_strength == {"1": (2, 0.5), "3": (1, 0.0)}
-    assert summary["input"] == str(pairs_file) and summary["scores"] == str(scores)
+    digest = hashlib.sha256(pairs_file.read_bytes()).hexdigest()
+    assert summary["benchmark"] == "preferences" and summary["scores"] == str(scores) and summary["model"] is None
+    assert summary["input"] == {"name": str(pairs_file), "sha256": digest, "rows": 4}
     table = capsys.readouterr().out
     assert "accuracy                      50.0%  [0.0%, 100.0%]" in table
     assert "  3                               1     0.0%  [0.0%, 0.0%]" in table

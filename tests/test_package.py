@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"},
     "plots": {"errors", "data", "runtime.run_log"},
     "laptop": {"errors"},
-    "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop"},
+    "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop", "report"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
     "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
     "cli": INNER

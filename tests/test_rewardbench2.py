@@ -182,7 +182,7 @@ def test_an_item_of_another_shape_is_refused(name, subset, correct, wrong, messa
 
 
 @pytest.mark.parametrize(
-    ("change", "problem"), [({"below:chosen:0": math.nan}, "1 not finite"), ({"z": 1.0}, "1 not in")]
+    ("change", "problem"), [({"below:chosen:0": math.nan}, "1 not finite"), ({"z": 1.0}, "1 left over")]
 )
 def test_rewards_that_do_not_fit_are_refused(change, problem) -> None:
     items, rewards = given_rewards(MATH, "Math")

@@ -23,8 +23,8 @@ from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.standardization import stored
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message, write_jsonl
-from nemo_hs2pref.errors import CheckpointError, ConfigError, DataError
-from nemo_hs2pref.evaluation.scores import Score, rewards
+from nemo_hs2pref.errors import CheckpointError, ConfigError
+from nemo_hs2pref.evaluation.scores import Score, TooLong, rewards
 from nemo_hs2pref.runtime.scoring import open_scorer
 from nemo_hs2pref.runtime.scoring.batches import batches_by_tokens, deal, key_of
 from nemo_hs2pref.runtime.scoring.hugging_face import HuggingFaceModel
@@ -180,9 +180,10 @@ def test_rows_that_are_too_long_are_told_together_before_the_weights_are_read(
 ) -> None:
     monkeypatch.setattr(HuggingFaceModel, "load", lambda _: pytest.fail("weights are read"))
     long = [conversation(f"long{n}", 5000) for n in range(5)]
-    message = r"5 of 45 rows are longer than the 4096 tokens that the model takes \(long0 with \d+, long1 .*, \.\.\.\)"
-    with pytest.raises(DataError, match=message):
+    message = r"5 of 45 rows are longer than 4096 tokens \(long0 with \d+, long1 .*, \.\.\.\)"
+    with pytest.raises(TooLong, match=message) as raised:
         open_scorer(exported).score([*ROWS, *long])
+    assert list(raised.value.ids) == [row.id for row in long]
 
 
 def test_wrong_number_of_started_processes_is_refused(

@@ -7,9 +7,15 @@ from typing import Any, Protocol
 
 from nemo_hs2pref.data.jsonl import Row, sha256
 from nemo_hs2pref.data.records import Conversation, PreferencePair, read_pairs
-from nemo_hs2pref.evaluation.preferences import evaluate_pairs
-from nemo_hs2pref.evaluation.rewardbench import evaluate_rewardbench, load_rewardbench
-from nemo_hs2pref.evaluation.rewardbench2 import Item, evaluate_rewardbench2, load_rewardbench2, scored_pair
+from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
+from nemo_hs2pref.evaluation.rewardbench import RewardBenchReport, evaluate_rewardbench, load_rewardbench
+from nemo_hs2pref.evaluation.rewardbench2 import (
+    Item,
+    RewardBench2Report,
+    evaluate_rewardbench2,
+    load_rewardbench2,
+    scored_pair,
+)
 from nemo_hs2pref.evaluation.scores import Example, Score, rewards
 
 
@@ -48,7 +54,7 @@ class PreferencesTask:
     examples: Sequence[PreferencePair]
     benchmark: str = "preferences"
 
-    def report(self, scores: Sequence[Score]) -> Report:
+    def report(self, scores: Sequence[Score]) -> PreferenceReport:
         attributes = {score.id: score.attributes for score in scores if score.attributes}
         return evaluate_pairs(self.examples, rewards(scores), attributes)
 
@@ -64,7 +70,7 @@ class RewardBenchTask:
     examples: Sequence[PreferencePair]
     benchmark: str = "rewardbench"
 
-    def report(self, scores: Sequence[Score]) -> Report:
+    def report(self, scores: Sequence[Score]) -> RewardBenchReport:
         return evaluate_rewardbench(self.examples, rewards(scores))
 
     def scored_pairs(self, scores: Sequence[Score]) -> Iterator[Row]:
@@ -79,7 +85,7 @@ class RewardBench2Task:
     examples: Sequence[Item]
     benchmark: str = "rewardbench2"
 
-    def report(self, scores: Sequence[Score]) -> Report:
+    def report(self, scores: Sequence[Score]) -> RewardBench2Report:
         return evaluate_rewardbench2(self.examples, rewards(scores))
 
     def scored_pairs(self, scores: Sequence[Score]) -> Iterator[Row]:

@@ -134,9 +134,10 @@ def confidence(margins: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def difference_interval(first: Booleans, second: Booleans) -> Interval:
-    """95 % interval of the difference of two shares of separate pairs, taken for independent.
+    """95 % interval of the difference of two shares of separate pairs, which it takes for independent.
 
-    Each has its normal approximation, with one success and one failure added (Agresti and Caffo, 2000), so that shares of 0 and 1 have a width.
+    Each has its normal approximation, with one success and one failure added, so that shares of 0 and 1 have a width
+    (Agresti and Caffo, 2000).
     """
     shares = [((group.sum() + 1) / (len(group) + 2), len(group) + 2) for group in (first, second)]
     half = 1.96 * np.sqrt(sum(share * (1 - share) / number for share, number in shares))

@@ -56,13 +56,15 @@ def read_run(folder: Path, name: str) -> Run:
     """What lies in the folder; DataError where that is nothing of a run."""
     if not folder.is_dir():
         raise DataError(f"{folder}: {'is a file' if folder.exists() else 'not found'}; expected a run's folder")
+    evaluations = find_evaluations(folder)
+    origin = folder if not is_evaluation(folder, evaluations) else origin_of(evaluations) or folder
     run = Run(
-        folder=folder,
+        folder=origin,
         name=name,
-        config=read_config(folder / CONFIG),
-        metrics=read_metrics(folder / METRICS),
-        checkpoints=read_checkpoints(folder),
-        evaluations=find_evaluations(folder),
+        config=read_config(origin / CONFIG),
+        metrics=read_metrics(origin / METRICS),
+        checkpoints=read_checkpoints(origin),
+        evaluations=evaluations,
     )
     if not (run.config or run.metrics or run.checkpoints or run.evaluations):
         raise DataError(
@@ -70,6 +72,21 @@ def read_run(folder: Path, name: str) -> Run:
             + hint(runs_below(folder))
         )
     return run
+
+
+def is_evaluation(folder: Path, evaluations: Sequence[Evaluation]) -> bool:
+    """Nothing but evaluations are in the folder: the run is elsewhere."""
+    return bool(evaluations) and not any(folder.glob(pattern) for pattern in (CONFIG, METRICS, *CHECKPOINTS))
+
+
+def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
+    """The folder of the run whose checkpoint they all scored with, or of a checkpoint without one; None if unknown."""
+    models = {str(evaluation.summary.get("model") or "") for evaluation in evaluations}
+    if len(models) > 1 or "" in models:
+        return None
+    model = Path(models.pop()).resolve()
+    folder = model.parent.parent if model.parent.name == "checkpoints" else model
+    return folder if folder.is_dir() else None
 
 
 def read_config(path: Path) -> dict[str, Any]:
