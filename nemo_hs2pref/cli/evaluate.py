@@ -95,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.evaluation import outcome  # heavy: numpy
 
     task, out = args.task(args), Path(args.out)  # before the model is loaded: a bad row must not cost minutes
+    if args.baseline is not None:
+        outcome.require_pairs(task)
     scorer, done = open_scorer(args, out)
     kept, scores = outcome.score(task, scorer, args.leave_out_long)
     scores = outcome.by_goodness(scores, args.goodness)
@@ -104,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         found.write(out)
         done()
         print(found.table())
+        if left_out := len(task.examples) - len(kept.examples):
+            print(f"\n{left_out} of {len(task.examples)} rows left out: longer than the model takes")
         print(f"\n{out / outcome.SUMMARY}")
     return 0
 

@@ -70,8 +70,14 @@ def by_goodness(scores: Sequence[Score], name: str | None) -> Sequence[Score]:
 
 def against(task: Task, scores: Sequence[Score], baseline: Path) -> Comparison:
     """The paired test against an earlier evaluation's scores; `baseline` is its folder, or a scores.jsonl."""
+    pairs = require_pairs(task)
+    file = baseline / SCORES if baseline.is_dir() else baseline
+    return compare(pairs, rewards(scores), rewards(ScoresFile(file).score(conversations_of(pairs))))
+
+
+def require_pairs(task: Task) -> list[PreferencePair]:
+    """The examples of a task of pairs; ConfigError where they are others."""
     pairs = [example for example in task.examples if isinstance(example, PreferencePair)]
     if len(pairs) < len(task.examples):
         raise ConfigError("--baseline compares on pairs, and RewardBench 2 has none; leave it out")
-    file = baseline / SCORES if baseline.is_dir() else baseline
-    return compare(pairs, rewards(scores), rewards(ScoresFile(file).score(conversations_of(pairs))))
+    return pairs
