@@ -1,6 +1,7 @@
 """`hs2pref evaluate`: what it writes, from a model or from scores, and what it refuses."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -130,8 +131,6 @@ def test_rewardbench_2_scores_every_completion_of_a_prompt(tmp_path, model, caps
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, model, capsys, words, message):
-    import re
-
     write_jsonl(tmp_path / "items.jsonl", ITEMS)
     assert evaluate("rewardbench", tmp_path / "items.jsonl", tmp_path / "out", "--model", "m", *words) == 2
     assert re.search(message, capsys.readouterr().err)

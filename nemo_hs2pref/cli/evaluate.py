@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.cli.score import MODEL, add_max_length
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.evaluation.goodness import GOODNESS
 
 if TYPE_CHECKING:  # heavy: numpy
     from nemo_hs2pref.evaluation.tasks import Task
@@ -25,7 +26,6 @@ OUT gets summary.json, scores.jsonl and scored_pairs.jsonl; `hs2pref report OUT`
 before a kill is not scored again when the same command is given once more.
 """
 HUB = {1: "allenai/reward-bench", 2: "allenai/reward-bench-2"}
-GOODNESS_NAMES = ("helpfulness", "llama3-70b", "nemotron-4-340b")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def add_common(verb: argparse.ArgumentParser) -> None:
     source.add_argument("--model", metavar="CKPT", help=f"{MODEL}; it scores the rows now")
     source.add_argument("--scores", metavar="FILE", help='scores.jsonl with the ids "<id>:chosen" and "<id>:rejected"')
     verb.add_argument(
-        "--goodness", choices=GOODNESS_NAMES, help="make the reward of the attributes by the papers' weights"
+        "--goodness", choices=sorted(GOODNESS), help="make the reward of the attributes by the papers' weights"
     )
     verb.add_argument(
         "--baseline", metavar="PATH", help="results of another model on the same pairs, or its scores.jsonl, to compare"
