@@ -378,6 +378,17 @@ def test_journal_of_another_model_is_not_used_and_told(
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_what_a_journal_lacks_is_computed_in_the_batches_of_the_whole_run(exported: Path, tmp_path: Path) -> None:
+    """Or a matrix of another shape might give other bits; the cut line at the end does not spoil what follows it."""
+    whole = open_scorer(exported, partial=tmp_path).score(ROWS)
+    (file,) = tmp_path.iterdir()
+    header, *batches = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([header, *batches[::2], batches[1][:-5]]))
+    assert open_scorer(exported, partial=tmp_path).score(ROWS) == whole
+    assert file.read_text() == "".join([header, *batches[::2], *batches[1::2]])
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_all_that_is_known_needs_no_weights(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_scorer(exported, partial=tmp_path / "partial").score(ROWS)
     monkeypatch.setattr(HuggingFaceModel, "load", lambda _: pytest.fail("weights are read"))
