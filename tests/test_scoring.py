@@ -66,7 +66,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[int]]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.loop.TOKENS_A_BATCH", {"cpu": 1024, "cuda": 1024})
+    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.loop.TOKENS_A_BATCH", {"cpu": 4096, "cuda": 4096})
 
 
 def rows_file(folder: Path, rows: Sequence[Conversation]) -> Path:
@@ -306,7 +306,7 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.runtime.scoring import loop
 from nemo_hs2pref.runtime.scoring.hugging_face import HuggingFaceModel
 from nemo_hs2pref.runtime.scoring.journal import partial_of
-loop.TOKENS_A_BATCH = {"cpu": 1024, "cuda": 1024}
+loop.TOKENS_A_BATCH = {"cpu": 4096, "cuda": 4096}
 limit, model, rows, output = sys.argv[1:]
 forward, done = HuggingFaceModel.forward, []
 def count(self, batch):
