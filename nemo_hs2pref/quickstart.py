@@ -7,16 +7,16 @@ brought to laptop scale by overrides; the command is printed before it runs. Siz
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.data.jsonl import write_json
-from nemo_hs2pref.data.records import PreferencePair, read_pairs
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
-from nemo_hs2pref.evaluation.scores import write_scores
+from nemo_hs2pref.evaluation.outcome import Outcome
+from nemo_hs2pref.evaluation.preferences import PreferenceReport
+from nemo_hs2pref.evaluation.tasks import conversations_of, preferences
 from nemo_hs2pref.laptop import (
     BRADLEY_TERRY,
     LAPTOP,
@@ -49,6 +49,10 @@ class Folders:
         return self.out / "data"
 
     @property
+    def evaluations(self) -> Path:
+        return self.out / "evaluation"
+
+    @property
     def models(self) -> dict[str, Path]:
         return {
             "regression": self.out / "stage1" / "checkpoints" / "last",
@@ -72,14 +76,16 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     command(train_words(STAGE_2, start=models["regression"], data=data, run=out / "stage2"))
     command(extrapolate_words(models["regression"], models["scaled_bt"], models["expo"]))
 
-    reports = evaluate(models, data, out)
+    reports = evaluate(models, data, at.evaluations)
     summary = summarise(reports, seconds=time.monotonic() - started)
     write_json(out / "summary.json", summary)
     from nemo_hs2pref.plots.training import plot_training  # heavy: matplotlib
+    from nemo_hs2pref.report.write import HTML, write_report  # draws, too
 
     plot_training({"stage 1: regression": out / "stage1", "stage 2: scaled BT": out / "stage2"}, out / "curves.png")
+    page = write_report([at.evaluations / name for name in models], out / "report") / HTML
     print("\n" + table(summary))
-    print(f"\n{out / 'summary.json'}  {out / 'curves.png'}")
+    print(f"\n{out / 'summary.json'}  {out / 'curves.png'}  {page}")
     return summary
 
 
@@ -101,25 +107,19 @@ def prepared(source: str, at: Folders) -> Path:
 
 
 def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dict[str, PreferenceReport]]:
-    """Reports of every model on the held-out and the training pairs; scores are kept beside."""
-    from nemo_hs2pref.runtime.scoring import Scorer  # heavy: NeMo
+    """Reports of every model on the held-out and the training pairs; OUT/<model>/<split> is the whole evaluation."""
+    from nemo_hs2pref.runtime.scoring import open_scorer  # heavy: torch
 
-    pairs = {split: read_pairs(data / f"pairs.{split}.jsonl") for split in ("validation", "train")}
-    scorer = Scorer(models["regression"])
-    reports: dict[str, dict[str, PreferenceReport]] = {}
+    tasks = {split: preferences(str(data / f"pairs.{split}.jsonl")) for split in ("validation", "train")}
+    reports: dict[str, dict[str, PreferenceReport]] = {name: {} for name in models}
     for name, path in models.items():
         print(f"\nscoring {path}", flush=True)
-        scorer.load(path)
-        reports[name] = {
-            split: report(scorer, rows, out / f"scores.{name}.{split}.jsonl") for split, rows in pairs.items()
-        }
+        scorer = open_scorer(path)
+        for split, task in tasks.items():
+            scores = scorer.score(conversations_of(task.examples))
+            reports[name][split] = report = task.report(scores)
+            Outcome(task, scores, report, {"model": str(path), "scores": None}).write(out / name / split)
     return reports
-
-
-def report(scorer: Any, pairs: Sequence[PreferencePair], scores: Path) -> PreferenceReport:
-    rows = scorer.score([side for pair in pairs for side in pair.conversations()])
-    write_scores(scores, rows)
-    return evaluate_pairs(pairs, {row["id"]: row["reward"] for row in rows})
 
 
 def summarise(reports: Mapping[str, Mapping[str, PreferenceReport]], seconds: float) -> dict[str, Any]:

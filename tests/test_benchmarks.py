@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from nemo_hs2pref.data.records import Conversation, Message
+from nemo_hs2pref.evaluation.scores import Score
+
 
 @pytest.fixture
 def rm_step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -37,3 +40,31 @@ def test_sides_with_other_losses_are_not_compared(rm_step: ModuleType) -> None:
 def test_sides_with_other_rows_are_not_compared(rm_step: ModuleType) -> None:
     with pytest.raises(SystemExit, match="other rows: 99 and 100 tokens"):
         rm_step.compare_losses({"stock": [run(2.0, 1.0)], "ours": [run(2.0, 1.0, tokens=99)]})
+
+
+@pytest.fixture
+def score_rows(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import score_rows  # pyright: ignore[reportMissingImports] a script's folder
+
+    return score_rows
+
+
+def test_scoring_rate_is_rows_over_median_seconds(score_rows: ModuleType) -> None:
+    rows = [Conversation(str(n), (Message("user", "same" if n < 2 else "other"),)) for n in range(3)]
+    runs = {"plain": [(6.0, 9.0)], "ours": [(2.0, 3.0), (1.0, 3.0), (3.0, 3.0)]}
+    first, *_, ours = score_rows.table(runs, rows).splitlines()
+    assert first == "3 rows, 2 of them different"
+    assert [cell.strip() for cell in ours.strip("|").split("|")] == [
+        "ours",
+        "1.50 [1.00 to 3.00]",
+        "3.00",
+        "3.0",
+        "3.00",
+    ]
+
+
+def test_ways_with_other_rewards_are_not_compared(score_rows: ModuleType) -> None:
+    score_rows.refuse_other_rewards([1.0], [Score("a", 1.00005)])
+    with pytest.raises(SystemExit, match=r"differ by up to 0\.001"):
+        score_rows.refuse_other_rewards([1.0], [Score("a", 1.001)])

@@ -1,21 +1,27 @@
 """Accuracy on preference pairs: the numbers, their intervals, and scores that do not fit."""
 
+import hashlib
 import json
 import math
-import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_in import StandIn
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
+from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
-from nemo_hs2pref.evaluation.scores import read_scores
-from nemo_hs2pref.evaluation.statistics import bootstrap_interval, bootstrap_interval_over_seeds, pearson
+from nemo_hs2pref.evaluation.scores import Score, ScoresFile, read_scores, rewards, write_scores
+from nemo_hs2pref.evaluation.statistics import (
+    bootstrap_interval,
+    bootstrap_interval_over_seeds,
+    bootstrap_intervals,
+    pearson,
+    spearman,
+)
 
 PROMPT = (Message("user", "Why?"),)
 # chosen reward, rejected reward, chosen length, rejected length, strength
@@ -61,6 +67,7 @@ def test_length_alone_reaches_what_the_data_says():
     assert report.reward_length_correlation is None  # all rewards are equal
 
 
+@settings(deadline=None, max_examples=20)  # a bootstrap for each example
 @given(st.floats(-100, 100), st.floats(0.01, 100))
 def test_accuracy_does_not_depend_on_scale_and_offset_of_the_rewards(offset, scale):
     moved = {identifier: scale * reward + offset for identifier, reward in SCORES.items()}
@@ -78,11 +85,11 @@ def test_no_pairs_are_refused():
 @pytest.mark.parametrize(
     ("change", "remove", "message"),
     [
-        ({}, ["p1:chosen"], r"do not fit the 4 pairs: 1 missing \(p1:chosen\); score"),
+        ({}, ["p1:chosen"], r"do not fit the 4 examples: 1 missing \(p1:chosen\); score"),
         ({}, list(SCORES), r"8 missing \(p0:chosen, p0:rejected, p1:chosen, \.\.\.\)"),
-        ({"p9:chosen": 1.0}, [], r"1 not in the pairs \(p9:chosen\)"),
+        ({"p9:chosen": 1.0}, [], r"1 left over \(p9:chosen\)"),
         ({"p0:chosen": math.nan, "p3:rejected": -math.inf}, [], r"2 not finite \(p0:chosen, p3:rejected\)"),
-        ({"p9:chosen": math.nan}, ["p0:chosen"], "1 missing .*; 1 not in the pairs .*; 1 not finite"),
+        ({"p9:chosen": math.nan}, ["p0:chosen"], "1 missing .*; 1 left over .*; 1 not finite"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused_with_counts_and_ids(change, remove, message):
@@ -96,7 +103,8 @@ def test_scores_that_do_not_fit_are_refused_with_counts_and_ids(change, remove, 
     [
         ('{"id": "a"}', r'scores\.jsonl:2: no "reward"; the keys are id'),
         ('{"id": "a", "reward": "3"}', "\"reward\" is '3'; expected a number"),
-        ('{"id": "b", "reward": 1}', r"scores\.jsonl:2: \"id\" 'b' stands in line 1 already"),
+        ('{"id": "a", "reward": 3, "attributes": {"x": "3"}}', "\"x\" is '3'; expected a number"),
+        ('{"id": "a", "reward": 3, "attributes": [3]}', r'"attributes" is \[3\]; expected an object'),
     ],
 )
 def test_faulty_score_is_named_by_line(tmp_path, line, message):
@@ -104,6 +112,44 @@ def test_faulty_score_is_named_by_line(tmp_path, line, message):
     path.write_text('{"id": "b", "reward": 1}\n' + line + "\n")
     with pytest.raises(DataError, match=message):
         read_scores(path)
+
+
+def conversations(*names):
+    return [Conversation(name, (*PROMPT, Message("assistant", "x"))) for name in names]
+
+
+def test_scores_file_gives_the_scores_in_the_order_asked_for(tmp_path):
+    scores = [Score("a", 1.0, {"helpfulness": 2.0}), Score("b", -3.5)]
+    write_scores(tmp_path / "scores.jsonl", scores)
+    file = ScoresFile(tmp_path / "scores.jsonl")
+    assert file.score(conversations("b", "a")) == scores[::-1]
+    assert file.score(conversations("a", "b")) == scores
+    assert rewards(scores) == {"a": 1.0, "b": -3.5}
+    lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    assert lines == [{"id": "a", "reward": 1.0, "attributes": {"helpfulness": 2.0}}, {"id": "b", "reward": -3.5}]
+
+
+def test_scores_of_another_file_are_refused_with_everything_at_once(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    rows = ['"a", "reward": 1', '"a", "reward": 1', '"b", "reward": NaN', '"c", "reward": 1', '7, "reward": 1']
+    rows.append('"d", "reward": 1, "attributes": {"x": Infinity}')
+    path.write_text("".join(f'{{"id": {row}}}\n' for row in rows))
+    with pytest.raises(DataError) as caught:
+        ScoresFile(path).score(conversations("a", "b", "d", "x1", "x2", "x3", "x4"))
+    assert str(caught.value) == (
+        f"{path}: scores do not fit the 7 conversations: 4 missing (x1, x2, x3, ...); 2 left over (7, c); "
+        "1 more than once (a); 2 not finite (b, d); score exactly these rows again"
+    )
+
+
+def test_scores_that_are_not_finite_leave_the_file_as_it_was(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    write_scores(path, [Score("old", 1.0)])
+    broken = [Score("a", math.nan), Score("b", 1.0), Score("c", 1.0, {"x": math.inf})]
+    with pytest.raises(DataError, match=r"scores\.jsonl: 2 not finite \(a, c\) of 3 scores; the model's weights"):
+        write_scores(path, broken)
+    assert rewards(read_scores(path)) == {"old": 1.0}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # Statistics
@@ -137,6 +183,70 @@ def test_many_values_do_not_change_the_method(monkeypatch):
     np.testing.assert_allclose(bootstrap_interval(values, resamples=1000), at_once, rtol=1e-12)
 
 
+def column(values, clusters=None):
+    """The interval of one mean over all values, by the function for several."""
+    values = np.asarray(values, dtype=float)
+    clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
+    ((interval,),) = bootstrap_intervals(values[:, None], np.ones((len(values), 1), dtype=bool), clusters)
+    return interval
+
+
+def test_clusters_of_one_give_the_interval_without_clusters_to_the_last_bit(monkeypatch):
+    wins = np.random.default_rng(7).random(321) < 0.7
+    assert column(wins) == bootstrap_interval(wins)
+    monkeypatch.setattr("nemo_hs2pref.evaluation.statistics.DRAWS_AT_ONCE", 321 * 3)
+    assert column(wins) == bootstrap_interval(wins)
+
+
+def test_pairs_that_agree_within_a_prompt_count_as_one_observation():
+    """Five copies of each of 100 observations know as much as 100, and not as 500."""
+    wins = np.random.default_rng(8).random(100) < 0.6
+    copies, prompts = np.repeat(wins, 5), np.repeat(np.arange(100), 5)
+    assert column(copies, prompts) == pytest.approx(bootstrap_interval(wins))
+    width, too_narrow = np.diff(column(copies, prompts)), np.diff(bootstrap_interval(copies))
+    assert width / too_narrow == pytest.approx(5**0.5, rel=0.1)
+
+
+def test_clusters_of_different_sizes_weigh_by_their_size():
+    """Resamples of the clusters {1, 1, 1} and {0}: both, with 3 of 4 right, or one of them twice."""
+    assert column([1, 1, 1, 0], [0, 0, 0, 1]) == (0, 1)
+    values = np.array([[1.0], [1.0], [1.0], [0.0]])
+    (((low, high),),) = bootstrap_intervals(values, values >= 0, np.array([0, 0, 0, 1]), confidence=0.4)
+    assert (low, high) == (0.75, 0.75)  # a quarter of the resamples lies below, a quarter above
+
+
+def test_clusters_that_do_not_depend_change_the_interval_little():
+    wins = np.random.default_rng(9).random(600) < 0.6
+    np.testing.assert_allclose(column(wins, np.arange(600) // 2), bootstrap_interval(wins), atol=0.012)
+
+
+def test_interval_of_a_part_is_close_to_that_of_the_part_alone():
+    generator = np.random.default_rng(10)
+    wins, part = generator.random(2000) < 0.6, generator.random(2000) < 0.2
+    (((low, high),),) = bootstrap_intervals(wins[:, None].astype(float), part[:, None], np.arange(2000))
+    np.testing.assert_allclose((low, high), bootstrap_interval(wins[part]), atol=0.006)
+
+
+def test_resamples_without_any_of_a_rare_group_are_left_out():
+    values, group = np.ones((50, 1)), np.arange(50)[:, None] == 3
+    assert bootstrap_intervals(values, group, np.arange(50)) == [[(1, 1)]]
+
+
+def test_several_values_and_groups_do_not_change_each_other():
+    generator = np.random.default_rng(12)
+    values, groups = generator.random((90, 2)), np.stack([np.ones(90, bool), np.arange(90) < 40], axis=1)
+    clusters = np.arange(90) // 3
+    together = bootstrap_intervals(values, groups, clusters)
+    for group in range(2):
+        for value in range(2):
+            alone = bootstrap_intervals(values[:, [value]], groups[:, [group]], clusters)
+            assert together[group][value] == pytest.approx(alone[0][0])
+
+
+def test_one_cluster_alone_leaves_only_its_observations_to_be_resampled():
+    assert column([1, 1, 1, 0], [0, 0, 0, 0]) == bootstrap_interval([1, 1, 1, 0])
+
+
 def test_interval_over_one_seed_or_over_seeds_that_agree_is_that_of_the_pairs():
     wins = np.arange(100) < 60
     for seeds in (1, 3):
@@ -161,6 +271,28 @@ def test_correlation_agrees_with_numpy_and_is_none_for_a_constant():
     x, y = [1.0, 2.0, 4.0], [2.0, 1.0, 7.0]
     assert pearson(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert pearson(x, [3.0, 3.0, 3.0]) is None
+    assert pearson(x, [0.1, 0.1, 0.1]) is None  # whose mean is rounded, and is not 0.1
+    assert pearson([], []) is None and spearman([], []) is None
+
+
+def test_correlation_stands_numbers_whose_squares_float_cannot_hold():
+    x, y = np.array([1.0, 2.0, 4.0]), np.array([2.0, 1.0, 7.0])
+    for scale in (1e200, 1e-200):
+        assert pearson(scale * x, y) == pytest.approx(pearson(x, y))
+
+
+def test_rank_correlation_by_hand_with_a_tie():
+    """Ranks 1, 2.5, 2.5, 4 and 2, 1, 3, 4: deviations (-1.5, 0, 0, 1.5) and (-0.5, -1.5, 0.5, 1.5)."""
+    expected = (0.75 + 2.25) / math.sqrt(4.5 * 5.0)
+    assert spearman([0.1, 5, 5, 900], [2, 1, 3, 4]) == pytest.approx(expected)
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_rank_correlation_agrees_with_scipy():
+    stats = pytest.importorskip("scipy.stats", reason="scipy comes with the extra nemo")
+    generator = np.random.default_rng(11)
+    x, y = generator.integers(1, 4, size=200), generator.normal(size=200).round(1)
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
 
 
 # Commands
@@ -175,17 +307,9 @@ def pairs_file(tmp_path):
 @pytest.fixture
 def model(monkeypatch):
     """Stands in for the model: the rewards of SCORES, or 1 a character; remembers what it was asked."""
-    module = ModuleType("nemo_hs2pref.runtime.scoring")
-    module.asked = []
-
-    def score_rows(checkpoint, rows, *layout):
-        module.asked.append((checkpoint, rows))
-        rewards = [SCORES.get(row.id, float(len(row.messages[-1].content))) for row in rows]
-        return [{"id": row.id, "reward": reward} for row, reward in zip(rows, rewards, strict=True)]
-
-    module.score_rows = score_rows
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module
+    model = StandIn(lambda row: SCORES.get(row.id, float(len(row.messages[-1].content))))
+    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    return model
 
 
 def test_evaluate_writes_the_summary_of_a_scores_file(tmp_path, pairs_file, capsys):
@@ -199,21 +323,24 @@ def test_evaluate_writes_the_summary_of_a_scores_file(tmp_path, pairs_file, caps
     assert summary["accuracy"] == report.accuracy and summary["interval"] == list(report.interval)
     assert summary["length_only_accuracy"] == report.length_only_accuracy
     assert summary["length_only_interval"] == list(report.length_only_interval)
-    assert summary["by_strength"] == {"1": {"pairs": 2, "accuracy": 0.5}, "3": {"pairs": 1, "accuracy": 0.0}}
-    assert summary["input"] == str(pairs_file) and summary["scores"] == str(scores)
+    by_strength = {name: (group["pairs"], group["accuracy"]) for name, group in summary["by_strength"].items()}
+    assert by_strength == {"1": (2, 0.5), "3": (1, 0.0)}
+    digest = hashlib.sha256(pairs_file.read_bytes()).hexdigest()
+    assert summary["benchmark"] == "preferences" and summary["scores"] == str(scores) and summary["model"] is None
+    assert summary["input"] == {"name": str(pairs_file), "sha256": digest, "rows": 4}
     table = capsys.readouterr().out
     assert "accuracy                      50.0%  [0.0%, 100.0%]" in table
-    assert "accuracy, strength 3           0.0%  of 1" in table
+    assert "  3                               1     0.0%  [0.0%, 0.0%]" in table
 
 
 def test_evaluate_scores_with_a_model_and_keeps_the_scores(tmp_path, pairs_file, model):
     out = tmp_path / "out"
     arguments = ["--input", str(pairs_file), "--model", "ckpt", "--out", str(out)]
     assert main(["evaluate", "preferences", *arguments]) == 0
-    assert read_scores(out / "scores.jsonl") == SCORES
+    assert rewards(read_scores(out / "scores.jsonl")) == SCORES
     assert json.loads((out / "summary.json").read_text())["accuracy"] == 0.5
-    ((checkpoint, rows),) = model.asked
-    assert checkpoint == "ckpt"
+    assert model.opened == ["ckpt"]
+    (rows,) = model.asked
     assert rows[:2] == list(PAIRS[0].conversations())
 
 
@@ -230,12 +357,12 @@ def test_evaluate_leaves_nothing_behind_when_scores_do_not_fit(tmp_path, pairs_f
 def test_score_takes_rows_and_pairs(tmp_path, pairs_file, model):
     output = tmp_path / "scores.jsonl"
     assert main(["score", "--model", "ckpt", "--input", str(pairs_file), "--output", str(output)]) == 0
-    assert read_scores(output) == SCORES
+    assert rewards(read_scores(output)) == SCORES
     rows = tmp_path / "rows.jsonl.gz"
     messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
     write_jsonl(rows, [{"id": "x", "messages": messages}])
     assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(output)]) == 0
-    assert read_scores(output) == {"x": 8.0}
+    assert rewards(read_scores(output)) == {"x": 8.0}
 
 
 def test_score_refuses_bad_rows_before_the_model_is_loaded(tmp_path, model, capsys):
@@ -244,14 +371,14 @@ def test_score_refuses_bad_rows_before_the_model_is_loaded(tmp_path, model, caps
         rows.write_text(content)
         assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(tmp_path / "s")]) == 2
         assert message in capsys.readouterr().err
-    assert not model.asked
+    assert not model.opened
 
 
 def test_score_refuses_rewards_that_are_not_numbers(tmp_path, pairs_file, model, monkeypatch, capsys):
     monkeypatch.setitem(SCORES, "p2:chosen", math.nan)
     output = tmp_path / "scores.jsonl"
     assert main(["score", "--model", "ckpt", "--input", str(pairs_file), "--output", str(output)]) == 2
-    assert "1 not finite (p2:chosen) of 8 rewards" in capsys.readouterr().err
+    assert "1 not finite (p2:chosen) of 8 scores" in capsys.readouterr().err
     assert not output.exists()
 
 

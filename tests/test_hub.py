@@ -1,27 +1,24 @@
-"""Downloads: the real `datasets` against a server on this machine that speaks its part of the hub's protocol."""
+"""Downloads: the real `datasets` against a server on this machine."""
 
 import gzip
 import hashlib
 import json
-import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hub_server import COMMIT, environment, serve
 
 from nemo_hs2pref.data.formats.helpsteer2 import RELEASE
 from nemo_hs2pref.data.jsonl import write_jsonl
 from nemo_hs2pref.data.records import read_pairs
 
 RATINGS = {"helpfulness": 4, "correctness": 3, "coherence": 4, "complexity": 1, "verbosity": 2}
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
 def hub(tmp_path):
-    """The hub with nvidia/HelpSteer2 of four rows; `.paths` are the requests, `.files` the repository."""
+    """The hub with nvidia/HelpSteer2 of four rows; `.files` is the repository."""
     rated = [{"prompt": "Why?", "response": text, **RATINGS} for text in ("one", "two")]
     pair = {"split": "train", "prompt": "Why?", "response_1": "one", "response_2": "two", "preference_strength": 2}
     several = [{**row, **{name: [value] * 3 for name, value in RATINGS.items()}} for row in rated]
@@ -31,51 +28,16 @@ def hub(tmp_path):
         write_jsonl(tmp_path / "upload" / f"{file}.gz", rows[table])
         files[f"{file}.gz"] = (tmp_path / "upload" / f"{file}.gz").read_bytes()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.answer(with_body=False)
-
-        def do_GET(self):
-            self.answer(with_body=True)
-
-        def answer(self, with_body):
-            self.server.paths.append(self.path)
-            body, headers = b"", {}
-            if self.path.startswith(f"/api/datasets/nvidia/HelpSteer2/revision/{self.server.revision}"):
-                body = json.dumps({"id": "nvidia/HelpSteer2", "sha": COMMIT, "siblings": []}).encode()
-            prefix = f"/datasets/nvidia/HelpSteer2/resolve/{self.server.revision}/"
-            if self.path.startswith(prefix):
-                body = files.get(self.path.removeprefix(prefix), b"")
-                headers = {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "X-Repo-Commit": COMMIT}
-            self.send_response(200 if body else 404)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if with_body:
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.paths, server.files, server.revision = [], files, RELEASE.revision
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+    with serve({"nvidia/HelpSteer2": files}, RELEASE.revision) as server:
+        server.files = files
+        yield server
 
 
 def prepare(hub, source, tmp_path, *options):
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
-        "HF_HOME": str(tmp_path / "cache"),
-        "NO_PROXY": "127.0.0.1",
-        "HF_HUB_OFFLINE": "0",
-    }
     return subprocess.run(
         [sys.executable, "-m", "nemo_hs2pref.cli", "data", "prepare", "--source", source, "--out", "out", *options],
         cwd=tmp_path,
-        env=environment,
+        env=environment(hub, tmp_path / "cache"),
         capture_output=True,
         text=True,
         timeout=120,
@@ -110,4 +72,4 @@ def test_revision_that_is_not_there_is_one_sentence_that_names_the_folder_altern
         "error: source nvidia/HelpSteer2@absent: no such file or folder here, and it cannot be loaded from the hub ("
         in done.stderr
     )
-    assert "into a folder and pass --source FOLDER" in done.stderr and "Traceback" not in done.stderr
+    assert "into a folder and pass that folder" in done.stderr and "Traceback" not in done.stderr

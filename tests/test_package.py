@@ -33,14 +33,16 @@ MAY_IMPORT = {
     "data": {"errors", "functional"},
     "evaluation": INNER,
     "models": INNER,
-    "checkpoint": INNER | {"models"},
+    "checkpoint": INNER | {"models", "evaluation.scores"},
     "algorithms": INNER | {"models", "checkpoint"},
-    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots"},
+    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"},
     "plots": {"errors", "data", "runtime.run_log"},
     "laptop": {"errors"},
-    "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop"},
+    "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop", "report"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
-    "cli": INNER | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce"},
+    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
+    "cli": INNER
+    | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce", "report"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime")
@@ -169,10 +171,11 @@ def installed(wheel, tmp_path_factory):
     return run
 
 
-def test_wheel_carries_the_whole_configuration_and_sample(wheel):
+def test_wheel_carries_the_whole_configuration_the_sample_and_the_page(wheel):
     shipped = {f"nemo_hs2pref/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*") if path.is_file()}
     sample = (PACKAGE / "data" / "sample").rglob("*")
     shipped |= {str(path.relative_to(ROOT)) for path in sample if path.is_file()}
+    shipped |= {f"nemo_hs2pref/report/{name}" for name in ("page.html", "page.css")}
 
     assert {"nemo_hs2pref/conf/train_rm.yaml", "nemo_hs2pref/data/sample/train.jsonl"} <= shipped
     assert shipped <= set(zipfile.ZipFile(wheel).namelist())

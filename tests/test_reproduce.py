@@ -8,12 +8,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from stand_in import StandIn
 
 from nemo_hs2pref.cli import build_parser, main, parse
-from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, write_jsonl
+from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
 from nemo_hs2pref.evaluation.published import PREFERENCE, PUBLISHED
 from nemo_hs2pref.reproduce.plan import EXPO, STAGE_1, STAGE_2, TABLE1, Plan, Run, seeds_of, with_starts
@@ -51,18 +51,8 @@ class Commands:
         return [word.removeprefix("experiment=") for words in self.given for word in words if "experiment=" in word]
 
 
-class Scorer:
-    """Prefers the longer response."""
-
-    def __init__(self) -> None:
-        self.loaded: list[Path] = []
-
-    def load(self, path: Path) -> None:
-        assert path.is_dir()
-        self.loaded.append(path)
-
-    def score(self, conversations: Sequence[Conversation]) -> list[dict[str, Any]]:
-        return [{"id": row.id, "reward": float(len(row.messages[-1].content))} for row in conversations]
+def prefers_longer() -> StandIn:
+    return StandIn(lambda row: float(len(row.messages[-1].content)))
 
 
 @pytest.fixture
@@ -197,19 +187,13 @@ def test_the_forecast_takes_each_run_for_as_long_as_those_of_its_kind(plan: Plan
 # --- scores ---
 
 
-def test_scores_are_kept_and_one_scorer_serves_all(plan: Plan) -> None:
+def test_what_is_scored_is_kept_and_not_scored_again(plan: Plan) -> None:
     do_runs(plan, Commands())
-    scorers: list[Scorer] = []
-
-    def make_scorer(model: Path) -> Scorer:
-        scorers.append(Scorer())
-        return scorers[-1]
-
-    first = score_runs(plan.runs[:3], PAIRS, make_scorer)
-    every = score_runs(plan.runs[:5], PAIRS, make_scorer)
-    score_runs(plan.runs[:5], PAIRS, make_scorer)
-    assert [scorer.loaded for scorer in scorers] == [[run.model for run in plan.runs[:3]],
-                                                     [run.model for run in plan.runs[3:5]]]  # fmt: skip
+    model = prefers_longer()
+    first = score_runs(plan.runs[:3], PAIRS, model.open)
+    every = score_runs(plan.runs[:5], PAIRS, model.open)
+    score_runs(plan.runs[:5], PAIRS, model.open)
+    assert model.opened == [run.model for run in plan.runs[:5]]
     assert first.items() <= every.items() and every[plan.runs[4]]["0:chosen"] == len("longer text")
 
 
@@ -274,7 +258,7 @@ def test_the_table_shows_ours_and_the_published_and_says_which_is_which() -> Non
 
 def test_a_reproduction_writes_the_table_the_numbers_and_the_picture(plan: Plan) -> None:
     some = replace(plan, rows=with_starts([EXPO]))
-    summary = reproduce(some, "data", Commands(), lambda model: Scorer())
+    summary = reproduce(some, "data", Commands(), prefers_longer().open)
     assert all(row["accuracy"] == 0.75 and not row["better_than_length"] for row in summary["rows"].values())
     assert tuple(json.loads((plan.out / "table1.json").read_text())["rows"]) == some.rows
     assert (plan.out / "table1.md").read_text() == markdown(summary)
@@ -284,18 +268,18 @@ def test_a_reproduction_writes_the_table_the_numbers_and_the_picture(plan: Plan)
 def test_a_typo_stops_before_the_first_run(plan: Plan) -> None:
     given = Commands()
     with pytest.raises(ConfigError, match=r"unknown key model\.lr; did you mean model\.optim\.lr\?"):
-        reproduce(replace(plan, overrides=("model.lr=1",)), "data", given, lambda model: Scorer())
+        reproduce(replace(plan, overrides=("model.lr=1",)), "data", given, prefers_longer().open)
     assert given.given == [] and not plan.out.exists()
 
 
 def test_a_folder_of_other_data_or_of_somebody_elses_is_refused(plan: Plan) -> None:
     few = replace(plan, rows=(STAGE_1,))
-    reproduce(few, "data", Commands(), lambda model: Scorer())
+    reproduce(few, "data", Commands(), prefers_longer().open)
     with pytest.raises(ConfigError, match="name a new folder"):
-        reproduce(few, "other data", Commands(), lambda model: Scorer())
+        reproduce(few, "other data", Commands(), prefers_longer().open)
     (plan.out / "reproduce.json").unlink()
     with pytest.raises(ConfigError, match="holds files that are not a reproduction's"):
-        reproduce(few, "data", Commands(), lambda model: Scorer())
+        reproduce(few, "data", Commands(), prefers_longer().open)
 
 
 def test_the_papers_scale_is_printed_and_never_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import math
-import sys
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_in import StandIn
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
@@ -18,12 +18,12 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import CheckpointError, DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
-from nemo_hs2pref.evaluation.scores import read_scores
+from nemo_hs2pref.evaluation.scores import Score, read_scores, rewards
 
 
-def scored(*rewards: float, attribute: float = -2.0) -> list[dict]:
-    """Rows whose one attribute is the reward times `attribute`."""
-    return [{"id": f"r{i}", "reward": x, "attributes": {"verbosity": attribute * x}} for i, x in enumerate(rewards)]
+def scored(*rewards: float, attribute: float = -2.0) -> list[Score]:
+    """Scores whose one attribute is the reward times `attribute`."""
+    return [Score(f"r{i}", x, {"verbosity": attribute * x}) for i, x in enumerate(rewards)]
 
 
 # The numbers
@@ -39,9 +39,7 @@ def test_figures_of_four_rows_worked_out_by_hand():
 
 def test_reward_and_each_attribute_are_divided_by_their_own_std():
     figures = {"reward": {"mean": 1.0, "std": 2.0}, "attributes": {"a": {"mean": -1.0, "std": 0.5}}}
-    row = {"id": "x", "reward": 4.0, "attributes": {"a": 0.0}}
-    assert standardized(row, figures) == {"id": "x", "reward": 1.5, "attributes": {"a": 2.0}}
-    assert row["reward"] == 4.0  # the argument stays as it is
+    assert standardized(Score("x", 4.0, {"a": 0.0}), figures) == Score("x", 1.5, {"a": 2.0})
 
 
 @settings(deadline=None)  # a busy machine proves nothing
@@ -62,10 +60,11 @@ REWARDS = st.tuples(*[st.integers(-(2**23), 2**23).map(lambda x: x * 2.0**-20)] 
 def test_accuracy_and_ties_do_not_change(rewards):
     pairs = [PreferencePair(f"p{i}", (Message("user", "Why?"),), "yes", "no", 1) for i in range(3)]
     ids = [side.id for pair in pairs for side in pair.conversations()]
-    rows = [row | {"id": name} for name, row in zip(ids, scored(*rewards), strict=True)]
-    figures = measure(rows)
-    before = evaluate_pairs(pairs, {row["id"]: row["reward"] for row in rows})
-    after = evaluate_pairs(pairs, {row["id"]: standardized(row, figures)["reward"] for row in rows})
+    scores = scored(*rewards)
+    figures = measure(scores)
+    before = evaluate_pairs(pairs, dict(zip(ids, rewards, strict=True)))
+    divided = [standardized(score, figures).reward for score in scores]
+    after = evaluate_pairs(pairs, dict(zip(ids, divided, strict=True)))
     assert (after.accuracy, after.ties) == (before.accuracy, before.ties)
 
 
@@ -85,7 +84,7 @@ def test_an_attribute_that_is_always_the_same_is_named():
 def test_values_that_are_not_finite_are_refused(fault):
     first, second, third = scored(1.0, 2.0, 3.0)
     with pytest.raises(DataError, match="1 of 3 rows have a reward or attribute that is not finite, 'r1' first"):
-        measure([first, second | fault, third])
+        measure([first, replace(second, **fault), third])
 
 
 # In the checkpoint
@@ -148,22 +147,11 @@ def test_figures_in_aligners_model_config_are_not_passed_on(checkpoint):
 
 
 @pytest.fixture
-def model(monkeypatch) -> ModuleType:
-    """Stands in for the model: a response's reward is its length, or what `rewards` says; counts its calls."""
-    module = ModuleType("nemo_hs2pref.runtime.scoring")
-    module.calls, module.rewards = 0, {}
-
-    def score_rows(checkpoint, rows, *layout):
-        module.calls += 1
-        return [
-            row | {"id": given.id}
-            for given in rows
-            for row in scored(module.rewards.get(given.id, float(len(given.messages[-1].content))))
-        ]
-
-    module.score_rows = score_rows
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module
+def model(monkeypatch) -> StandIn:
+    """A response's reward is its length."""
+    model = StandIn(lambda row: float(len(row.messages[-1].content)))
+    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    return model
 
 
 def test_standardize_then_score(checkpoint, rows_file, model, tmp_path, capsys):
@@ -175,10 +163,10 @@ def test_standardize_then_score(checkpoint, rows_file, model, tmp_path, capsys):
     words = ["score", "--model", str(checkpoint), "--input", str(rows_file), "--output", str(output)]
     assert main([*words, "--standardize"]) == 0
     std = math.sqrt(14 / 4)
-    assert read_scores(output) == pytest.approx({"a": -2 / std, "b": -1 / std, "c": 0, "d": 3 / std})
+    assert rewards(read_scores(output)) == pytest.approx({"a": -2 / std, "b": -1 / std, "c": 0, "d": 3 / std})
     assert [json.loads(line).keys() for line in output.read_text().splitlines()] == [{"id", "reward", "attributes"}] * 4
     assert main(words) == 0  # figures that are stored change nothing unless asked for
-    assert read_scores(output) == {"a": 1, "b": 2, "c": 3, "d": 6}
+    assert rewards(read_scores(output)) == {"a": 1, "b": 2, "c": 3, "d": 6}
 
 
 def test_both_sides_of_pairs_are_measured(checkpoint, model, tmp_path):
@@ -194,21 +182,21 @@ def test_score_without_figures_stops_before_the_model_is_loaded(checkpoint, rows
     for layout_words in ([], ["--tensor-parallel", "2"]):  # nor are processes started for it
         assert main(["score", "--standardize", *words, *layout_words]) == 2
         assert "hs2pref standardize" in capsys.readouterr().err
-    assert model.calls == 0
+    assert not model.opened
 
 
 def test_one_response_stops_before_the_model_is_loaded(checkpoint, rows_file, model, capsys):
     rows_file.write_text(rows_file.read_text().splitlines()[0] + "\n")
     assert main(["standardize", "--model", str(checkpoint), "--input", str(rows_file)]) == 2
     assert f"{rows_file}: has 1 response; a standard deviation needs at least 2" in capsys.readouterr().err
-    assert model.calls == 0
+    assert not model.opened
 
 
 def test_a_reward_that_is_no_number_leaves_the_figures_as_they_were(checkpoint, rows_file, model, capsys):
     words = ["standardize", "--model", str(checkpoint), "--input", str(rows_file)]
     assert main(words) == 0
     before = opening.read_manifest(checkpoint)
-    model.rewards["b"] = math.nan
+    model.reward = lambda row: math.nan if row.id == "b" else 1.0
     assert main(words) == 2
     assert "1 of 4 rows" in capsys.readouterr().err
     assert opening.read_manifest(checkpoint) == before
@@ -228,4 +216,4 @@ def test_a_layout_is_passed_on_with_the_flag(checkpoint, rows_file, model, monke
         (8, ["score", *files, "--output", "s.jsonl", "--standardize", *spread]),
         (8, ["score", *files, "--output", "s.jsonl", *spread]),
     ]
-    assert model.calls == 0
+    assert not model.opened

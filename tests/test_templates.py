@@ -278,7 +278,7 @@ def test_conversation_without_a_response_is_refused(template):
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_scoring_renders_with_the_template_of_the_checkpoint(template):
-    from nemo_hs2pref.runtime.scoring import inference_config
+    from nemo_hs2pref.runtime.scoring.nemo import inference_config
 
     head = {"attributes": ["helpfulness"], "reward_weights": [1.0], "bias": False, "template": template}
     checkpoint = {"head": head, "precision": "32", "encoder_seq_length": 128}

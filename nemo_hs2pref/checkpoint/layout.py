@@ -29,7 +29,9 @@ WEIGHTS = "model_weights"
 TOKENIZER = "tokenizer"
 MANIFEST = "hs2pref.json"
 TRAINING_STATE = "training_state"
-STANDARDIZATION = "standardization"  # in MANIFEST: mean and std of the rewards
+STANDARDIZATION = "standardization"  # in MANIFEST, or under HF_KEY: mean and std of the rewards
+HF_CONFIG = "config.json"  # a Hugging Face folder's
+HF_KEY = "hs2pref"  # in it: what Hugging Face's format has no place for
 
 
 def is_foreign(folder: Path) -> bool:
@@ -41,7 +43,7 @@ def is_foreign(folder: Path) -> bool:
 
 
 def is_hugging_face(path: Path) -> bool:
-    return (path / "config.json").is_file() and not (path / CONFIG).is_file()
+    return (path / HF_CONFIG).is_file() and not (path / CONFIG).is_file()
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

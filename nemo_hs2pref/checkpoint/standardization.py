@@ -8,6 +8,7 @@ configuration, `model.reward_standardization`, and refuses it for regression mod
     {"rows": n, "input": {"name", "sha256"}, "reward": {"mean", "std"}, "attributes": {name: {"mean", "std"}}}
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,26 +16,28 @@ from typing import Any
 import numpy as np
 
 from nemo_hs2pref.checkpoint import layout, opening
-from nemo_hs2pref.data.jsonl import sha256
+from nemo_hs2pref.checkpoint.file_list import list_again
+from nemo_hs2pref.checkpoint.layout import HF_CONFIG, HF_KEY, STANDARDIZATION
+from nemo_hs2pref.data.jsonl import sha256, write_json
 from nemo_hs2pref.errors import CheckpointError, DataError
+from nemo_hs2pref.evaluation.scores import Score
 
 ROUNDING = 2.0**-23  # of float32, in which the head computes
 
 Figures = Mapping[str, Any]
-Row = dict[str, Any]  # {"id", "reward", "attributes": {name: value}}
 
 
-def measure(rows: Sequence[Row]) -> Row:
-    """{"rows", "reward", "attributes"} of at least two scored rows; std is the population's, all in float64.
+def measure(scores: Sequence[Score]) -> dict[str, Any]:
+    """{"rows", "reward", "attributes"} of at least two scores; std is the population's, all in float64.
 
     Raises DataError where a value is not finite, or where all values are equal and nothing could be divided by.
     """
-    refuse_not_finite(rows)
+    refuse_not_finite(scores)
     return {
-        "rows": len(rows),
-        "reward": moments("reward", [row["reward"] for row in rows]),
+        "rows": len(scores),
+        "reward": moments("reward", [score.reward for score in scores]),
         "attributes": {
-            name: moments(name, [row["attributes"][name] for row in rows]) for name in rows[0]["attributes"]
+            name: moments(name, [score.attributes[name] for score in scores]) for name in scores[0].attributes
         },
     }
 
@@ -51,18 +54,18 @@ def moments(name: str, values: Sequence[float]) -> dict[str, float]:
     return {"mean": mean, "std": std}
 
 
-def refuse_not_finite(rows: Sequence[Row]) -> None:
+def refuse_not_finite(scores: Sequence[Score]) -> None:
     """A NaN would spread to every standardized reward."""
-    broken = [row["id"] for row in rows if not np.isfinite([row["reward"], *row["attributes"].values()]).all()]
+    broken = [score.id for score in scores if not score.is_finite]
     if broken:
         raise DataError(
-            f"{len(broken)} of {len(rows)} rows have a reward or attribute that is not finite, {broken[0]!r} first; "
+            f"{len(broken)} of {len(scores)} rows have a reward or attribute that is not finite, {broken[0]!r} first; "
             "the model's weights or the precision are broken"
         )
 
 
-def standardized(row: Row, figures: Figures) -> Row:
-    """The row with (x - mean) / std for its reward and each of its attributes; std is above 0, so ranks stay.
+def standardized(score: Score, figures: Figures) -> Score:
+    """(x - mean) / std of the reward and of each attribute; std is above 0, so ranks stay.
 
     The reward has its own figures: it is not the weighted sum of the standardized attributes.
     """
@@ -70,23 +73,35 @@ def standardized(row: Row, figures: Figures) -> Row:
     def scaled(value: float, of: Mapping[str, float]) -> float:
         return (value - of["mean"]) / of["std"]
 
-    attributes = {name: scaled(value, figures["attributes"][name]) for name, value in row["attributes"].items()}
-    return row | {"reward": scaled(row["reward"], figures["reward"]), "attributes": attributes}
+    attributes = {name: scaled(value, figures["attributes"][name]) for name, value in score.attributes.items()}
+    return Score(score.id, scaled(score.reward, figures["reward"]), attributes)
 
 
-def store(path: Path, measured: Row, source: Path) -> None:
+def store(path: Path, measured: Figures, source: Path) -> None:
     """Put figures measured on the file `source` into the checkpoint at `path`, in place of those that it has."""
     figures = {"rows": measured["rows"], "input": {"name": str(source), "sha256": sha256(source)}, **measured}
-    layout.write_manifest(path, opening.read_manifest(path) | {layout.STANDARDIZATION: figures})
+    if layout.is_hugging_face(path):
+        config = hugging_face_config(path)
+        write_json(path / HF_CONFIG, config | {HF_KEY: config.get(HF_KEY, {}) | {STANDARDIZATION: figures}})
+        list_again(path, path / HF_CONFIG)
+    else:
+        layout.write_manifest(path, opening.read_manifest(path) | {STANDARDIZATION: figures})
 
 
 def stored(path: Path) -> Figures:
     """The checkpoint's figures; raises CheckpointError where it has none."""
-    opening.read_config(path)
-    figures = opening.read_manifest(path).get(layout.STANDARDIZATION)
+    if layout.is_hugging_face(path):
+        figures = hugging_face_config(path).get(HF_KEY, {}).get(STANDARDIZATION)
+    else:
+        opening.read_config(path)
+        figures = opening.read_manifest(path).get(STANDARDIZATION)
     if figures is None:
         raise CheckpointError(
             f"{path}: no mean and std are stored; measure them once with "
             f"`hs2pref standardize --model {path} --input ratings.train.jsonl`"
         )
     return figures
+
+
+def hugging_face_config(path: Path) -> dict[str, Any]:
+    return json.loads((path / HF_CONFIG).read_text(encoding="utf-8"))

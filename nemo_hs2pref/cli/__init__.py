@@ -26,6 +26,7 @@ VERBS = {
     "score": "reward of every row of a file",
     "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
     "evaluate": "accuracy of a reward model on preference pairs",
+    "report": "one page about a run, or several: can the reward model be trusted?",
     "reproduce": "the reward models of the paper's Table 1, trained and compared",
 }
 
@@ -84,4 +85,5 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if rest:
         args.overrides += rest
+    args.words = list(argv)  # for processes.start_layout
     return args

@@ -1,48 +1,138 @@
-"""`hs2pref evaluate preferences`: accuracy of a reward model, or of a file of scores, on preference pairs."""
+"""`hs2pref evaluate`: whether a reward model, or a file of scores, prefers what people prefer."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nemo_hs2pref.cli import processes
-from nemo_hs2pref.data.records import read_pairs, write_json
+from nemo_hs2pref.cli.score import MODEL, add_max_length
+from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.evaluation.goodness import GOODNESS
+
+if TYPE_CHECKING:  # heavy: numpy
+    from nemo_hs2pref.evaluation.tasks import Task
 
 EXAMPLES = """examples:
   hs2pref evaluate preferences --model runs/stage2/checkpoints/last --input pairs.validation.jsonl --out results
+  hs2pref evaluate preferences --model expo --baseline results --input pairs.validation.jsonl --out results_expo
   hs2pref evaluate preferences --scores scores.jsonl --input pairs.validation.jsonl --out results
+  hs2pref evaluate rewardbench --model reward-hf --out results/rewardbench                   # from the hub
+  hs2pref evaluate rewardbench --model llama31-70b-rm --tensor-parallel 8 --input rewardbench.parquet --out results
+  hs2pref evaluate rewardbench --version 2 --model expo --out results/rewardbench2
+  hs2pref evaluate rewardbench --goodness llama3-70b --model five-attributes --out results   # as HelpSteer2 has it
+
+OUT gets summary.json, scores.jsonl and scored_pairs.jsonl; `hs2pref report OUT` makes a page of them. What was scored
+before a kill is not scored again when the same command is given once more.
 """
+HUB = {1: "allenai/reward-bench", 2: "allenai/reward-bench-2"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    benchmarks = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
-    summary = "accuracy on pairs, with an interval and the accuracy of length alone; writes OUT/summary.json"
-    verb = benchmarks.add_parser(
-        "preferences", help=summary, description=summary, epilog=EXAMPLES, formatter_class=parser.formatter_class
-    )
-    verb.add_argument("--input", required=True, metavar="PAIRS", help="pairs.jsonl; without strengths is fine")
-    verb.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for summary.json, and scores.jsonl of a model"
-    )
-    source = verb.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", metavar="CKPT", help="reward model checkpoint that scores the pairs now")
-    source.add_argument("--scores", help='scores.jsonl with the ids "<id>:chosen" and "<id>:rejected"')
-    verb.set_defaults(run=run)
     parser.epilog = EXAMPLES
+    benchmarks = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
+
+    def add(name: str, summary: str, task: Callable[[argparse.Namespace], "Task"]) -> argparse.ArgumentParser:
+        verb = benchmarks.add_parser(
+            name, help=summary, description=summary, epilog=EXAMPLES, formatter_class=parser.formatter_class
+        )
+        verb.set_defaults(run=run, task=task)
+        return verb
+
+    verb = add("preferences", "accuracy and calibration on pairs, beside the accuracy of length alone", preferences)
+    verb.add_argument("--input", required=True, metavar="PAIRS", help="pairs.jsonl; strengths and ratings are optional")
+    add_common(verb)
+
+    verb = add("rewardbench", "the sections of RewardBench, or the domains of RewardBench 2", rewardbench)
+    verb.add_argument(
+        "--input", metavar="SOURCE", help=f"hub id, folder or file (default: {HUB[1]}, or {HUB[2]} with --version 2)"
+    )
+    verb.add_argument("--version", type=int, choices=(1, 2), default=1, help="of RewardBench")
+    verb.add_argument("--revision", metavar="COMMIT", help="of the repository on the hub")
+    verb.add_argument("--prior-sets", action="store_true", help="the four prior sets of version 1 too")
+    add_common(verb)
+
+
+def add_common(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    source = verb.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", metavar="CKPT", help=f"{MODEL}; it scores the rows now")
+    source.add_argument("--scores", metavar="FILE", help='scores.jsonl with the ids "<id>:chosen" and "<id>:rejected"')
+    verb.add_argument(
+        "--goodness", choices=sorted(GOODNESS), help="make the reward of the attributes by the papers' weights"
+    )
+    verb.add_argument(
+        "--baseline", metavar="PATH", help="results of another model on the same pairs, or its scores.jsonl, to compare"
+    )
+    add_max_length(verb)
+    verb.add_argument(
+        "--leave-out-long", action="store_true", help="leave out longer rows, and count them, in place of an error"
+    )
+    processes.add_layout(verb)
+
+
+def preferences(args: argparse.Namespace) -> "Task":
+    from nemo_hs2pref.evaluation import tasks
+
+    return tasks.preferences(args.input)
+
+
+def rewardbench(args: argparse.Namespace) -> "Task":
+    from nemo_hs2pref.evaluation import tasks
+
+    source = args.input or HUB[args.version]
+    if args.version == 1:
+        return tasks.rewardbench(source, args.revision, args.prior_sets)
+    if args.prior_sets:
+        raise ConfigError("--prior-sets: RewardBench 2 has none; leave it out")
+    return tasks.rewardbench2(source, args.revision)
 
 
 @processes.as_rank
 def run(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.evaluation.preferences import evaluate_pairs
-    from nemo_hs2pref.evaluation.scores import read_scores, write_scores
+    if args.scores is None and processes.are_missing(args):
+        return processes.start_layout(args)
+    from nemo_hs2pref.evaluation import outcome  # heavy: numpy
 
-    pairs, out = read_pairs(args.input, require_strength=False), Path(args.out)
-    if args.model:
-        from nemo_hs2pref.runtime.scoring import score_rows
-
-        rows = score_rows(args.model, [side for pair in pairs for side in pair.conversations()])
-        report = evaluate_pairs(pairs, {row["id"]: row["reward"] for row in rows})
-        write_scores(out / "scores.jsonl", rows)
-    else:
-        report = evaluate_pairs(pairs, read_scores(args.scores))
-    write_json(out / "summary.json", {**report.to_json(), "input": args.input, "scores": args.scores or args.model})
-    print(report.table())
+    task, out = args.task(args), Path(args.out)  # before the model is loaded: a bad row must not cost minutes
+    if args.baseline is not None:
+        outcome.require_pairs(task)
+    scorer, done = open_scorer(args, out)
+    kept, scores = outcome.score(task, scorer, args.leave_out_long)
+    scores = outcome.by_goodness(scores, args.goodness)
+    if processes.is_first():
+        comparison = None if args.baseline is None else outcome.against(kept, scores, Path(args.baseline))
+        found = outcome.Outcome(kept, scores, kept.report(scores), origin(args, task, kept), comparison)
+        found.write(out)
+        done()
+        print(found.table())
+        if left_out := len(task.examples) - len(kept.examples):
+            print(f"\n{left_out} of {len(task.examples)} rows left out: longer than the model takes")
+        print(f"\n{out / outcome.SUMMARY}")
     return 0
+
+
+def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], None]]:
+    """Who scores, and what to call once the scores are written."""
+    if args.scores is not None:
+        from nemo_hs2pref.evaluation.scores import ScoresFile
+
+        return ScoresFile(args.scores), lambda: None
+    from nemo_hs2pref.evaluation.outcome import SCORES
+    from nemo_hs2pref.runtime.scoring import open_scorer
+    from nemo_hs2pref.runtime.scoring.journal import partial_of
+
+    partial = partial_of(out / SCORES)
+    scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)
+    return scorer, scorer.discard_partial
+
+
+def origin(args: argparse.Namespace, task: "Task", kept: "Task") -> dict[str, Any]:
+    """Whose scores these are."""
+    return {
+        "model": args.model,
+        "scores": args.scores,
+        "goodness": args.goodness,
+        "baseline": args.baseline,
+        "left_out_long": len(task.examples) - len(kept.examples),
+    }

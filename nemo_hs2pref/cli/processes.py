@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from nemo_hs2pref.errors import HS2PrefError
+from nemo_hs2pref.errors import ConfigError, HS2PrefError
 
 Run = Callable[[argparse.Namespace], int]
 STOP_S = 5  # between the signal that asks the ranks to stop and the one that ends them
@@ -131,18 +131,45 @@ def say(verb: str, sentence: str) -> None:
     print(f"hs2pref {verb}: {sentence}", file=sys.stderr, flush=True)
 
 
-def are_missing(args: argparse.Namespace) -> bool:
-    """The layout of `add_layout` asks for several processes, and this is the only one."""
-    return args.tensor_parallel * args.pipeline_parallel > 1 and not is_started()
-
-
-def start_layout(args: argparse.Namespace, words: Sequence[str]) -> int:
-    """`start` with as many processes as the layout asks for, and the layout behind WORDS."""
-    layout = ("--tensor-parallel", str(args.tensor_parallel), "--pipeline-parallel", str(args.pipeline_parallel))
-    return start(args.tensor_parallel * args.pipeline_parallel, [*words, *layout])
-
-
 def add_layout(parser: argparse.ArgumentParser) -> None:
-    """How a model that one device cannot hold is spread."""
-    parser.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="devices a layer is split over")
-    parser.add_argument("--pipeline-parallel", type=int, default=1, metavar="N", help="devices the layers are dealt to")
+    """How a model is spread over processes, one a device."""
+    parser.add_argument(
+        "--data-parallel", type=count, default=1, metavar="N", help="copies of the model, which share the rows"
+    )
+    parser.add_argument("--tensor-parallel", type=count, default=1, metavar="N", help="devices a layer is split over")
+    parser.add_argument(
+        "--pipeline-parallel", type=count, default=1, metavar="N", help="devices the layers are dealt to"
+    )
+
+
+def count(word: str) -> int:
+    """A number of processes."""
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f"{number}; expected 1 or more")
+    return number
+
+
+def size_of(args: argparse.Namespace) -> int:
+    """Processes that the layout of `add_layout` asks for."""
+    return args.data_parallel * args.tensor_parallel * args.pipeline_parallel
+
+
+def are_missing(args: argparse.Namespace) -> bool:
+    """The layout asks for several processes, and this is the only one.
+
+    Of srun's or torchrun's processes the number counts: what it has more than the model needs are copies.
+    """
+    if not is_started():
+        return size_of(args) > 1
+    world, model = int(os.environ["WORLD_SIZE"]), args.tensor_parallel * args.pipeline_parallel
+    if world % model or args.data_parallel not in (1, world // model):
+        raise ConfigError(
+            f"{world} processes were started, and --data-parallel {args.data_parallel} x --tensor-parallel "
+            f"{args.tensor_parallel} x --pipeline-parallel {args.pipeline_parallel} is {size_of(args)}; start that many"
+        )
+    return False
+
+
+def start_layout(args: argparse.Namespace) -> int:
+    """`start` this very command in as many processes as its layout asks for."""
+    return start(size_of(args), args.words)

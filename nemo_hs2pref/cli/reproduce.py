@@ -40,7 +40,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.reproduce.scores import nemo_scorer
     from nemo_hs2pref.reproduce.table import markdown  # heavy: numpy
     from nemo_hs2pref.reproduce.table1 import commands, reproduce
 
@@ -48,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(commands(plan, args.data))
         return 0
-    summary = reproduce(plan, args.data, command, nemo_scorer)
+    from nemo_hs2pref.runtime.scoring import open_scorer  # heavy: torch
+
+    summary = reproduce(plan, args.data, command, open_scorer)
     print("\n" + markdown(summary))
     print(*(plan.out / f"table1.{suffix}" for suffix in ("md", "json", "png")), sep="  ")
     return 0

@@ -11,16 +11,22 @@ from nemo_hs2pref.evaluation.scores import write_scores
 EXAMPLES = """examples:
   hs2pref score --model runs/stage2/checkpoints/last --input rows.jsonl --output scores.jsonl
   hs2pref score --model runs/stage2/checkpoints/last --input pairs.validation.jsonl --output scores.jsonl
+  hs2pref score --model reward-hf --input rows.jsonl --output scores.jsonl          # transformers, without NeMo
+  hs2pref score --model reward-hf --data-parallel 8 --input rows.jsonl --output scores.jsonl         # 8 processes
   hs2pref score --model llama31-70b-rm --tensor-parallel 8 --input rows.jsonl --output scores.jsonl  # 8 processes
   hs2pref score --standardize --model runs/stage2/checkpoints/last --input rows.jsonl --output scores.jsonl
 
 input rows   {"id", "messages": [{"role", "content"}, ...]}   gives {"id", "reward", "attributes"}
 input pairs  {"id", "prompt", "chosen", "rejected"}           gives two rows, "<id>:chosen" and "<id>:rejected"
+
+A run that is killed goes on where it was when the same command is given again: OUTPUT.partial has what is scored.
 """
+
+MODEL = "reward model: a checkpoint of NeMo's, or a Hugging Face folder"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="CKPT", help="reward model checkpoint")
+    parser.add_argument("--model", required=True, metavar="CKPT", help=MODEL)
     parser.add_argument("--input", required=True, help="rows.jsonl or pairs.jsonl, plain or .gz")
     parser.add_argument("--output", required=True, help="scores.jsonl to write, in the order of the input")
     parser.add_argument(
@@ -28,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write (x - mean) / std of the reward and each attribute, with the figures that `standardize` stored",
     )
+    add_max_length(parser)
     processes.add_layout(parser)
     parser.set_defaults(run=run)
     parser.epilog = EXAMPLES
@@ -39,19 +46,27 @@ def run(args: argparse.Namespace) -> int:
 
     figures = standardization.stored(Path(args.model)) if args.standardize else None
     if processes.are_missing(args):
-        words = ["score", "--model", args.model, "--input", args.input, "--output", args.output]
-        return processes.start_layout(args, [*words, *(["--standardize"] if args.standardize else [])])
+        return processes.start_layout(args)
     conversations = read_conversations(args.input)  # before the model is loaded: a bad row must not cost minutes
 
-    from nemo_hs2pref.runtime.scoring import score_rows
+    from nemo_hs2pref.runtime.scoring import open_scorer
+    from nemo_hs2pref.runtime.scoring.journal import partial_of
 
-    rows = score_rows(args.model, conversations, args.tensor_parallel, args.pipeline_parallel)
+    scorer = open_scorer(
+        args.model, args.tensor_parallel, args.pipeline_parallel, partial_of(args.output), args.max_length
+    )
+    scores = scorer.score(conversations)
     if figures is not None:
-        rows = [standardization.standardized(row, figures) for row in rows]
+        scores = [standardization.standardized(score, figures) for score in scores]
     if processes.is_first():
-        write_scores(args.output, rows)
-        print(f"{args.output}: {len(conversations)} rewards")
+        write_scores(args.output, scores)
+        scorer.discard_partial()
+        print(f"{args.output}: {len(scores)} rewards")
     return 0
+
+
+def add_max_length(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-length", type=int, metavar="TOKENS", help="of a row (default: as in the training)")
 
 
 def read_conversations(path: str) -> list[Conversation]:

@@ -1,90 +1,59 @@
-"""Accuracy of a reward model on preference pairs, beside what the length of the responses alone would reach."""
+"""How well rewards order preference pairs, beside what the length of the responses alone would reach."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.attributes import compare_attributes
+from nemo_hs2pref.evaluation.calibration import calibrate
+from nemo_hs2pref.evaluation.groups import lengths_of, measure_groups
+from nemo_hs2pref.evaluation.preference_report import PreferenceReport
 from nemo_hs2pref.evaluation.scores import require_scores
-from nemo_hs2pref.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, bootstrap_interval, pearson
+from nemo_hs2pref.evaluation.statistics import pearson, spearman
 
 
-@dataclass(frozen=True)
-class StrengthReport:
-    """The pairs of one strength."""
-
-    pairs: int
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class PreferenceReport:
-    """What one set of scores says about one set of pairs; shares are 0 to 1, lengths are characters."""
-
-    pairs: int  # without those of strength 0, in which neither side was preferred
-    left_out: int  # pairs of strength 0
-    accuracy: float  # share of pairs in which the chosen response has the higher reward; a tie is a loss
-    interval: tuple[float, float]
-    ties: int
-    length_only_accuracy: (
-        float  # share in which the chosen response is the longer one; equal length is a loss, as above
-    )
-    length_only_interval: tuple[float, float]
-    equal_lengths: int
-    by_strength: dict[str, StrengthReport]  # "1", "2", "3", where they occur; pairs without a strength are in none
-    mean_margin: float  # of chosen minus rejected reward
-    reward_length_correlation: float | None  # Pearson, over all responses; None where one of the two is constant
-
-    def to_json(self) -> dict[str, Any]:
-        settings = {"method": "percentile bootstrap over pairs", "confidence": CONFIDENCE}
-        return {**asdict(self), "intervals": {**settings, "resamples": RESAMPLES, "seed": SEED}}
-
-    def table(self) -> str:
-        """A few lines for the terminal."""
-        lines = [
-            f"{'pairs':<28}{self.pairs:>7}",
-            _line("accuracy", self.accuracy, self.interval),
-            _line("longer response wins", self.length_only_accuracy, self.length_only_interval),
-        ]
-        for strength, group in self.by_strength.items():
-            lines.append(f"{_line(f'accuracy, strength {strength}', group.accuracy)}  of {group.pairs}")
-        lines.append(f"{'mean reward margin':<28}{self.mean_margin:>7.3f}")
-        if self.reward_length_correlation is not None:
-            lines.append(f"{'correlation with length':<28}{self.reward_length_correlation:>7.3f}")
-        return "\n".join(lines)
-
-
-def evaluate_pairs(pairs: Sequence[PreferencePair], scores: Mapping[str, float]) -> PreferenceReport:
+def evaluate_pairs(
+    pairs: Sequence[PreferencePair],
+    rewards: Mapping[str, float],
+    attributes: Mapping[str, Mapping[str, float]] | None = None,
+) -> PreferenceReport:
     """Compare the rewards of both sides of every pair.
 
     Args:
-        pairs: at least one.
-        scores: id -> reward, with "<id>:chosen" and "<id>:rejected" for every pair and nothing else.
+        pairs: at least one with a preferred side.
+        rewards: id -> reward, with "<id>:chosen" and "<id>:rejected" for every pair and nothing else.
+        attributes: id -> predicted attributes, to compare with the ratings of the pairs that have them.
 
     Raises:
-        DataError: no pairs, or scores that are missing, left over or not finite.
+        DataError: no pairs; rewards that are missing, left over or not finite; attributes that are so in part.
     """
-    require_scores(pairs, scores)
-    given, pairs = len(pairs), decided(pairs)
-    rewards = rewards_of(pairs, scores)
-    lengths = np.array([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
-    wins, longer = rewards[:, 0] > rewards[:, 1], lengths[:, 0] > lengths[:, 1]
+    require_scores(pairs, rewards)
+    given, agreement = len(pairs), compare_attributes(pairs, attributes or {})
+    pairs = decided(pairs)
+    by_side, lengths = rewards_of(pairs, rewards), lengths_of(pairs)
+    margins = by_side[:, 0] - by_side[:, 1]
+    overall, groups = measure_groups(pairs, wins=by_side[:, 0] > by_side[:, 1], longer=lengths[:, 0] > lengths[:, 1])
+    graded = [pair.strength is not None for pair in pairs]
+    strengths = [pair.strength for pair in pairs if pair.strength is not None]
     return PreferenceReport(
-        pairs=len(pairs),
+        **vars(overall),
         left_out=given - len(pairs),
-        accuracy=float(wins.mean()),
-        interval=bootstrap_interval(wins),
-        ties=int((rewards[:, 0] == rewards[:, 1]).sum()),
-        length_only_accuracy=float(longer.mean()),
-        length_only_interval=bootstrap_interval(longer),
+        ties=int((by_side[:, 0] == by_side[:, 1]).sum()),
         equal_lengths=int((lengths[:, 0] == lengths[:, 1]).sum()),
-        by_strength=_by_strength(pairs, wins),
-        mean_margin=float((rewards[:, 0] - rewards[:, 1]).mean()),
-        reward_length_correlation=pearson(rewards.ravel(), lengths.ravel()),
+        by_strength=groups["by_strength"],
+        by_subset=groups["by_subset"],
+        by_turns=groups["by_turns"],
+        by_length_difference=groups["by_length_difference"],
+        by_response_length=groups["by_response_length"],
+        mean_margin=float(margins.mean()),
+        reward_length_correlation=pearson(by_side.ravel(), lengths.ravel()),
+        margin_strength_pearson=pearson(margins[graded], strengths),
+        margin_strength_spearman=spearman(margins[graded], strengths),
+        calibration=calibrate(margins),
+        attributes=agreement,
     )
 
 
@@ -105,15 +74,4 @@ def decided(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
 
 def rewards_of(pairs: Sequence[PreferencePair], scores: Mapping[str, float]) -> NDArray[np.float64]:
     """[P, 2] rewards of the chosen and the rejected side."""
-    return np.array([[scores[side.id] for side in pair.conversations()] for pair in pairs])
-
-
-def _by_strength(pairs: Sequence[PreferencePair], wins: NDArray[np.bool_]) -> dict[str, StrengthReport]:
-    strengths = np.array([pair.strength or 0 for pair in pairs])
-    groups = {str(strength): wins[strengths == strength] for strength in (1, 2, 3)}
-    return {name: StrengthReport(len(group), float(group.mean())) for name, group in groups.items() if len(group)}
-
-
-def _line(name: str, share: float, interval: tuple[float, float] | None = None) -> str:
-    text = f"{name:<28}{share:>7.1%}"
-    return text if interval is None else f"{text}  [{interval[0]:.1%}, {interval[1]:.1%}]"
+    return np.array([[scores[side.id] for side in pair.conversations()] for pair in pairs], dtype=np.float64)

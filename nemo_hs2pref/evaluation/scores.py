@@ -1,47 +1,120 @@
-"""scores.jsonl: {"id", "reward", "attributes"?}; a pair has two rows, "<id>:chosen" and "<id>:rejected"."""
+"""Rewards of conversations, who gives them, and the file they are kept in.
+
+scores.jsonl   {"id", "reward", "attributes"?}; a pair has two rows, "<id>:chosen" and "<id>:rejected"
+"""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from nemo_hs2pref.data.fields import given, is_integer, nonempty
+from nemo_hs2pref.data.fields import given, is_integer
 from nemo_hs2pref.data.jsonl import Row, collect, read_lines, write_jsonl
-from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.data.records import Conversation, parse_id
 from nemo_hs2pref.errors import DataError
 
 IDS_SHOWN = 3
 
 
-def read_scores(path: str | Path) -> dict[str, float]:
-    """Id -> reward. A reward may be NaN here: `require_scores` reports all of them together."""
-    scores = collect(path, read_lines(path), _parse_score, identify=lambda score: score[0])
-    return dict(scores)
+@dataclass(frozen=True)
+class Score:
+    """What a model says of one conversation."""
+
+    id: str
+    reward: float
+    attributes: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)  # empty: none are known
+
+    @property
+    def is_finite(self) -> bool:
+        return all(map(math.isfinite, (self.reward, *self.attributes.values())))
+
+    def to_json(self) -> Row:
+        row: Row = {"id": self.id, "reward": self.reward}
+        return row | {"attributes": dict(self.attributes)} if self.attributes else row
 
 
-def write_scores(path: str | Path, rows: Sequence[Row]) -> None:
-    """Write scored rows; DataError names the first whose reward is not finite (JSON has no NaN)."""
-    problem = _problem("not finite", (row["id"] for row in rows if not math.isfinite(row["reward"])))
+class TooLong(DataError):
+    """Rows that a model cannot take: `ids` of all of them."""
+
+    def __init__(self, message: str, ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.ids = ids
+
+
+class Scorer(Protocol):
+    """Anything that gives rewards: a model (runtime/scoring), or a file of what a model gave."""
+
+    def score(self, conversations: Sequence[Conversation]) -> list[Score]:
+        """One score a conversation, in the order given."""
+        ...
+
+
+class Example(Protocol):
+    """What is judged by the scores of its conversations: a pair, or a prompt with all its completions."""
+
+    @property
+    def id(self) -> str: ...
+
+    def conversations(self) -> Sequence[Conversation]: ...
+
+
+@dataclass(frozen=True)
+class ScoresFile:
+    """The scores in a scores.jsonl, which must be those of the conversations asked for and no others."""
+
+    path: str | Path
+
+    def score(self, conversations: Sequence[Conversation]) -> list[Score]:
+        """DataError with counts and first ids: scores of another file or another run join in part only."""
+        scores, expected = read_scores(self.path), [conversation.id for conversation in conversations]
+        where = f"{self.path}: scores do not fit the {len(expected)} conversations"
+        _refuse_unfit(where, expected, [(score.id, score.is_finite) for score in scores])
+        by_id = {score.id: score for score in scores}
+        return [by_id[identifier] for identifier in expected]
+
+
+def rewards(scores: Iterable[Score]) -> dict[str, float]:
+    """Id -> reward."""
+    return {score.id: score.reward for score in scores}
+
+
+def read_scores(path: str | Path) -> list[Score]:
+    """All scores of a file; DataError names every line that is none. A number may be NaN here, and an id come twice:
+    ScoresFile and require_scores report all of them together."""
+    return collect(path, read_lines(path), _parse_score)
+
+
+def write_scores(path: str | Path, scores: Sequence[Score]) -> None:
+    """Write scores; DataError where one is not finite (JSON has no NaN), and then the file stays as it was."""
+    problem = _problem("not finite", (score.id for score in scores if not score.is_finite))
     if problem:
-        raise DataError(f"{path}: {problem} of {len(rows)} rewards; the model's weights or the precision are broken")
-    write_jsonl(path, rows)
+        raise DataError(f"{path}: {problem} of {len(scores)} scores; the model's weights or the precision are broken")
+    write_jsonl(path, (score.to_json() for score in scores))
 
 
-def require_scores(pairs: Sequence[PreferencePair], scores: Mapping[str, float]) -> None:
-    """Both sides of every pair need one finite reward, and no reward may be left over.
+def require_scores(examples: Sequence[Example], rewards: Mapping[str, float]) -> None:
+    """Every conversation of every example needs one finite reward, and no reward may be left over.
 
-    Raises DataError with the counts and the first ids: scores of another file or another run join in part only.
+    Raises DataError with the counts and the first ids.
     """
-    expected = [side.id for pair in pairs for side in pair.conversations()]
+    expected = [conversation.id for example in examples for conversation in example.conversations()]
+    found = [(identifier, math.isfinite(reward)) for identifier, reward in rewards.items()]
+    _refuse_unfit(f"scores do not fit the {len(examples)} examples", expected, found)
+
+
+def _refuse_unfit(where: str, expected: Sequence[str], found: Sequence[tuple[str, bool]]) -> None:
+    """`found`: id, and whether its numbers are finite."""
+    counts, wanted = Counter(identifier for identifier, _ in found), set(expected)
     problems = [
-        _problem("missing", (identifier for identifier in expected if identifier not in scores)),
-        _problem("not in the pairs", scores.keys() - set(expected)),
-        _problem("not finite", (identifier for identifier, reward in scores.items() if not math.isfinite(reward))),
+        _problem("missing", wanted - counts.keys()),
+        _problem("left over", counts.keys() - wanted),
+        _problem("more than once", (identifier for identifier, count in counts.items() if count > 1)),
+        _problem("not finite", (identifier for identifier, is_finite in found if not is_finite)),
     ]
     if any(problems):
-        raise DataError(
-            f"scores do not fit the {len(pairs)} pairs: {'; '.join(filter(None, problems))}; "
-            "score exactly this file of pairs again"
-        )
+        raise DataError(f"{where}: {'; '.join(filter(None, problems))}; score exactly these rows again")
 
 
 def _problem(kind: str, ids: Iterable[str]) -> str:
@@ -50,8 +123,16 @@ def _problem(kind: str, ids: Iterable[str]) -> str:
     return f"{len(found)} {kind} ({shown})" if found else ""
 
 
-def _parse_score(row: Row) -> tuple[str, float]:
-    identifier, reward = nonempty(row, "id"), given(row, "reward")
-    if not isinstance(reward, float) and not is_integer(reward):
-        raise DataError(f'"reward" is {reward!r:.40}; expected a number')
-    return identifier, float(reward)
+def _parse_score(row: Row) -> Score:
+    attributes = row.get("attributes") or {}
+    if not isinstance(attributes, dict):
+        raise DataError(f'"attributes" is {attributes!r:.40}; expected an object such as {{"helpfulness": 3}}')
+    return Score(parse_id(row), _number(row, "reward"), {name: _number(attributes, name) for name in attributes})
+
+
+def _number(row: Row, key: str) -> float:
+    """Any number that Python's JSON reads, NaN and infinities too."""
+    value = given(row, key)
+    if not isinstance(value, float) and not is_integer(value):
+        raise DataError(f'"{key}" is {value!r:.40}; expected a number')
+    return float(value)

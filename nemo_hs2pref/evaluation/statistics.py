@@ -1,6 +1,6 @@
 """Numbers with their uncertainty."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ Array = NDArray[np.float64] | NDArray[np.bool_] | NDArray[np.int64]
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 0
+INTERVALS = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED}  # for what states an interval
 DRAWS_AT_ONCE = 2**22  # 32 MiB of indices
 
 
@@ -28,14 +29,63 @@ def bootstrap_interval(
         values: [N], one independent observation each (a pair, not a response), N at least 1.
     """
     values = np.asarray(values, dtype=np.float64)
+    means = np.concatenate([values[drawn].mean(axis=1) for drawn in _draws(len(values), resamples, seed)])
+    return _middle(means, confidence)
+
+
+def bootstrap_intervals(
+    values: NDArray[np.float64],
+    groups: NDArray[np.bool_],
+    clusters: NDArray[np.int64],
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> list[list[tuple[float, float]]]:
+    """Percentile bootstrap intervals of the means of several values in several groups, all from the same draws.
+
+    Observations of one cluster depend on each other, so clusters are drawn, and all observations of a drawn one come
+    with it (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, 3.8). Where every observation is a
+    cluster of its own, the interval over all of them is that of `bootstrap_interval`. A resample without any
+    observation of a group has no mean there and is left out.
+
+    Args:
+        values: [N, K], what is averaged.
+        groups: [N, G], which observations are in each group, at least one in each.
+        clusters: [N], the number of each observation's cluster, from 0. Where there is one, each is its own.
+
+    Returns:
+        [G][K] intervals.
+    """
+    if clusters.max() == 0:
+        clusters = np.arange(len(clusters))
+    of_each = np.column_stack([np.ones(len(values)), values])  # [N, 1 + K], the count and the sums of one observation
+    per_group = of_each[:, None, :] * groups[:, :, None]
+    totals = np.zeros((clusters.max() + 1, per_group[0].size))
+    np.add.at(totals, clusters, per_group.reshape(len(values), -1))
+    sums = np.concatenate([_times_drawn(drawn) @ totals for drawn in _draws(len(totals), resamples, seed)])
+    return [
+        [_middle(of_value[count > 0] / count[count > 0], confidence) for of_value in of_values]
+        for count, *of_values in sums.T.reshape(groups.shape[1], of_each.shape[1], resamples)
+    ]
+
+
+def _draws(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """[some, size] indices, `resamples` rows in all; how many come at once changes none of them."""
     generator = np.random.default_rng(seed)
-    at_once = max(1, DRAWS_AT_ONCE // len(values))
-    means = np.concatenate(
-        [
-            values[generator.integers(len(values), size=(min(at_once, resamples - done), len(values)))].mean(axis=1)
-            for done in range(0, resamples, at_once)
-        ]
-    )
+    at_once = max(1, DRAWS_AT_ONCE // size)
+    for done in range(0, resamples, at_once):
+        yield generator.integers(size, size=(min(at_once, resamples - done), size))
+
+
+def _times_drawn(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[R, G] how often each of G was drawn, of [R, G] draws; float, as only that is multiplied by BLAS."""
+    rows, size = drawn.shape
+    places = drawn + size * np.arange(rows)[:, None]
+    return np.bincount(places.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
+
+
+def _middle(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
@@ -69,13 +119,29 @@ def bootstrap_interval_over_seeds(
         over_seeds = values[generator.integers(seeds, size=(size, seeds))].mean(axis=1)  # [size, P]
         drawn = generator.integers(pairs, size=(size, pairs))
         means.append(np.take_along_axis(over_seeds, drawn, axis=1).mean(axis=1))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return float(low), float(high)
+    return _middle(np.concatenate(means), confidence)
 
 
 def pearson(x: Sequence[float] | Array, y: Sequence[float] | Array) -> float | None:
-    """Pearson correlation of two equally long sequences; None where one of them is constant."""
-    x, y = (np.asarray(values, dtype=np.float64) - np.mean(values) for values in (x, y))
-    scale = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / scale) if scale > 0 else None
+    """Pearson correlation of two equally long sequences; None where one of them is constant, or empty."""
+    x, y = (np.asarray(values, dtype=np.float64) for values in (x, y))
+    if len(x) == 0 or np.ptp(x) == 0 or np.ptp(y) == 0:  # not by the spread: the mean of equal numbers may be rounded
+        return None
+    x, y = _centred(x), _centred(y)
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
+
+
+def spearman(x: Sequence[float] | Array, y: Sequence[float] | Array) -> float | None:
+    """Spearman correlation: Pearson's of the ranks, where equal numbers share the mean of theirs; None as there."""
+    return pearson(_ranks(x), _ranks(y))
+
+
+def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Without the mean, and scaled to at most 1, so that squares neither overflow nor vanish."""
+    centred = values - values.mean()
+    return centred / np.abs(centred).max()
+
+
+def _ranks(values: Sequence[float] | Array) -> NDArray[np.float64]:
+    _, place, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]

@@ -12,10 +12,11 @@ from nemo_hs2pref.data.jsonl import replacing, write_json
 from nemo_hs2pref.data.records import PreferencePair, read_pairs
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.preferences import decided
+from nemo_hs2pref.evaluation.scores import Scorer
 from nemo_hs2pref.laptop import base_words, is_prepared, prepare_words, shown
 from nemo_hs2pref.reproduce.plan import BASE, EXPO, SCALES, Plan, Run
 from nemo_hs2pref.reproduce.runs import Command, do_runs
-from nemo_hs2pref.reproduce.scores import Scorer, file_of, score_runs
+from nemo_hs2pref.reproduce.scores import file_of, score_runs
 from nemo_hs2pref.reproduce.table import markdown, summarise
 
 HELD_OUT = "pairs.validation.jsonl"

@@ -38,9 +38,9 @@ def main(base: Path, rows: Path, out: Path) -> None:
 def differences_from_nemo2(out: Path) -> dict[str, float]:
     """Of each parameter: the model filled from NeMo 2's layout of the regression model, and from Aligner's archive."""
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
-    from nemo_hs2pref.runtime.scoring import Scorer
+    from nemo_hs2pref.runtime.scoring.nemo import NemoModel
 
-    model = Scorer(out / "regression.nemo").model
+    model = NemoModel(out / "regression.nemo").build()
     (module,) = model.get_model_module_list()
     parameters = [(name, value) for name, value in module.named_parameters() if "rm_head" not in name]
     load_weights(model, out / "nemo2", head=False)
@@ -52,9 +52,9 @@ def differences_from_nemo2(out: Path) -> dict[str, float]:
 
 
 def scored(path: Path, conversations: Any) -> list[dict[str, Any]]:
-    from nemo_hs2pref.runtime.scoring import score_rows
+    from nemo_hs2pref.runtime.scoring import open_scorer
 
-    return score_rows(path, conversations)
+    return [score.to_json() for score in open_scorer(path).score(conversations)]
 
 
 def train_stock(kind: str, base: Path, conversations: Any, out: Path) -> tuple[list[list[float]], list[float]]:

@@ -13,7 +13,8 @@ from typing import Any
 def main(conversations: Path, saved: Path, *checkpoints: Path) -> dict[str, Any]:
     from nemo_hs2pref.checkpoint.megatron.weights import save_weights
     from nemo_hs2pref.data.records import Conversation, Message
-    from nemo_hs2pref.runtime.scoring import Scorer
+    from nemo_hs2pref.runtime.scoring.loop import ModelScorer
+    from nemo_hs2pref.runtime.scoring.nemo import NemoModel
 
     rows = [
         Conversation(str(i), tuple(Message(**message) for message in messages))
@@ -21,12 +22,11 @@ def main(conversations: Path, saved: Path, *checkpoints: Path) -> dict[str, Any]
     ]
     scores: dict[str, Any] = {}
     for checkpoint in checkpoints:
-        scorer = Scorer(checkpoint)
-        scorer.load(checkpoint)
-        scores[str(checkpoint)] = scorer.score(rows)
+        model = NemoModel(checkpoint)
+        scores[str(checkpoint)] = [score.to_json() for score in ModelScorer(model).score(rows)]
         if checkpoint == checkpoints[0]:
             (saved / "model_weights").mkdir()
-            save_weights(scorer.model, saved)
+            save_weights(model.model, saved)
     return scores
 
 

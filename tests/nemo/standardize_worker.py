@@ -3,16 +3,13 @@
 usage: standardize_worker.py CHECKPOINT ROWS OUT     writes OUT/raw.jsonl and OUT/standardized.jsonl
 """
 
-import functools
 import sys
 from pathlib import Path
 
 
 def main(checkpoint: str, rows: str, out: Path) -> None:
     from nemo_hs2pref import cli
-    from nemo_hs2pref.runtime import scoring
 
-    scoring.Scorer = functools.cache(scoring.Scorer)  # a process cannot build a second one
     files = ["--model", checkpoint, "--input", rows]
     assert cli.main(["score", *files, "--output", str(out / "raw.jsonl")]) == 0
     assert cli.main(["standardize", *files]) == 0

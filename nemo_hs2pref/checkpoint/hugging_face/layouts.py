@@ -12,6 +12,7 @@ prompt. That its head holds helpfulness, and that its text is the tokenizer's ow
 
 from typing import Any
 
+from nemo_hs2pref.checkpoint.layout import HF_KEY
 from nemo_hs2pref.errors import CheckpointError
 
 CAUSAL_LM, CLASSIFICATION, NEMOTRON = "causal-lm", "sequence-classification", "nemotron-reward"
@@ -21,7 +22,7 @@ ARCHITECTURES = {
     CLASSIFICATION: "LlamaForSequenceClassification",
     NEMOTRON: "LlamaForCausalLM",
 }
-KEY = "hs2pref"  # in config.json: what Hugging Face's format has no place for
+KEY = HF_KEY
 
 
 def layout_of_source(config: Any, asked: str | None, where: str) -> str:

@@ -25,6 +25,7 @@ class Release:
 
     hub_id: str | None  # None: people bring their own files
     layouts: tuple[Files, ...]  # the whole data set, as on the hub; then other sets of files that are one too
+    hub_files: Files | None = None  # their names on the hub, where they are not the first layout's with `.gz`
     revision: str | None = None  # of the hub's repository, where none is asked for
     optional: frozenset[str] = frozenset()  # tables that a folder may lack
     sample: Path | None = None  # the folder of a bundled sample
@@ -171,7 +172,7 @@ def _parquet_rows(path: Path, place: str, progress: Callable[[int], object]) -> 
 
 
 def _hub_tables(name: str, revision: str | None, release: Release) -> dict[str, Table]:
-    """The files of the hub, where all are gzipped, downloaded and cached by `datasets`.
+    """The files of the hub, downloaded and cached by `datasets`.
 
     Its rows are not used: Arrow has no type for trees (OASST), and a fault should name the line of a published file.
     """
@@ -182,17 +183,17 @@ def _hub_tables(name: str, revision: str | None, release: Release) -> dict[str, 
             f"source {name}: the package `datasets` is missing ({error}); install it or pass a folder"
         ) from None
     at = f"{name}@{revision}" if revision else name
-    files = release.layouts[0]
-    urls = {table: f"hf://datasets/{at}/{file}.gz" for table, file in files.items()}
+    files = release.hub_files or {table: f"{file}.gz" for table, file in release.layouts[0].items()}
+    urls = {table: f"hf://datasets/{at}/{file}" for table, file in files.items()}
     try:
         paths: Mapping[str, str] = DownloadManager().download(urls)
     except Exception as error:  # network, proxy, missing repository, wrong revision: the library raises dozens of types
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(
             f"source {at}: no such file or folder here, and it cannot be loaded from the hub ({reason}); "
-            f"download {release.describe()} (.gz is fine) into a folder and pass --source FOLDER"
+            f"download {', '.join(files.values())} into a folder and pass that folder"
         ) from None
-    return {table: _open((Path(path),), f"{name}@{_commit(path)}/{files[table]}.gz") for table, path in paths.items()}
+    return {table: _open((Path(path),), f"{name}@{_commit(path)}/{files[table]}") for table, path in paths.items()}
 
 
 def _commit(path: str) -> str:

@@ -1,0 +1,142 @@
+"""Accuracy in groups of pairs, beside what the length of the responses alone reaches in the same group."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.evaluation.statistics import bootstrap_intervals
+
+Mask = NDArray[np.bool_]  # [P], which of the pairs
+SIMILAR = 0.1  # lengths that differ by at most this share of the longer one tell little about a preference for length
+QUARTERS = (0.25, 0.5, 0.75)
+MANY_TURNS = 4  # from here on one group
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the pairs; shares are 0 to 1.
+
+    Intervals come from resampled prompts, each with its pairs: an interval has no width where all pairs agree, and
+    where all are of one prompt, which says nothing about others.
+    """
+
+    pairs: int
+    prompts: int  # different ones
+    accuracy: float  # share of pairs in which the chosen response has the higher reward; a tie is a loss
+    interval: tuple[float, float]
+    length_only_accuracy: float  # share in which the chosen response is the longer one; equal length is a loss
+    length_only_interval: tuple[float, float]
+    gain_over_length: float  # accuracy minus length_only_accuracy, on the same pairs
+    gain_over_length_interval: tuple[float, float]
+
+
+def measure_groups(
+    pairs: Sequence[PreferencePair], wins: Mask, longer: Mask
+) -> tuple[Group, dict[str, dict[str, Group]]]:
+    """What all pairs reach, and partition -> name -> what that group does.
+
+    All are in one bootstrap, so that groups of the same pairs have the same intervals. Pairs of one prompt are drawn
+    together, but where there is only one prompt the pairs are all that can be resampled.
+
+    Args:
+        pairs: at least one.
+        wins: [P] whether the chosen response has the higher reward.
+        longer: [P] whether it is the longer one.
+    """
+    masks = {name: masks_of(pairs) for name, masks_of in PARTITIONS.items()}
+    masks = {partition: {name: mask for name, mask in of.items() if mask.any()} for partition, of in masks.items()}
+    every_mask = [np.ones(len(pairs), dtype=bool), *(mask for of in masks.values() for mask in of.values())]
+    overall, *groups = _measure(every_mask, wins, longer, prompt_numbers(pairs))
+    in_order = iter(groups)
+    return overall, {partition: {name: next(in_order) for name in of} for partition, of in masks.items()}
+
+
+def prompt_numbers(pairs: Sequence[PreferencePair]) -> NDArray[np.int64]:
+    """[P] the number of the prompt of each pair, from 0 in the order of the pairs."""
+    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in pairs))}
+    return np.array([numbers[pair.prompt] for pair in pairs])
+
+
+def _measure(masks: Sequence[Mask], wins: Mask, longer: Mask, prompts: NDArray[np.int64]) -> list[Group]:
+    outcomes = np.stack([wins, longer, wins.astype(np.float64) - longer], axis=1, dtype=np.float64)  # [P, 3]
+    groups: list[Group] = []
+    for mask, intervals in zip(masks, bootstrap_intervals(outcomes, np.stack(masks, axis=1), prompts), strict=True):
+        accuracy, length_only, gain = outcomes[mask].mean(axis=0).tolist()
+        groups.append(
+            Group(
+                pairs=int(mask.sum()),
+                prompts=len(np.unique(prompts[mask])),
+                accuracy=accuracy,
+                interval=intervals[0],
+                length_only_accuracy=length_only,
+                length_only_interval=intervals[1],
+                gain_over_length=gain,
+                gain_over_length_interval=intervals[2],
+            )
+        )
+    return groups
+
+
+def lengths_of(pairs: Sequence[PreferencePair]) -> NDArray[np.int64]:
+    """[P, 2] characters of the chosen and of the rejected response."""
+    return np.array([[len(pair.chosen), len(pair.rejected)] for pair in pairs], dtype=np.int64)
+
+
+def by_strength(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:
+    """Named "1", "2" and "3"; pairs without a strength are in none."""
+    return {str(strength): np.array([pair.strength == strength for pair in pairs]) for strength in (1, 2, 3)}
+
+
+def by_subset(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:
+    """Their names in the order of the alphabet; pairs without a subset are in none."""
+    names = sorted({pair.subset for pair in pairs if pair.subset is not None})
+    return {name: np.array([pair.subset == name for pair in pairs]) for name in names}
+
+
+def by_turns(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:
+    """How often the user speaks in the prompt: "1", "2", "3", "4+"."""
+    turns = np.array([sum(message.role == "user" for message in pair.prompt) for pair in pairs])
+    few: dict[str, Mask] = {str(number): turns == number for number in range(1, MANY_TURNS)}
+    return {**few, f"{MANY_TURNS}+": turns >= MANY_TURNS}
+
+
+def by_length_difference(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:
+    """Which response is clearly longer: a reward that follows length is right in the first group, wrong in the last.
+
+    Length alone is right in all of the first and in none of the last, so the distance between the accuracies of the
+    two shows how far the reward leans to length.
+    """
+    chosen, rejected = lengths_of(pairs).T
+    similar = np.abs(chosen - rejected) <= SIMILAR * np.maximum(chosen, rejected)
+    return {
+        "chosen longer": (chosen > rejected) & ~similar,
+        "similar": similar,
+        "chosen shorter": (chosen < rejected) & ~similar,
+    }
+
+
+def by_response_length(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:
+    """Quarters by the longer response, in characters: whether good is told from bad where there is much to read.
+
+    Equal lengths stay together, so the groups are equally large only where lengths differ.
+    """
+    longest = lengths_of(pairs).max(axis=1)
+    edges = np.unique(np.quantile(longest, QUARTERS).astype(np.int64)).tolist()
+    lows, highs = [0, *(edge + 1 for edge in edges)], [*edges, int(longest.max())]
+    return {
+        f"{low}-{high}": (low <= longest) & (longest <= high)
+        for low, high in zip(lows, highs, strict=True)
+        if low <= high
+    }
+
+
+PARTITIONS: Mapping[str, Callable[[Sequence[PreferencePair]], dict[str, Mask]]] = {
+    "by_strength": by_strength,
+    "by_subset": by_subset,
+    "by_turns": by_turns,
+    "by_length_difference": by_length_difference,
+    "by_response_length": by_response_length,
+}

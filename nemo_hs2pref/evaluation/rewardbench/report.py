@@ -1,0 +1,120 @@
+"""What a model's rewards are worth on RewardBench, beside what the length of the responses alone would reach."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.benchmark import Count, first_ids, gaps, unofficial_counts
+from nemo_hs2pref.evaluation.rewardbench.sections import NUM_PAIRS, missing_subsets, section_scores, unknown_subset
+from nemo_hs2pref.evaluation.scores import require_scores
+from nemo_hs2pref.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, bootstrap_interval
+
+
+@dataclass(frozen=True)
+class SubsetReport:
+    """The pairs of one subset; shares are 0 to 1."""
+
+    pairs: int
+    accuracy: float  # share of pairs in which the chosen response has the higher reward; a tie is a loss
+    interval: tuple[float, float]
+    ties: int
+    length_only_accuracy: float  # share in which the chosen response has more characters; equal length is a loss
+
+
+@dataclass(frozen=True)
+class RewardBenchReport:
+    """Accuracies by subset, and the sections that they fill."""
+
+    pairs: int
+    accuracy: float  # over all pairs, each with the same weight: not the benchmark's Overall
+    length_only_accuracy: float
+    ties: int
+    empty_responses: int  # of both sides; they are scored like others
+    subsets: dict[str, SubsetReport]
+    sections: dict[str, float]  # see section_scores
+    length_only_sections: dict[str, float]
+    incomplete: dict[str, list[str]]  # section that is not scored -> the subsets it lacks
+    unofficial_counts: dict[str, Count]  # subset -> pairs, where they are not as many as were released
+
+    def to_json(self) -> dict[str, Any]:
+        settings = {"method": "percentile bootstrap over the pairs of a subset", "confidence": CONFIDENCE}
+        return {**asdict(self), "intervals": {**settings, "resamples": RESAMPLES, "seed": SEED}}
+
+    def table(self) -> str:
+        """For the terminal, in per cent."""
+        lines = [f"{'subset':<24}{'pairs':>6}{'accuracy':>10}{'95 % interval':>18}{'ties':>6}{'longer wins':>13}"]
+        for name, subset in self.subsets.items():
+            low, high = subset.interval
+            lines.append(
+                f"{name:<24}{subset.pairs:>6}{subset.accuracy:>10.1%}{f'[{low:.1%}, {high:.1%}]':>18}"
+                f"{subset.ties:>6}{subset.length_only_accuracy:>13.1%}"
+            )
+        if self.sections:
+            lines += ["", f"{'section':<30}{'score':>10}{'longer wins':>37}"]
+        lines += [
+            f"{name:<30}{score:>10.1%}{self.length_only_sections[name]:>37.1%}" for name, score in self.sections.items()
+        ]
+        return "\n".join([*lines, *gaps(self.incomplete, self.unofficial_counts)])
+
+
+def evaluate_rewardbench(pairs: Sequence[PreferencePair], rewards: Mapping[str, float]) -> RewardBenchReport:
+    """Compare the rewards of both sides of every pair, subset by subset.
+
+    Args:
+        pairs: at least one, each with one of RewardBench's subsets or prior sets.
+        rewards: id -> reward, with "<id>:chosen" and "<id>:rejected" for every pair and nothing else.
+
+    Raises:
+        DataError: no pairs, pairs with an unknown subset or none, or rewards that are missing, left over or not finite.
+    """
+    _require_subsets(pairs)
+    require_scores(pairs, rewards)
+    scored = np.array([[rewards[side.id] for side in pair.conversations()] for pair in pairs])  # [P, 2]
+    lengths = np.array([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
+    wins, longer = scored[:, 0] > scored[:, 1], lengths[:, 0] > lengths[:, 1]
+    ties = scored[:, 0] == scored[:, 1]
+    places = {subset: np.array([pair.subset == subset for pair in pairs]) for subset in NUM_PAIRS}
+    subsets = {
+        name: _subset_report(wins[place], longer[place], ties[place]) for name, place in places.items() if place.any()
+    }
+    return RewardBenchReport(
+        pairs=len(pairs),
+        accuracy=float(wins.mean()),
+        length_only_accuracy=float(longer.mean()),
+        ties=int(ties.sum()),
+        empty_responses=int((lengths == 0).sum()),
+        subsets=subsets,
+        sections=section_scores({name: subset.accuracy for name, subset in subsets.items()}),
+        length_only_sections=section_scores({name: subset.length_only_accuracy for name, subset in subsets.items()}),
+        incomplete=missing_subsets(subsets),
+        unofficial_counts=unofficial_counts({name: subset.pairs for name, subset in subsets.items()}, NUM_PAIRS),
+    )
+
+
+def _subset_report(wins: NDArray[np.bool_], longer: NDArray[np.bool_], ties: NDArray[np.bool_]) -> SubsetReport:
+    accuracy, length_only = float(wins.mean()), float(longer.mean())
+    return SubsetReport(len(wins), accuracy, bootstrap_interval(wins), int(ties.sum()), length_only)
+
+
+def _require_subsets(pairs: Sequence[PreferencePair]) -> None:
+    """One DataError for all pairs that no section could count."""
+    if not pairs:
+        raise DataError("no pairs to evaluate; expected at least one")
+    ids: dict[str | None, list[str]] = {}
+    for pair in pairs:
+        if pair.subset not in NUM_PAIRS:
+            ids.setdefault(pair.subset, []).append(pair.id)
+    if ids:
+        problems = [
+            f"{len(found)} with {'no subset' if subset is None else unknown_subset(subset)} ({first_ids(found)})"
+            for subset, found in ids.items()
+        ]
+        raise DataError(
+            f"{sum(map(len, ids.values()))} of {len(pairs)} pairs belong to no subset of RewardBench: "
+            f"{'; '.join(problems)}; the subsets are {', '.join(NUM_PAIRS)}"
+        )

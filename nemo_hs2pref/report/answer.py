@@ -1,0 +1,60 @@
+"""The first words of the page: can this reward model be trusted?"""
+
+from collections.abc import Sequence
+
+from nemo_hs2pref.report.document import Answer, Block, Finding, Tone
+from nemo_hs2pref.report.evaluations import Evaluation
+from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, findings, percent
+from nemo_hs2pref.report.runs import Run
+
+OVERALL = "Overall"
+QUESTION = "Can this reward model be trusted?"
+# What is said against a model, by the question that it does not pass.
+AGAINST = {
+    CHANCE: "its accuracy cannot be told from guessing",
+    LENGTH: "it is not shown to be better than taking the longer response",
+}
+CAUTIONS = {
+    CALIBRATION: "its margins are not to be read as probabilities",
+    DEPENDENCE: "how often it is right depends on the length of the responses",
+    LENGTH: "it is better than length alone in some domains only",
+}
+
+
+def answer(run: Run) -> list[Block]:
+    """A box for each evaluation, or the sentence that there is none."""
+    if not run.evaluations:
+        how = "Evaluate it into its own folder: hs2pref evaluate preferences --out RUN_DIR/evaluation ..."
+        return [Answer("", "Nobody knows yet: this run holds no evaluation.", how, "unsure", ())]
+    return [answer_of(evaluation) for evaluation in run.evaluations]
+
+
+def answer_of(evaluation: Evaluation) -> Answer:
+    """Bad where it fails what any reward model must pass, unsure where something else speaks against it."""
+    found = findings(evaluation)
+    failed = [AGAINST[finding.question] for finding in found if finding.tone == "bad"]
+    unsure = [finding for finding in found if finding.tone == "unsure"]
+    tone: Tone = "bad" if failed else "unsure" if unsure else "good"
+    if failed:
+        headline = f"No: {', and '.join(failed)}."
+    elif unsure:
+        headline = f"With care: {', and '.join(cautions(unsure))}."
+    else:
+        headline = f"Yes, as far as {evaluation.summary['pairs']:,} pairs tell."
+    return Answer(evaluation.title, headline, main_figures(evaluation), tone, found)
+
+
+def main_figures(evaluation: Evaluation) -> str:
+    """How often it is right, and how often length alone is; a benchmark's own score where it has one."""
+    summary = evaluation.summary
+    right, length = percent(summary["accuracy"]), percent(summary["length_only_accuracy"])
+    told = f"{summary['pairs']:,} pairs: the reward is right in {right}, taking the longer response in {length}."
+    overall = (summary.get("sections") or {}).get(OVERALL, summary.get("overall"))
+    return told if overall is None else f"{told} The benchmark's Overall is {percent(overall)}."
+
+
+def cautions(unsure: Sequence[Finding]) -> list[str]:
+    return [
+        f"{finding.question.rstrip('?').lower()} is open" if finding.answer == "open" else CAUTIONS[finding.question]
+        for finding in unsure
+    ]

@@ -1,0 +1,141 @@
+"""What `hs2pref evaluate` left in a folder: summary.json, and scored_pairs.jsonl where it is there."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemo_hs2pref.data.fields import given, is_number
+from nemo_hs2pref.data.jsonl import Row, collect, read_lines
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.outcome import SCORED_PAIRS, SUMMARY
+from nemo_hs2pref.evaluation.statistics import bootstrap_intervals
+
+BENCHMARKS = {
+    "preferences": "Preferences",
+    "rewardbench": "RewardBench",
+    "rewardbench2": "RewardBench 2",
+}
+# Each of its rows is one comparison of a chosen with a rejected response: chance is 50 %. RewardBench 2 takes the best
+# of four or more, and its rows here are the hardest comparison of each prompt.
+OF_PAIRS = ("preferences", "rewardbench")
+
+
+@dataclass(frozen=True)
+class ScoredPair:
+    """A comparison with its two rewards. Texts are as they stand in the file: benchmarks have empty ones."""
+
+    id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    chosen_reward: float
+    rejected_reward: float
+    strength: int | None
+    subset: str | None
+
+    @property
+    def margin(self) -> float:
+        return self.chosen_reward - self.rejected_reward
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One folder; `pairs` are those in which a side was preferred, empty where the file is not there."""
+
+    folder: Path
+    name: str
+    summary: Row
+    pairs: Sequence[ScoredPair]
+
+    @property
+    def benchmark(self) -> str:
+        return self.summary["benchmark"]
+
+    @property
+    def title(self) -> str:
+        """`Preferences (pairs.validation.jsonl)`"""
+        known = BENCHMARKS.get(self.benchmark, self.benchmark)
+        source = (self.summary.get("input") or {}).get("name")
+        return f"{known} ({Path(source).name})" if source else known
+
+    @property
+    def is_of_pairs(self) -> bool:
+        return self.benchmark in OF_PAIRS
+
+    def margins(self) -> NDArray[np.float64]:
+        """[P] reward of the chosen less that of the rejected response."""
+        return np.array([pair.margin for pair in self.pairs])
+
+    def lengths(self) -> NDArray[np.int64]:
+        """[P, 2] characters of the chosen and of the rejected response."""
+        return np.array([[len(pair.chosen), len(pair.rejected)] for pair in self.pairs]).reshape(-1, 2)
+
+    def interval(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        """95 % interval of the mean of [P] values; the pairs of a prompt are resampled together."""
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in self.pairs))}
+        prompts = np.array([numbers[pair.prompt] for pair in self.pairs])
+        ((interval,),) = bootstrap_intervals(values[:, None], np.ones((len(values), 1), dtype=bool), prompts)
+        return interval
+
+    def rewards(self) -> NDArray[np.float64]:
+        """[P, 2] of the chosen and of the rejected response."""
+        return np.array([[pair.chosen_reward, pair.rejected_reward] for pair in self.pairs]).reshape(-1, 2)
+
+
+def find_evaluations(folder: Path) -> list[Evaluation]:
+    """All evaluations at or below `folder`, by their place; other files called summary.json are passed over."""
+    found = [(path.parent, read_summary(path)) for path in sorted(folder.rglob(SUMMARY))]
+    return [read_evaluation(place, summary, folder) for place, summary in found if summary is not None]
+
+
+def read_summary(path: Path) -> Row | None:
+    """The summary where it is an evaluation's; None where it is something else's."""
+    try:
+        summary: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: no JSON ({error}); evaluate again, or remove the file") from None
+    if not isinstance(summary, dict) or "benchmark" not in summary:
+        return None
+    for key in ("pairs", "accuracy", "length_only_accuracy"):
+        if not is_number(summary.get(key)):
+            raise DataError(f'{path}: "{key}" is {summary.get(key)!r:.40}; expected a number: evaluate again')
+    return summary
+
+
+def read_evaluation(folder: Path, summary: Row, root: Path) -> Evaluation:
+    """The folder's rows with their summary; its name is its place below `root`."""
+    path = folder / SCORED_PAIRS
+    pairs = collect(path, read_lines(path), parse_scored_pair, identify=lambda pair: pair.id) if path.is_file() else []
+    name = str(folder.relative_to(root)) if folder != root else folder.resolve().name
+    return Evaluation(folder, name, summary, [pair for pair in pairs if pair.strength != 0])
+
+
+def parse_scored_pair(row: Row) -> ScoredPair:
+    """A row of scored_pairs.jsonl."""
+    for key in ("chosen_reward", "rejected_reward"):
+        if not is_number(given(row, key)):
+            raise DataError(f'"{key}" is {row[key]!r:.40}; expected a finite number')
+    return ScoredPair(
+        id=str(given(row, "id")),
+        prompt=prompt_text(given(row, "prompt")),
+        chosen=str(given(row, "chosen")),
+        rejected=str(given(row, "rejected")),
+        chosen_reward=float(row["chosen_reward"]),
+        rejected_reward=float(row["rejected_reward"]),
+        strength=row.get("strength"),
+        subset=row.get("subset"),
+    )
+
+
+def prompt_text(prompt: Any) -> str:
+    """A prompt of one turn is its text; of several, each turn stands under its role."""
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1:
+        return str(prompt[0]["content"])
+    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in prompt)

@@ -1,0 +1,128 @@
+"""Figures of a summary as tables, whatever groups it has: a mapping of groups is a table of groups.
+
+Shares are stored as 0 to 1 and shown in per cent; an interval stands in brackets behind its figure.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nemo_hs2pref.report.document import Block, Section, Table
+
+SHARES = re.compile(r"accuracy|^score$|_score$|share|confidence|overall|gain_over_length|preferred|calibration_error")
+NO_SHARES = {"brier_score"}
+OF_SHARES = {"sections", "length_only_sections", "bins"}  # whatever stands under these is a share
+MAIN = ("accuracy", "score", "difference")  # the figures of a group to which "interval" belongs
+NAMES = {
+    "length_only_accuracy": "longer response",
+    "length_only_score": "longer response",
+    "gain_over_length": "gain over length, points",
+    "by_length_difference": "By difference in length",
+    "by_response_length": "By length of the longer response",
+    "by_turns": "By turns of the user",
+    "mse": "squared error",
+    "pearson": "correlation",
+    "reward_length_correlation": "correlation of reward and length",
+    "margin_strength_pearson": "correlation of margin and strength",
+    "margin_strength_spearman": "rank correlation of margin and strength",
+    "expected_calibration_error": "calibration error",
+    "brier_score": "Brier score",
+    "ties_terms": "Terms of the score of Ties",
+    "left_out": "pairs without a preference, left out",
+    "equal_lengths": "pairs of equal length",
+    "ties": "pairs with equal rewards, counted as wrong",
+}
+
+
+def tables(summary: Mapping[str, Any], skip: frozenset[str] = frozenset()) -> Iterator[Block]:
+    """The single figures first, then a table for each mapping or list of groups, under its name."""
+    kept = {key: value for key, value in summary.items() if key not in skip}
+    single = cells(kept, "")
+    if single:
+        yield Table(("", ""), [(label(key), value) for key, value in single.items()])
+    for key, value in kept.items():
+        yield from of_groups(key, value)
+
+
+def of_groups(key: str, value: Any) -> Iterator[Section]:
+    """The table of one value, where it is one: of groups, of named figures, or of a list of groups."""
+    if isinstance(value, Mapping):
+        if key.startswith("by_") and len(value) == 1:
+            return  # one group is all of them
+        groups = {str(name): group for name, group in value.items() if isinstance(group, Mapping)}
+        if groups and len(groups) == len(value):
+            yield Section(title(key), [group_table(groups, key)])
+        elif value:
+            inner = [*tables(value)] if not key_is_flat(value) else [named_table(value, key)]
+            yield Section(title(key), inner)
+    elif isinstance(value, Sequence) and value and all(isinstance(group, Mapping) for group in value):
+        groups = {str(number): group for number, group in enumerate(value, start=1)}
+        yield Section(title(key), [group_table(groups, key)])
+
+
+def key_is_flat(value: Mapping[str, Any]) -> bool:
+    return not any(isinstance(each, Mapping | list) for each in value.values())
+
+
+def named_table(value: Mapping[str, Any], parent: str) -> Table:
+    return Table(("", ""), [(label(key), cell) for key, cell in cells(value, parent).items()])
+
+
+def group_table(groups: Mapping[str, Mapping[str, Any]], parent: str) -> Table:
+    """A row a group, a column for each figure that some group has."""
+    rows = {name: cells(group, parent) for name, group in groups.items()}
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    header = ("", *map(label, columns))
+    return Table(header, [(label(name), *(row.get(key, "-") for key in columns)) for name, row in rows.items()])
+
+
+def cells(group: Mapping[str, Any], parent: str) -> dict[str, str]:
+    """The figures of a group, each with its interval; what is not a figure is left out."""
+    found: dict[str, str] = {}
+    for key, value in group.items():
+        if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+            continue
+        interval = interval_of(group, key)
+        found[key] = shown(key, value, parent) + (in_brackets(interval, is_share(key, parent)) if interval else "")
+    return found
+
+
+def interval_of(group: Mapping[str, Any], key: str) -> Sequence[float] | None:
+    """Of "gain" it is "gain_interval", of "length_only_accuracy" "length_only_interval", of MAIN "interval"."""
+    names = [f"{key}_interval", key.replace("accuracy", "interval")] if "accuracy" in key else [f"{key}_interval"]
+    if key in MAIN:
+        names.append("interval")
+    return next((group[name] for name in names if isinstance(group.get(name), list | tuple)), None)
+
+
+def in_brackets(interval: Sequence[float], share: bool) -> str:
+    scale, digits = (100, 1) if share else (1, 3)
+    return f" [{', '.join(f'{scale * end:.{digits}f}' for end in interval)}]"
+
+
+def shown(key: str, value: Any, parent: str = "") -> str:
+    """A value in its unit; a gain has its sign."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return str(value)
+    if is_share(key, parent):
+        return f"{100 * value:+.1f}" if key.startswith("gain") else f"{100 * value:.1f} %"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def is_share(key: str, parent: str = "") -> bool:
+    return parent in OF_SHARES or (key not in NO_SHARES and SHARES.search(key) is not None)
+
+
+def label(key: str) -> str:
+    return NAMES.get(key, key.replace("_", " "))
+
+
+def title(key: str) -> str:
+    text = label(key)
+    return text[0].upper() + text[1:]

@@ -1,0 +1,143 @@
+"""What a folder is: a run that trained, a checkpoint that was made of others, evaluations, or several of these."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
+from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
+
+CONFIG = "config.yaml"
+CHECKPOINT = "hs2pref.json"  # a checkpoint's manifest; checkpoint.layout has the name too, and imports torch
+CHECKPOINTS = (CHECKPOINT, f"*/{CHECKPOINT}", f"checkpoints/*/{CHECKPOINT}")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with what was found in it; whatever is not there is empty."""
+
+    folder: Path
+    name: str
+    config: Mapping[str, Any]  # as the run resolved it
+    metrics: Sequence[Mapping[str, Any]]  # the lines of metrics.jsonl
+    checkpoints: Mapping[str, Mapping[str, Any]]  # place below the folder -> manifest
+    evaluations: Sequence[Evaluation]
+
+    @property
+    def made_of(self) -> str:
+        """How a model that was not trained came to be, in words; empty where nothing tells."""
+        for manifest in self.checkpoints.values():
+            if of := manifest.get("extrapolated"):
+                return f"extrapolated from {of['weak']} through {of['strong']} with alpha {of['alpha']:g}"
+            if of := manifest.get("averaged"):
+                return "the average of " + ", ".join(f"{part['model']} (weight {part['weight']:g})" for part in of)
+        return ""
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """A run for each folder; their names are as long as it takes to tell them apart.
+
+    Raises DataError for a folder that is no run, or is named twice, and for a file in it that cannot be read.
+    """
+    places = [folder.resolve() for folder in folders]
+    if twice := {str(place) for place in places if places.count(place) > 1}:
+        raise DataError(f"{', '.join(sorted(twice))}: named twice; name each run once")
+    return [read_run(folder, name) for folder, name in zip(places, distinct_names(places), strict=True)]
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """What lies in the folder; DataError where that is nothing of a run."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: {'is a file' if folder.exists() else 'not found'}; expected a run's folder")
+    evaluations = find_evaluations(folder)
+    origin = folder if not is_evaluation(folder, evaluations) else origin_of(evaluations) or folder
+    run = Run(
+        folder=origin,
+        name=name,
+        config=read_config(origin / CONFIG),
+        metrics=read_metrics(origin / METRICS),
+        checkpoints=read_checkpoints(origin),
+        evaluations=evaluations,
+    )
+    if not (run.config or run.metrics or run.checkpoints or run.evaluations):
+        raise DataError(
+            f"{folder}: no run; expected {CONFIG}, {METRICS}, a checkpoint or an evaluation's {SUMMARY} in it"
+            + hint(runs_below(folder))
+        )
+    return run
+
+
+def is_evaluation(folder: Path, evaluations: Sequence[Evaluation]) -> bool:
+    """Nothing but evaluations are in the folder: the run is elsewhere."""
+    return bool(evaluations) and not any(folder.glob(pattern) for pattern in (CONFIG, METRICS, *CHECKPOINTS))
+
+
+def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
+    """The folder of the run whose checkpoint they all scored with, or of a checkpoint without one; None if unknown."""
+    models = {str(evaluation.summary.get("model") or "") for evaluation in evaluations}
+    if len(models) > 1 or "" in models:
+        return None
+    model = Path(models.pop()).resolve()
+    folder = model.parent.parent if model.parent.name == "checkpoints" else model
+    return folder if folder.is_dir() else None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # what OmegaConf and its YAML parser raise has no common base
+        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: holds {type(config).__name__}, expected the keys of a run's configuration")
+    return {str(key): value for key, value in config.items()}
+
+
+def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
+    """Manifests of the checkpoints, `last` first; those that are being written are left out."""
+    paths = {path for pattern in CHECKPOINTS for path in folder.glob(pattern)}
+    whole = [path for path in paths if path.parent.suffix not in (".incomplete", ".old")]
+    whole.sort(key=lambda path: (path.parent.name != "last", str(path)))
+    return {str(path.parent.relative_to(folder)): read_manifest(path) for path in whole}
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: no JSON ({error}); copy the checkpoint again") from None
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path}: holds {type(manifest).__name__}, expected a checkpoint's manifest")
+    return manifest
+
+
+def runs_below(folder: Path) -> list[str]:
+    return sorted({str(path.parent) for path in folder.rglob(CONFIG) if (path.parent / METRICS).exists()})
+
+
+def hint(runs: Sequence[str]) -> str:
+    more = " ..." if len(runs) > SHOWN else ""
+    return f"; there are runs below it, name those: {' '.join(runs[:SHOWN])}{more}" if runs else ""
+
+
+def distinct_names(places: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that differ: `stage2`, or `seed_1/stage2` and `seed_2/stage2`."""
+    parts = [place.parts for place in places]
+    for length in range(1, max(map(len, parts), default=1) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(place) for place in places]
+
+
+def common_folder(folders: Iterable[Path]) -> Path:
+    """The deepest folder that holds them all."""
+    return Path(os.path.commonpath([folder.resolve().parent for folder in folders]))

@@ -1,0 +1,148 @@
+"""`hs2pref evaluate`: what it writes, from a model or from scores, and what it refuses."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from stand_in import StandIn
+
+from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, write_jsonl
+from nemo_hs2pref.evaluation.scores import Score, TooLong
+from nemo_hs2pref.evaluation.tasks import conversations_of
+
+PROMPT = (Message("user", "Why?"),)
+PAIRS = [PreferencePair(f"p{n}", PROMPT, "c" * chosen, "r" * rejected, strength) for n, (chosen, rejected, strength) in
+         enumerate([(5, 3, 3), (4, 6, 1), (9, 2, 2), (7, 1, 2)])]  # fmt: skip
+ITEMS = [
+    {"id": f"{name}:{n}", "prompt": "Why?", "chosen": chosen, "rejected": ["x"], "subset": subset}
+    for n, (name, chosen, subset) in enumerate(
+        [("m", ["abc"], "Math"), ("f", ["ab"], "Focus"), ("ref", ["abcd"], "Ties"), ("s", [""], "Safety")]
+    )
+]
+
+
+def by_length(row: Conversation) -> float:
+    return float(len(row.messages[-1].content))
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    write_jsonl(tmp_path / "pairs.jsonl", (pair.to_json() for pair in PAIRS))
+    return tmp_path / "pairs.jsonl"
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    model = StandIn(by_length)
+    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    return model
+
+
+def evaluate(benchmark: str, rows: Path, out: Path, *words: str) -> int:
+    return main(["evaluate", benchmark, "--input", str(rows), "--out", str(out), *words])
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_folder_has_the_pairs_with_their_rewards_in_order(tmp_path, pairs, model):
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt") == 0
+    assert lines(tmp_path / "out" / "scored_pairs.jsonl") == [
+        {**pair.to_json(), "chosen_reward": len(pair.chosen), "rejected_reward": len(pair.rejected)} for pair in PAIRS
+    ]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["accuracy"] == summary["length_only_accuracy"] == 0.75
+    assert summary["model"] == "ckpt" and summary["scores"] is None and summary["left_out_long"] == 0
+
+
+def test_goodness_makes_the_reward_of_the_attributes(tmp_path, pairs, model, monkeypatch, capsys):
+    """Nemotron-4-340B's weights count verbosity -0.33 times: with nothing else known of value, the order turns."""
+    rest = dict.fromkeys(["helpfulness", "correctness", "coherence", "complexity"], 1.0)
+
+    def score(rows: list[Conversation]) -> list[Score]:
+        return [Score(row.id, 0.0, {**rest, "verbosity": by_length(row)}) for row in rows]
+
+    monkeypatch.setattr(model, "score", score)
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--goodness", "nemotron-4-340b") == 0
+    scored = lines(tmp_path / "out" / "scored_pairs.jsonl")
+    assert scored[0]["chosen_reward"] == pytest.approx(0.3 + 0.74 + 0.46 + 0.47 - 0.33 * 5)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["accuracy"] == 0.25
+    monkeypatch.undo()
+    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    assert evaluate("preferences", pairs, tmp_path / "other", "--model", "ckpt", "--goodness", "llama3-70b") == 2
+    assert "no helpfulness, correctness, coherence, complexity among the attributes" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_baseline_is_compared_pair_by_pair(tmp_path, pairs, model, capsys):
+    assert evaluate("preferences", pairs, tmp_path / "length", "--model", "ckpt") == 0
+    write_jsonl(tmp_path / "right.jsonl", (
+        {"id": side.id, "reward": float(side.id.endswith("chosen"))} for side in conversations_of(PAIRS)
+    ))  # fmt: skip
+    words = ["--scores", str(tmp_path / "right.jsonl"), "--baseline", str(tmp_path / "length")]
+    assert evaluate("preferences", pairs, tmp_path / "out", *words) == 0
+    comparison = json.loads((tmp_path / "out" / "summary.json").read_text())["comparison"]
+    assert (comparison["only_model"], comparison["only_baseline"], comparison["p_value"]) == (1, 0, 1.0)
+    assert "100.0% against 75.0% of 4 pairs" in capsys.readouterr().out
+
+
+def test_long_rows_stop_or_are_left_out_and_counted(tmp_path, pairs, model, monkeypatch, capsys):
+    score = model.score
+
+    def refuse(rows: list[Conversation]) -> list[Score]:
+        if long := [row.id for row in rows if by_length(row) > 6]:
+            raise TooLong(f"{len(long)} rows are too long", long)
+        return score(rows)
+
+    monkeypatch.setattr(model, "score", refuse)
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt") == 2
+    assert "2 rows are too long" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--leave-out-long") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["pairs"], summary["left_out_long"], summary["input"]["rows"]) == (2, 2, 4)
+    assert [row["id"] for row in lines(tmp_path / "out" / "scored_pairs.jsonl")] == ["p0", "p1"]
+    assert "2 of 4 rows left out" in capsys.readouterr().out
+
+
+def test_rewardbench_2_scores_every_completion_of_a_prompt(tmp_path, model, capsys):
+    write_jsonl(tmp_path / "items.jsonl", ITEMS)
+    assert evaluate("rewardbench", tmp_path / "items.jsonl", tmp_path / "out", "--version", "2", "--model", "m") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["benchmark"] == "rewardbench2" and summary["overall"] is None
+    assert {name: domain["score"] for name, domain in summary["domains"].items()} == {
+        "Math": 1.0,
+        "Safety": 0.0,
+        "Focus": 1.0,
+    }
+    assert (summary["pairs"], summary["accuracy"], summary["empty_responses"]) == (4, 0.75, 1)
+    assert [row["chosen"] for row in lines(tmp_path / "out" / "scored_pairs.jsonl")] == ["abc", "ab", "abcd", ""]
+    assert "not scored: Overall, which lacks Factuality, Precise IF, Ties" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--version", "2", "--prior-sets"], "--prior-sets: RewardBench 2 has none"),
+        (["--version", "2", "--baseline", "x"], "--baseline compares on pairs"),
+        ([], 'unknown subset "Math"|"chosen" is'),
+    ],
+)
+def test_what_does_not_go_together_is_refused(tmp_path, model, capsys, words, message):
+    write_jsonl(tmp_path / "items.jsonl", ITEMS)
+    assert evaluate("rewardbench", tmp_path / "items.jsonl", tmp_path / "out", "--model", "m", *words) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_an_evaluation_that_fails_leaves_no_older_summary(tmp_path, pairs, model, monkeypatch):
+    """A folder with a summary is whole: the summary goes first and comes last."""
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt") == 0
+    monkeypatch.setattr(
+        "nemo_hs2pref.evaluation.outcome.write_jsonl", lambda *_: (_ for _ in ()).throw(OSError("full"))
+    )
+    with pytest.raises(OSError, match="full"):
+        evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt")
+    assert not (tmp_path / "out" / "summary.json").exists()

@@ -1,0 +1,366 @@
+"""`hs2pref report`: what it says of runs, what it says is missing, and what no text on the page can do."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_runs import (
+    by_length,
+    by_quality,
+    rewarded,
+    some_pairs,
+    write_data,
+    write_evaluation,
+    write_rewardbench,
+    write_training,
+)
+
+from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.records import Message, PreferencePair, write_json
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
+from nemo_hs2pref.report import drawing
+from nemo_hs2pref.report.document import Table
+from nemo_hs2pref.report.evaluations import find_evaluations
+from nemo_hs2pref.report.figures import tables
+from nemo_hs2pref.report.findings import CALIBRATION, DEPENDENCE, LENGTH, difference_interval, findings
+from nemo_hs2pref.report.markdown import fenced, text
+from nemo_hs2pref.report.texts import printable
+from nemo_hs2pref.report.write import write_report
+
+HOSTILE = "<script>alert(1)</script> ]]> </div> <img src=http://x/y> | `a` ```\n\x00\x1b \U0001f600 \u202e &amp; $title"
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by a test that needs them."""
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch) -> None:
+    """They take two seconds, so a page has none, as where matplotlib is missing, unless the test asks for them."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(drawing, "find_spec", lambda name: None)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A trained run with one evaluation, of a good model."""
+    write_data(tmp_path / "data")
+    write_training(tmp_path / "stage2", tmp_path / "data", "model.optim.lr=3e-6")
+    pairs = some_pairs()
+    write_evaluation(tmp_path / "stage2" / "evaluation", pairs, rewarded(pairs, by_quality))
+    return tmp_path / "stage2"
+
+
+def pages(*folders: Path, out: Path | None = None) -> tuple[str, str]:
+    """The Markdown, and the HTML without its pictures."""
+    folder = write_report(folders, out)
+    html = re.sub(r"<svg.*?</svg>", "", (folder / "report.html").read_text(), flags=re.DOTALL)
+    return (folder / "report.md").read_text(), html
+
+
+def answers(folder: Path) -> dict[str, str]:
+    (evaluation,) = find_evaluations(folder)
+    return {finding.question: finding.answer for finding in findings(evaluation)}
+
+
+# --- what it says ---
+
+
+def test_page_answers_the_question_before_anything_else(run):
+    for page in pages(run):
+        at = [
+            page.index(words) for words in ("Can this reward model be trusted?", "Yes, as far as 400 pairs tell", "By")
+        ]
+        assert at == sorted(at)
+
+
+def test_accuracy_stands_beside_that_of_length_with_its_interval(run):
+    markdown, _ = pages(run)
+    assert re.search(
+        r"400 pairs: the reward is right in \d\d\.\d %, taking the longer response in \d\d\.\d %", markdown
+    )
+    assert re.search(r"\| accuracy \| \d\d\.\d % \\\[\d\d\.\d, \d\d\.\d\\\] \|", markdown)
+
+
+def test_model_that_follows_length_is_not_trusted(tmp_path):
+    pairs = some_pairs()
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_length))
+    markdown, _ = pages(tmp_path / "e")
+    assert "**No: it is not shown to be better than taking the longer response.**" in markdown
+    assert answers(tmp_path / "e")[DEPENDENCE] == "no, it favours long responses"
+
+
+def test_rewards_ten_times_too_large_are_over_confident(tmp_path):
+    pairs = some_pairs()
+    rewards = {name: 10 * reward for name, reward in rewarded(pairs, by_quality).items()}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    assert answers(tmp_path / "e") == {
+        "Better than chance?": "yes",
+        LENGTH: "yes",
+        CALIBRATION: "no, over-confident",
+        DEPENDENCE: "yes",
+    }
+
+
+def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
+    pairs = some_pairs(100)
+    rewards = {side.id: float(side.id.endswith("chosen")) for pair in pairs for side in pair.conversations()}
+    rewards |= {f"p{n}:rejected": 2.0 for n in range(45)}  # right in 55 of 100: 95 % of the intervals reach 45 to 65
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    assert answers(tmp_path / "e")["Better than chance?"] == "not shown"
+
+
+def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
+    import numpy as np
+
+    first, second = np.arange(98) < 73, np.arange(98) < 48  # with one success and one failure more: 0.74 and 0.49
+    half = 1.96 * (0.74 * 0.26 / 100 + 0.49 * 0.51 / 100) ** 0.5
+    assert difference_interval(first, second) == pytest.approx((0.25 - half, 0.25 + half))
+
+
+def test_configuration_names_the_nearest_experiment_and_what_differs(run):
+    markdown, _ = pages(run)
+    assert "Nearest experiment: rm_stage2_scaled_bt" in markdown and "It differs in 2 of" in markdown
+    assert "| model.optim.lr | 3e-06 | 1e-06 |" in markdown
+
+
+def test_data_is_told_with_rows_hash_drops_and_whether_it_changed(run, tmp_path):
+    assert "| pairs.train.jsonl | 6,766 | cdcdcdcdcdcd… | tie 12 | the same |" in pages(run)[0]
+    write_data(tmp_path / "data", digest="ef" * 32)
+    assert "| tie 12 | changed; it was cdcdcdcdcdcd… |" in pages(run)[0]
+
+
+def test_groups_of_any_name_become_a_table():
+    group = {"pairs": 7, "accuracy": 0.5, "interval": [0.25, 0.75], "gain_over_length": -0.1}
+    (section,) = tables({"by_moon": {"full": group, "new": {"pairs": 1}}})
+    assert section.title == "By moon"
+    (table,) = section.blocks
+    assert isinstance(table, Table)
+    assert table.header == ("", "pairs", "accuracy", "gain over length, points")
+    assert table.rows == [("full", "7", "50.0 % [25.0, 75.0]", "-10.0"), ("new", "1", "-", "-")]
+
+
+def test_worst_examples_are_those_with_the_largest_wrong_margin_first(tmp_path):
+    pairs = some_pairs(30)
+    rewards = {side.id: 1.0 if side.id.endswith("chosen") else 0.0 for p in pairs for side in p.conversations()}
+    rewards |= {"p5:rejected": 9.0, "p7:rejected": 4.0}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    markdown, _ = pages(tmp_path / "e")
+    assert "2 of 2 pairs" in markdown
+    assert markdown.index("#### p5\n\nmargin -8.000 · strength 3, much better") < markdown.index("#### p7")
+
+
+# --- RewardBench and several runs ---
+
+FULL = {"Chat": 0.9, "Chat Hard": 0.5, "Safety": 0.7, "Reasoning": 0.8, "Overall": 0.725}
+
+
+def test_rewardbench_stands_beside_published_rows_that_say_so(tmp_path):
+    write_rewardbench(tmp_path / "rb", FULL)
+    markdown, html = pages(tmp_path / "rb")
+    assert "| this model | 72.5 | 90.0 | 50.0 | 70.0 | 80.0 | measured here |" in markdown
+    assert markdown.count("| published: ") == len(PUBLISHED) + len(OTHERS) == html.count("<tr class=quiet>")
+    assert "| 94.1 | 97.5 | 85.7 | 95.1 | 98.1 | published: HelpSteer2-Preference, Table 1 |" in markdown
+
+
+def test_section_that_is_not_scored_is_a_gap_with_its_reason(tmp_path):
+    write_rewardbench(tmp_path / "rb", {"Chat": 0.9})
+    markdown, _ = pages(tmp_path / "rb")
+    assert "| this model | - | 90.0 | - | - | - | measured here |" in markdown
+    assert "Not scored: Safety, which lacks donotanswer." in markdown
+
+
+def test_several_runs_are_compared_on_the_same_pairs(tmp_path):
+    pairs = some_pairs(100)
+    right = {side.id: float(side.id.endswith("chosen")) for pair in pairs for side in pair.conversations()}
+    wrong = right | {f"p{n}:rejected": 2.0 for n in range(20)}
+    write_evaluation(tmp_path / "a" / "e", pairs, right)
+    write_evaluation(tmp_path / "b" / "e", pairs, wrong)
+    write_rewardbench(tmp_path / "b" / "rb", FULL)
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+
+    row = next(line for line in markdown.splitlines() if line.startswith("| a less b |"))
+    assert re.search(r"\| 100 \| \+20\.0 \| \+1\d\.0 to \+2\d\.0 \| 20 \| 0 \| better \|$", row)
+    assert "| b | 72.5 | 90.0 | 50.0 | 70.0 | 80.0 | measured here |" in markdown
+    assert "Not evaluated on RewardBench: a." in markdown
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_runs_on_other_pairs_are_not_compared(tmp_path):
+    for name, number in (("a", 30), ("b", 31)):
+        pairs = some_pairs(number)
+        write_evaluation(tmp_path / name / "e", pairs, rewarded(pairs, by_quality))
+    assert "No two of these runs were evaluated on the same pairs." in pages(tmp_path / "a", tmp_path / "b")[0]
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for seed in ("seed_1", "seed_2"):
+        write_training(tmp_path / seed / "rm", tmp_path)
+    markdown, _ = pages(tmp_path / "seed_1" / "rm", tmp_path / "seed_2" / "rm")
+    assert "### seed_1/rm" in markdown and "### seed_2/rm" in markdown
+
+
+# --- what is missing ---
+
+
+def test_run_without_evaluation_says_that_nobody_knows(tmp_path):
+    write_training(tmp_path / "r", tmp_path / "nowhere")
+    markdown, _ = pages(tmp_path / "r")
+    assert "Nobody knows yet: this run holds no evaluation." in markdown
+    assert f"{tmp_path}/nowhere has no manifest.json that can be read here" in markdown
+    assert "The run did not record its git commit." in markdown
+
+
+def test_run_that_is_still_going_is_told(tmp_path):
+    write_training(tmp_path / "r", tmp_path, steps=6, saved=4)
+    assert "the last checkpoint is of step 4, so the run is still going or was stopped" in pages(tmp_path / "r")[0]
+
+
+def test_extrapolated_checkpoint_says_what_it_is_made_of(tmp_path):
+    made = {"extrapolated": {"weak": "runs/stage1", "strong": "runs/stage2", "alpha": 1.52}}
+    write_json(tmp_path / "expo" / "hs2pref.json", made)
+    markdown, _ = pages(tmp_path / "expo")
+    assert "Not trained: this model is extrapolated from runs/stage1 through runs/stage2 with alpha 1.52." in markdown
+
+
+def test_evaluation_without_its_pairs_has_no_pictures_and_says_so(run):
+    (run / "evaluation" / "scored_pairs.jsonl").unlink()
+    assert "No pictures and no examples: the folder has no scored_pairs.jsonl." in pages(run)[0]
+
+
+def test_page_without_matplotlib_has_everything_but_pictures(run):
+    markdown, _ = pages(run)
+    assert markdown.count("No pictures: the package matplotlib is not installed") == 2
+    assert "Worst-scored examples" in markdown and not list((run / "report").glob("*.png"))
+
+
+def test_folder_that_is_no_run_names_the_runs_below(tmp_path):
+    write_training(tmp_path / "out" / "stage1", tmp_path)
+    with pytest.raises(DataError, match=r"out: no run; expected .*; there are runs below it, name those: .*stage1"):
+        write_report([tmp_path / "out"])
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("summary.json", "{", r"summary.json: no JSON"),
+        ("summary.json", '{"benchmark": "preferences", "pairs": 3}', r'"accuracy" is None; expected a number'),
+        ("scored_pairs.jsonl", '{"id": "a"}\n', r'scored_pairs.jsonl:1: no "chosen_reward"'),
+    ],
+)
+def test_file_that_cannot_be_read_is_one_sentence(run, name, content, message):
+    (run / "evaluation" / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        write_report([run])
+    assert not (run / "report").exists()
+
+
+def test_configuration_that_is_no_yaml_is_one_sentence(run):
+    (run / "config.yaml").write_text("a: [")
+    with pytest.raises(DataError, match=r"config.yaml: cannot be read \(while parsing"):
+        write_report([run])
+
+
+def test_folder_of_someone_else_is_not_written_over(run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    assert main(["report", str(run), "--out", str(tmp_path / "mine")]) == 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_report_may_be_written_again(run, capsys):
+    assert main(["report", str(run)]) == 0 == main(["report", str(run)])
+    assert str(run / "report" / "report.html") in capsys.readouterr().out
+
+
+# --- the formats ---
+
+
+class Loads(HTMLParser):
+    """What a page refers to, and the elements that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.places += [value for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "data")]
+
+
+@pytest.fixture
+def hostile(tmp_path) -> Path:
+    """An evaluation whose texts, ids and groups would break a page that does not escape them."""
+    pairs = some_pairs(40)
+    pairs[0] = PreferencePair(f"id {HOSTILE[:30]}", (Message("user", HOSTILE),), HOSTILE, HOSTILE * 900, subset=HOSTILE)
+    rewards = rewarded(pairs, by_quality) | {f"{pairs[0].id}:chosen": -5.0, f"{pairs[0].id}:rejected": 5.0}
+    group = {"pairs": 1, "accuracy": 0.5}
+    write_evaluation(tmp_path / "e", pairs, rewards, by_page={HOSTILE: group, "a|b": group})
+    return tmp_path / "e"
+
+
+def test_page_loads_nothing_and_runs_nothing(hostile, pictures):
+    html = (write_report([hostile]) / "report.html").read_text()
+    loads = Loads()
+    loads.feed(html)
+    assert "svg" in loads.tags
+    assert not loads.tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert all(place.startswith(("#", "data:image/png")) for place in loads.places)
+    assert "@import" not in html and not re.search(r"url\((?!#)", html)
+    assert "default-src 'none'" in html
+
+
+def test_hostile_text_is_text(hostile):
+    _, html = pages(hostile)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; &lt;/div&gt;" in html
+    assert "<script" not in html and "\x00" not in html and "\x1b" not in html
+    assert "\U0001f600" in html and "&amp;amp;" in html and "$title" in html
+
+
+def test_long_text_is_folded_and_cut_with_a_count(hostile):
+    markdown, html = pages(hostile)
+    assert re.search(r'<details class="rest"><summary>19,4\d\d more characters</summary>', html)
+    whole = len(HOSTILE) * 900
+    assert f"{whole - 20_000:,} characters are left out here" in markdown
+    assert len(html) < 250_000
+
+
+def test_markdown_tables_have_as_many_cells_in_every_row(hostile, run):
+    for folder in (hostile, run):
+        markdown, _ = pages(folder)
+        rows = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", markdown, flags=re.DOTALL | re.MULTILINE)
+        blocks = re.findall(r"(?:^\|.*\|\n)+", rows, flags=re.MULTILINE)
+        assert len(blocks) > 3
+        for block in blocks:
+            lines = block.splitlines()
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, block
+            assert re.fullmatch(r"\|( :?--:? \|)+", lines[1])
+
+
+def test_markdown_names_only_pictures_that_are_there(run, pictures):
+    folder = write_report([run])
+    named = set(re.findall(r"^!\[.*\]\((.*)\)$", (folder / "report.md").read_text(), flags=re.MULTILINE))
+    assert named == {path.name for path in folder.glob("*.png")} and len(named) == 5
+
+
+def test_what_no_page_can_hold_has_a_mark_in_its_place():
+    assert printable("a\x00b\ud800c\r\nd\te") == "a\ufffdb\ufffdc\nd\te"
+
+
+def test_fence_is_longer_than_any_in_the_text():
+    assert fenced("a ```` b").splitlines()[0] == "`````text"
+
+
+def test_markdown_of_a_text_is_a_line_without_markup():
+    assert text("- a_b _c_ <b>\n|x|") == r"\- a_b \_c\_ \<b\> \|x\|"
+
+
+def test_equal_runs_give_equal_bytes(run, tmp_path, pictures):
+    contents = [
+        {path.name: path.read_bytes() for path in write_report([run], tmp_path / name).iterdir()} for name in "ab"
+    ]
+    assert contents[0] == contents[1]
