@@ -35,12 +35,14 @@ MAY_IMPORT = {
     "models": INNER,
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
-    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots"},
+    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "run_state"},
+    "run_state": {"errors"},
     "plots": {"errors", "data", "runtime.run_log"},
     "laptop": {"errors"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
-    "cli": INNER | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce"},
+    "cli": INNER
+    | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce", "run_state"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = {"models", "algorithms", "checkpoint", "runtime"}
