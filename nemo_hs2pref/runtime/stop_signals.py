@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 REASONS = ("SIGUSR1", "SIGTERM")
@@ -66,7 +67,9 @@ def saving() -> Iterator[None]:
     """
     was_excused = excused.is_set()
     excused.set()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    resource_tracker.ensure_running()  # it would unblock SIGTERM when the first process is spawned (CPython 3.11)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
