@@ -30,6 +30,7 @@ class LocalRanks:
         self.processes = list[subprocess.Popen[bytes]]()
         for number in FORWARDED:
             signal.signal(number, self._forward)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born without it
         self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         command = [sys.executable, "-m", "nemo_hs2pref.cli", *words]
         for rank in range(count):
