@@ -64,8 +64,8 @@ def measured(step: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_step(step: str, folder: Path, layers: int) -> dict[str, Any]:
-    from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-    from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+    from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+    from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 
     start = time.perf_counter()
     if step == "generate":
@@ -90,11 +90,11 @@ def shapes(layers: int) -> dict[str, Any]:
     import torch
     from transformers import LlamaConfig
 
-    from nemo_hs2pref.checkpoint import llama
-    from nemo_hs2pref.checkpoint.safetensors_shards import Entry
+    from nemo_hs2pref.checkpoint.llama.architecture import body_shapes, lm_head_shapes
+    from nemo_hs2pref.checkpoint.safetensors.shards import Entry
 
     config = LlamaConfig(**SHAPE, num_hidden_layers=layers)
-    both = {**llama.body_shapes(config, layers), **llama.lm_head_shapes(config)}  # the order in which to-hf writes
+    both = body_shapes(config, layers) | lm_head_shapes(config)  # the order in which to-hf writes
     return {name: Entry(shape, torch.bfloat16) for name, shape in both.items()}
 
 
@@ -103,8 +103,8 @@ def generate(folder: Path, layers: int) -> None:
     import torch
     from transformers import LlamaConfig
 
-    from nemo_hs2pref.checkpoint.llama_tiny import write_llama_tiny
-    from nemo_hs2pref.checkpoint.safetensors_shards import write_shards
+    from nemo_hs2pref.checkpoint.safetensors.shards import write_shards
+    from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 
     write_llama_tiny(folder)
     (folder / "model.safetensors").unlink()

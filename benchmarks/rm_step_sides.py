@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nemo_hs2pref.checkpoint.layout import read_config
+from nemo_hs2pref.checkpoint.opening import read_config
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.runtime import machine

@@ -24,7 +24,8 @@ from nemo_aligner.utils.train_script_utils import (
 )
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_hs2pref.checkpoint.layout import WEIGHTS, read_config
+from nemo_hs2pref.checkpoint.layout import WEIGHTS
+from nemo_hs2pref.checkpoint.opening import read_config
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.models.head import RewardHead
 from nemo_hs2pref.runtime import nemo_config

@@ -32,7 +32,7 @@ def reward_hf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reward_nemo(reward_hf: Path) -> Path:
     """The same as a checkpoint of ours."""
-    from nemo_hs2pref.checkpoint.from_hf import convert_from_hf  # heavy
+    from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf  # heavy
 
     convert_from_hf(reward_hf, reward_hf.parent / "nemo")
     return reward_hf.parent / "nemo"

@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.hf_source import open_source
-from nemo_hs2pref.checkpoint.llama_tiny import CONFIG
+from nemo_hs2pref.checkpoint.hugging_face.source import open_source
+from nemo_hs2pref.checkpoint.small_models.llama_tiny import CONFIG
 
 ATTRIBUTES = ("helpfulness", "correctness", "verbosity")
 FIGURES = {

@@ -13,11 +13,12 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from nemo_hs2pref.checkpoint import from_hf, layout
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.llama import group_qkv
-from nemo_hs2pref.checkpoint.model_config import model_config
-from nemo_hs2pref.checkpoint.torch_dist import adapt_writer
+from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.hugging_face import from_hf
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.llama.config import model_config
+from nemo_hs2pref.checkpoint.llama.fused import group_qkv
+from nemo_hs2pref.checkpoint.megatron.writer import adapt_writer
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError
 

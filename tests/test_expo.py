@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch_dist_files import read_tensors, write_tensors
 
-from nemo_hs2pref.checkpoint import expo, layout
-from nemo_hs2pref.checkpoint.distributed import write_tensors
-from nemo_hs2pref.checkpoint.expo import average_checkpoints, extrapolate_checkpoints, extrapolate_to
-from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors, load_tensors
-from nemo_hs2pref.checkpoint.standardization import KEY
+from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.merging import expo
+from nemo_hs2pref.checkpoint.merging.expo import average_checkpoints, extrapolate_checkpoints
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.functional import average, extrapolate
@@ -38,20 +39,20 @@ def weak(tmp_path: Path) -> Path:
 
 def test_each_tensor_is_extrapolated(weak: Path, tmp_path: Path) -> None:
     strong = checkpoint(tmp_path / "strong", {WEIGHT: torch.full((2, 4, 3), 3.0), HEAD: torch.full((1, 4), -2.0)})
-    assert extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo") == 2
-    found = load_tensors(tmp_path / "expo" / layout.WEIGHTS, [WEIGHT, HEAD])
+    assert extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"}) == 2
+    found = read_tensors(tmp_path / "expo" / layout.WEIGHTS, [WEIGHT, HEAD])
     torch.testing.assert_close(found[WEIGHT], torch.full((2, 4, 3), 1.0 + 1.5 * 2.0))
     torch.testing.assert_close(found[HEAD], torch.full((1, 4), 1.5 * -2.0))
-    assert layout.read_manifest(tmp_path / "expo")["extrapolated"]["alpha"] == 1.5
+    assert opening.read_manifest(tmp_path / "expo")["extrapolated"]["alpha"] == 1.5
 
 
 def test_the_parents_mean_and_std_are_not_inherited(weak: Path, tmp_path: Path) -> None:
     """Other weights give other rewards."""
-    layout.write_manifest(weak, {KEY: {"reward": {"mean": 1.0, "std": 2.0}}})
+    layout.write_manifest(weak, {STANDARDIZATION: {"reward": {"mean": 1.0, "std": 2.0}}})
     config = weak / layout.CONFIG
     config.write_text(config.read_text() + "reward_standardization: {enable: true, mean: 1.0, std: 2.0}\n")
-    extrapolate_checkpoints(weak, weak, 1.5, tmp_path / "expo")
-    assert layout.read_manifest(tmp_path / "expo").keys() == {"tool_version", "extrapolated"}
+    extrapolate_checkpoints(weak, weak, {1.5: tmp_path / "expo"})
+    assert opening.read_manifest(tmp_path / "expo").keys() == {"tool_version", "extrapolated"}
     assert "reward_standardization" not in (tmp_path / "expo" / layout.CONFIG).read_text()
 
 
@@ -60,21 +61,21 @@ def test_a_tensor_of_another_shape_is_named(weak: Path, tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"linear_fc2.weight differs: torch.float32 \[2, 4, 3\] in .*weak, .*\[2, 4, 5\]"
     ):
-        extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo")
+        extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
     assert not (tmp_path / "expo").exists()
 
 
 def test_a_missing_tensor_is_named(weak: Path, tmp_path: Path) -> None:
     strong = checkpoint(tmp_path / "strong", {WEIGHT: torch.ones(2, 4, 3)})
     with pytest.raises(CheckpointError, match=r"model.rm_head.weight differs: .* nothing in .*strong"):
-        extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo")
+        extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
 
 
 def test_equal_shapes_with_another_meaning_are_refused(weak: Path, tmp_path: Path) -> None:
     tensors = {WEIGHT: torch.ones(2, 4, 3), HEAD: torch.zeros(1, 4)}
     strong = checkpoint(tmp_path / "strong", tensors, head={"attributes": ["quality"]})
     with pytest.raises(CheckpointError, match=r"head is .*helpfulness.* and .*quality"):
-        extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo")
+        extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
 
 
 def test_the_command_ends_with_one_sentence(weak: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,13 +87,13 @@ def test_the_command_ends_with_one_sentence(weak: Path, tmp_path: Path, capsys: 
 
 def test_an_existing_folder_is_not_overwritten(weak: Path) -> None:
     with pytest.raises(CheckpointError, match="exists already"):
-        extrapolate_checkpoints(weak, weak, 1.5, weak)
+        extrapolate_checkpoints(weak, weak, {1.5: weak})
 
 
 def test_an_incomplete_checkpoint_is_recognised(weak: Path) -> None:
     (weak / layout.WEIGHTS / "metadata.json").unlink()
     with pytest.raises(CheckpointError, match="incomplete"):
-        layout.read_config(weak)
+        opening.read_config(weak)
 
 
 # Several alphas in one pass
@@ -115,9 +116,9 @@ def test_several_alphas_are_written_in_one_pass_over_the_inputs(
     assert len(reads) == 2 * 3, "both models: two layers and the head"
     for alpha in (0, 1.3, 1.52):
         written = tmp_path / "expo" / f"alpha-{alpha}"
-        weight = load_tensors(written / layout.WEIGHTS, [WEIGHT])[WEIGHT]
+        weight = read_tensors(written / layout.WEIGHTS, [WEIGHT])[WEIGHT]
         torch.testing.assert_close(weight, torch.full((2, 4, 3), 1 + alpha * 2.0))
-        assert layout.read_manifest(written)["extrapolated"]["alpha"] == alpha
+        assert opening.read_manifest(written)["extrapolated"]["alpha"] == alpha
 
 
 def test_a_failure_in_one_pass_leaves_none_of_the_outputs(
@@ -128,7 +129,7 @@ def test_a_failure_in_one_pass_leaves_none_of_the_outputs(
 
     monkeypatch.setattr(StoredTensors, "read", broken)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        extrapolate_to(weak, weak, {1.3: tmp_path / "expo" / "a", 1.5: tmp_path / "expo" / "b"})
+        extrapolate_checkpoints(weak, weak, {1.3: tmp_path / "expo" / "a", 1.5: tmp_path / "expo" / "b"})
     assert not list((tmp_path / "expo").iterdir())
 
 
@@ -147,10 +148,10 @@ def test_an_average_has_weights_that_are_divided_by_their_sum(weak: Path, tmp_pa
     assert main([*argv, str(tmp_path / "even")]) == 0
     assert main([*argv, str(tmp_path / "weighted"), "--weights", "6", "1", "1"]) == 0
     for name, share in (("even", 2 / 3), ("weighted", 2 / 8)):  # of the other model
-        found = load_tensors(tmp_path / name / layout.WEIGHTS, [WEIGHT, HEAD])
+        found = read_tensors(tmp_path / name / layout.WEIGHTS, [WEIGHT, HEAD])
         torch.testing.assert_close(found[WEIGHT], torch.full((2, 4, 3), 1 + share * 4.0))
         torch.testing.assert_close(found[HEAD], torch.full((1, 4), share * 4.0))
-    assert [entry["weight"] for entry in layout.read_manifest(tmp_path / "weighted")["averaged"]] == [6, 1, 1]
+    assert [entry["weight"] for entry in opening.read_manifest(tmp_path / "weighted")["averaged"]] == [6, 1, 1]
 
 
 def test_an_average_is_summed_in_float32() -> None:
@@ -199,11 +200,13 @@ def hugging_face(folder: Path, value: float, *, shards: bool = True, **config: o
 
 def test_hugging_face_folders_in_and_out(tmp_path: Path) -> None:
     weak = hugging_face(tmp_path / "weak", 1.0, use_cache=False)
-    strong = hugging_face(tmp_path / "strong", 3.0, shards=False, hs2pref={KEY: {"mean": 0}, "template": "nemo"})
+    strong = hugging_face(
+        tmp_path / "strong", 3.0, shards=False, hs2pref={STANDARDIZATION: {"mean": 0}, "template": "nemo"}
+    )
     settings = json.loads((weak / "config.json").read_text())
     (weak / "config.json").write_text(json.dumps(settings | {"hs2pref": {"template": "nemo"}}))
 
-    assert extrapolate_to(weak, strong, {1.5: tmp_path / "a", 1.0: tmp_path / "b"}) == 2
+    assert extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "a", 1.0: tmp_path / "b"}) == 2
     assert average_checkpoints([weak, strong], None, tmp_path / "soup") == 2
     for name, value in (("a", 4.0), ("b", 3.0), ("soup", 2.0)):
         found = load_file(tmp_path / name / "model.safetensors")
@@ -213,23 +216,23 @@ def test_hugging_face_folders_in_and_out(tmp_path: Path) -> None:
         assert not (tmp_path / name / "model.safetensors.index.json").exists()
     ours = json.loads((tmp_path / "a" / "config.json").read_text())["hs2pref"]
     assert ours["extrapolated"]["alpha"] == 1.5
-    assert ours["template"] == "nemo" and KEY not in ours, "other weights give other rewards"
+    assert ours["template"] == "nemo" and STANDARDIZATION not in ours, "other weights give other rewards"
 
 
 def test_another_architecture_of_a_hugging_face_folder_is_named(tmp_path: Path) -> None:
     weak, strong = hugging_face(tmp_path / "weak", 1.0), hugging_face(tmp_path / "strong", 1.0, rope_theta=5e5)
     with pytest.raises(CheckpointError, match=r"rope_theta is None in .*weak and 500000.0 in"):
-        extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo")
+        extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
 
 
 def test_a_checkpoint_and_a_hugging_face_folder_do_not_mix(weak: Path, tmp_path: Path) -> None:
     strong = hugging_face(tmp_path / "strong", 1.0)
     with pytest.raises(CheckpointError, match=r"weak is a NeMo checkpoint and .*strong a Hugging Face folder"):
-        extrapolate_checkpoints(weak, strong, 1.5, tmp_path / "expo")
+        extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
 
 
 def test_an_index_that_points_outside_of_its_folder_is_refused(tmp_path: Path) -> None:
     weak = hugging_face(tmp_path / "weak", 1.0)
     (weak / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"score.weight": "../secret"}}))
     with pytest.raises(CheckpointError, match=r"score.weight is in '../secret', outside of the folder"):
-        extrapolate_checkpoints(weak, weak, 1.5, tmp_path / "expo")
+        extrapolate_checkpoints(weak, weak, {1.5: tmp_path / "expo"})

@@ -14,18 +14,18 @@ from nemo2_files import write_context
 from omegaconf import OmegaConf
 from small_llama import HIDDEN, LAYERS, VOCAB, save_llama
 from torch import Tensor
+from torch_dist_files import read_tensors, write_tensors
 from transformers import LlamaConfig
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import write_tensors
-from nemo_hs2pref.checkpoint.foreign import remove_views, view
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.foreign.view import remove_views, view
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.inspection import inspect_checkpoint
-from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors, load_tensors, stored_tensors
-from nemo_hs2pref.checkpoint.safetensors_header import WHOLE
+from nemo_hs2pref.checkpoint.safetensors.folder import WHOLE
 from nemo_hs2pref.checkpoint.standardization import store
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
-from nemo_hs2pref.checkpoint.verify import verify
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
+from nemo_hs2pref.checkpoint.verification.verify import verify
 from nemo_hs2pref.data.records import ATTRIBUTES
 from nemo_hs2pref.errors import CheckpointError
 
@@ -41,7 +41,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tensors(language_model: Path) -> dict[str, Tensor]:
-    return load_tensors(language_model / layout.WEIGHTS, list(stored_tensors(language_model / layout.WEIGHTS)))
+    return read_tensors(language_model / layout.WEIGHTS)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def aligner(tmp_path: Path, language_model: Path, tensors: dict[str, Tensor]) ->
 
 def write_aligner(folder: Path, base: Path, tensors: dict[str, Tensor], outputs: int, **changes: Any) -> Path:
     folder.mkdir()
-    config = layout.read_config(base)
+    config = opening.read_config(base)
     config |= {"target": TARGET, "nemo_version": "2.2.1", "precision": "bf16-mixed", "fp8": True, "kv_channels": 24}
     config |= {"reward_model_type": "regression", "regression": {"num_attributes": outputs}}
     config |= {"tokenizer": {"library": "huggingface", "type": str(base / "tokenizer")}, **changes}
@@ -79,7 +79,7 @@ def packed(folder: Path, archive: Path, mode: str = "w:") -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
-        layout.read_config(path)
+        opening.read_config(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -91,11 +91,11 @@ def test_what_our_own_runs_write_is_read_as_it_is(language_model: Path, tmp_path
     """NeMo writes `target` for our class too."""
     shutil.copytree(language_model, tmp_path / "run")
     edit(tmp_path / "run", target="nemo_hs2pref.models.megatron_reward_model.MegatronRewardModel")
-    assert layout.opened(tmp_path / "run") == tmp_path / "run"
+    assert opening.opened(tmp_path / "run") == tmp_path / "run"
 
 
 def test_the_head_of_aligner_is_read_off_its_tensors(aligner: Path) -> None:
-    config = layout.read_config(aligner)
+    config = opening.read_config(aligner)
     weights = [float(name == "helpfulness") for name in ATTRIBUTES]
     head = {"attributes": list(ATTRIBUTES), "reward_weights": weights, "bias": True, "template": "extra_id"}
     assert config["head"] == head
@@ -107,25 +107,25 @@ def test_aligners_reward_models_were_trained_without_rope_scaling_its_language_m
     aligner: Path, language_model: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(language_model, tmp_path / "base")
-    assert layout.read_config(aligner)["scale_positional_embedding"] is False
-    assert layout.read_config(edit(tmp_path / "base", target="MegatronGPTModel"))["scale_positional_embedding"] is True
+    assert opening.read_config(aligner)["scale_positional_embedding"] is False
+    assert opening.read_config(edit(tmp_path / "base", target="MegatronGPTModel"))["scale_positional_embedding"] is True
 
 
 def test_an_archive_is_read_in_place(aligner: Path, tmp_path: Path) -> None:
     archive = packed(aligner, tmp_path / "rm.nemo")
-    assert layout.read_config(archive) == layout.read_config(aligner)
-    inside, outside = (StoredTensors(layout.opened(path) / layout.WEIGHTS) for path in (archive, aligner))
+    assert opening.read_config(archive) == opening.read_config(aligner)
+    inside, outside = (StoredTensors(opening.opened(path) / layout.WEIGHTS) for path in (archive, aligner))
     assert inside.entries == outside.entries and "model.rm_head.bias" in inside.entries
     assert all(inside.read(name).equal(outside.read(name)) for name in inside.entries)
-    copied = [file for file in layout.opened(archive).parent.rglob("*.distcp") if not file.is_symlink()]
+    copied = [file for file in opening.opened(archive).parent.rglob("*.distcp") if not file.is_symlink()]
     assert copied == []
 
 
 def test_an_archive_of_ours_is_read_too(language_model: Path, tmp_path: Path) -> None:
     archive = packed(language_model, tmp_path / "own.nemo")
-    assert layout.read_config(archive) == layout.read_config(language_model)
-    assert layout.read_manifest(archive) == layout.read_manifest(language_model)
-    assert (layout.opened(archive) / layout.TOKENIZER / "tokenizer.json").is_file()
+    assert opening.read_config(archive) == opening.read_config(language_model)
+    assert opening.read_manifest(archive) == opening.read_manifest(language_model)
+    assert (opening.opened(archive) / layout.TOKENIZER / "tokenizer.json").is_file()
 
 
 def test_an_archive_is_verified_inspected_and_exported_where_it_lies(language_model: Path, tmp_path: Path) -> None:
@@ -150,17 +150,17 @@ def test_aligners_folder_is_verified_inspected_and_exported(aligner: Path, tmp_p
     assert not verify(aligner).problems
     assert inspect_checkpoint(aligner)["head"]["attributes"] == list(ATTRIBUTES)
     convert_to_hf(aligner, tmp_path / "hf", drop_bias=True)
-    bias = StoredTensors(layout.opened(aligner) / layout.WEIGHTS).read("model.rm_head.bias")
+    bias = StoredTensors(opening.opened(aligner) / layout.WEIGHTS).read("model.rm_head.bias")
     assert LlamaConfig.from_pretrained(tmp_path / "hf").hs2pref["dropped_bias"] == pytest.approx(bias.tolist())
 
 
 def test_what_others_pickled_beside_the_weights_is_not_handed_on(aligner: Path) -> None:
     (aligner / layout.WEIGHTS / "common.pt").write_bytes(b"a pickle that nobody should load")
-    assert torch.load(layout.opened(aligner) / layout.WEIGHTS / "common.pt", weights_only=True) == {}
+    assert torch.load(opening.opened(aligner) / layout.WEIGHTS / "common.pt", weights_only=True) == {}
 
 
 def test_views_go_when_they_are_told_to(aligner: Path) -> None:
-    folder = layout.opened(aligner)
+    folder = opening.opened(aligner)
     remove_views()
     view.cache_clear()
     assert not folder.exists() and (aligner / layout.WEIGHTS / "metadata.json").is_file()
@@ -173,10 +173,10 @@ def test_outputs_without_a_known_meaning_need_weights(
     assert "nothing says how its 3 outputs make a reward; add head.reward_weights" in refusal(unknown)
     regression = {"num_attributes": 3, "attribute_weights": [0.5, 0, 2]}
     named = write_aligner(tmp_path / "named", language_model, tensors, outputs=3, regression=regression)
-    assert layout.read_config(named)["head"]["reward_weights"] == [0.5, 0.0, 2.0]
+    assert opening.read_config(named)["head"]["reward_weights"] == [0.5, 0.0, 2.0]
     head = {"attributes": ["a", "b", "c"], "reward_weights": [1, 0, 0]}
     given = write_aligner(tmp_path / "given", language_model, tensors, outputs=3, head=head)
-    assert layout.read_config(given)["head"] == {**head, "bias": True, "template": "extra_id"}
+    assert opening.read_config(given)["head"] == {**head, "bias": True, "template": "extra_id"}
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_what_cannot_be_read_is_said(aligner: Path, changes: dict[str, Any], sen
 def test_a_tokenizer_beside_the_weights_is_taken_first(aligner: Path, language_model: Path) -> None:
     edit(aligner, tokenizer={"library": "sentencepiece", "model": "nemo:ab_tokenizer.model"})
     shutil.copytree(language_model / layout.TOKENIZER, aligner / layout.TOKENIZER)
-    assert layout.read_config(aligner)["tokenizer"]["library"] == "huggingface"
-    assert (layout.opened(aligner) / layout.TOKENIZER / "tokenizer.json").is_file()
+    assert opening.read_config(aligner)["tokenizer"]["library"] == "huggingface"
+    assert (opening.opened(aligner) / layout.TOKENIZER / "tokenizer.json").is_file()
 
 
 def test_other_formats_of_weights_are_named(aligner: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_missing_weight_file_is_named(aligner: Path) -> None:
     *_, file = sorted((aligner / layout.WEIGHTS).glob("*.distcp"))
     file.unlink()
     with pytest.raises(CheckpointError, match=f"file {file.name} is not there"):
-        layout.read_config(aligner)
+        opening.read_config(aligner)
 
 
 # Archives that do not mean well
@@ -257,7 +257,7 @@ def test_figures_are_not_stored_in_an_archive(aligner: Path, tmp_path: Path) -> 
 def nemo2(tmp_path: Path, language_model: Path, tensors: dict[str, Tensor]) -> Path:
     """With an optimizer's state among the weights, as NeMo 2 saves it during a run."""
     folder = tmp_path / "nemo2"
-    write_context(folder, layout.read_config(language_model), language_model / layout.TOKENIZER)
+    write_context(folder, opening.read_config(language_model), language_model / layout.TOKENIZER)
     stored = {name.replace("model.", "module.", 1): tensor for name, tensor in tensors.items()}
     write_tensors(stored | {"optimizer.state.exp_avg.x": torch.zeros(3)}, folder / "weights", LAYERS)
     return folder
@@ -267,16 +267,16 @@ def test_a_checkpoint_of_nemo_2_reads_as_the_same_model_of_nemo_1(
     nemo2: Path, language_model: Path, tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
     for path in (nemo2, packed(nemo2, tmp_path / "nemo2.nemo")):
-        expected, config = layout.read_config(language_model), layout.read_config(path)
+        expected, config = opening.read_config(language_model), opening.read_config(path)
         of_hf_alone = {"hugging_face", "attention_dropout", "hidden_dropout", "ffn_dropout"}
         assert {key: config.get(key) for key in expected.keys() - of_hf_alone} == {
             **{key: value for key, value in expected.items() if key not in of_hf_alone},
             "vocab_size": 1024,  # NeMo 2 stores none; VOCAB rows are in use
         }
-        stored = StoredTensors(layout.opened(path) / layout.WEIGHTS)
+        stored = StoredTensors(opening.opened(path) / layout.WEIGHTS)
         assert stored.entries.keys() == tensors.keys() and VOCAB < 1024
         assert all(stored.read(name).equal(tensors[name]) for name in tensors)
-        assert (layout.opened(path) / layout.TOKENIZER / "tokenizer.json").is_file()
+        assert (opening.opened(path) / layout.TOKENIZER / "tokenizer.json").is_file()
 
 
 def test_a_model_of_nemo_2_that_is_no_llama_is_refused(nemo2: Path) -> None:
@@ -285,14 +285,14 @@ def test_a_model_of_nemo_2_that_is_no_llama_is_refused(nemo2: Path) -> None:
     model["config"]["add_qkv_bias"] = True
     file.write_text(yaml.safe_dump(model))
     with pytest.raises(CheckpointError, match="add_qkv_bias is True; only Llamas are read: False"):
-        layout.read_config(nemo2)
+        opening.read_config(nemo2)
 
 
 def test_what_nemo_2_would_have_to_run_is_not_read(nemo2: Path) -> None:
     file = nemo2 / "context" / "model.yaml"
     file.write_text("config: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(CheckpointError, match="not NeMo 2's description of a model"):
-        layout.read_config(nemo2)
+        opening.read_config(nemo2)
     file.unlink()
     with pytest.raises(CheckpointError, match="not found; save the checkpoint again with a NeMo 2 that writes it"):
-        layout.read_config(nemo2)
+        opening.read_config(nemo2)

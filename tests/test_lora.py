@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch_dist_files import read_tensors, write_tensors
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import write_tensors
-from nemo_hs2pref.checkpoint.lora import base_of, merge_lora
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
+from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.adapters import base_of
+from nemo_hs2pref.checkpoint.merging.lora import merge_lora
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
@@ -53,8 +54,8 @@ def adapter(tmp_path: Path, base: Path) -> Path:
 def test_merged_weight_is_base_plus_scaled_product(base: Path, adapter: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged"
     assert merge_lora(adapter, out) == 1
-    before, learned = load_tensors(base / layout.WEIGHTS, [FC1, FC2]), load_tensors(adapter / layout.WEIGHTS, [A, B])
-    found = load_tensors(out / layout.WEIGHTS, [FC1, FC2])
+    before, learned = read_tensors(base / layout.WEIGHTS, [FC1, FC2]), read_tensors(adapter / layout.WEIGHTS, [A, B])
+    found = read_tensors(out / layout.WEIGHTS, [FC1, FC2])
     product = torch.einsum("lor,lri->loi", learned[B].double(), learned[A].double())
     expected = before[FC1].double() + 12 / 3 * product
     assert found[FC1].dtype == torch.bfloat16
@@ -65,10 +66,10 @@ def test_merged_weight_is_base_plus_scaled_product(base: Path, adapter: Path, tm
 def test_merged_checkpoint_is_a_whole_reward_model(adapter: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged"
     merge_lora(adapter, out)
-    assert layout.read_config(out) == {"num_layers": 2, "head": {}}
-    assert stored_tensors(out / layout.WEIGHTS).keys() == {FC1, FC2, HEAD}
-    head = load_tensors(adapter / layout.WEIGHTS, [HEAD])[HEAD]
-    assert torch.equal(load_tensors(out / layout.WEIGHTS, [HEAD])[HEAD], head)
+    assert opening.read_config(out) == {"num_layers": 2, "head": {}}
+    assert StoredTensors(out / layout.WEIGHTS).entries.keys() == {FC1, FC2, HEAD}
+    head = read_tensors(adapter / layout.WEIGHTS, [HEAD])[HEAD]
+    assert torch.equal(read_tensors(out / layout.WEIGHTS, [HEAD])[HEAD], head)
 
 
 def test_a_base_that_was_moved_is_named_on_the_command_line(
@@ -82,7 +83,7 @@ def test_a_base_that_was_moved_is_named_on_the_command_line(
 
 
 def test_another_base_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    other = load_tensors(base / layout.WEIGHTS, [FC1, FC2, OUTPUT_LAYER])
+    other = read_tensors(base / layout.WEIGHTS, [FC1, FC2, OUTPUT_LAYER])
     other[FC2][1, 2, 3] += 1
     shutil.rmtree(base)
     checkpoint(base, other, {})
@@ -99,9 +100,9 @@ def test_a_whole_checkpoint_is_not_merged(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_with_the_scheme_none_is_a_whole_model(base: Path) -> None:
-    config = layout.read_config(base) | {"peft": {"peft_scheme": "none"}}
+    config = opening.read_config(base) | {"peft": {"peft_scheme": "none"}}
     OmegaConf.save(OmegaConf.create(config), base / layout.CONFIG)
-    assert layout.read_config(base) == config
+    assert opening.read_config(base) == config
 
 
 @pytest.mark.parametrize("reader", ["score", "train", "extrapolate"])

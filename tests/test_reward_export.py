@@ -9,14 +9,14 @@ import pytest
 import torch
 from families import ATTRIBUTES, FIGURES, edit_json, edit_yaml, save_reward_model, tensors_of
 from small_llama import save_llama
+from torch_dist_files import read_tensors, write_tensors
 from transformers import AutoConfig, GenerationConfig
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import write_tensors
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors, load_tensors
-from nemo_hs2pref.checkpoint.standardization import KEY as STANDARDIZATION
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.errors import CheckpointError
 
 HEAD = "model.rm_head.weight"
@@ -51,9 +51,9 @@ def test_labels_weights_and_figures_stand_in_config_json(reward_nemo: Path, tmp_
 def test_what_hugging_face_has_no_place_for_is_read_back(hf_layout: str, biased: Path, tmp_path: Path) -> None:
     convert_to_hf(biased, tmp_path / "hf", hf_layout=hf_layout, drop_bias=True)
     convert_from_hf(tmp_path / "hf", tmp_path / "again")
-    before, after = layout.read_config(biased)["head"], layout.read_config(tmp_path / "again")["head"]
+    before, after = opening.read_config(biased)["head"], opening.read_config(tmp_path / "again")["head"]
     first, second = (StoredTensors(path / layout.WEIGHTS) for path in (biased, tmp_path / "again"))
-    figures = layout.read_manifest(tmp_path / "again")[STANDARDIZATION]
+    figures = opening.read_manifest(tmp_path / "again")[STANDARDIZATION]
     if hf_layout == "sequence-classification":
         assert after == before
         assert second.read(HEAD).equal(first.read(HEAD))
@@ -117,10 +117,10 @@ def test_a_published_nemotron_reward_model_is_read_by_its_row_0(tmp_path: Path) 
     """It looks like any language model: the layout has to be named, and what its files do not say is inferred."""
     source = save_llama(tmp_path / "hf")
     convert_from_hf(source, tmp_path / "nemo", hf_layout="nemotron-reward")
-    head = layout.read_config(tmp_path / "nemo")["head"]
+    head = opening.read_config(tmp_path / "nemo")["head"]
     expected = {"attributes": ["helpfulness"], "reward_weights": [1.0], "bias": False, "template": "tokenizer"}
     assert head == expected
-    found = load_tensors(tmp_path / "nemo" / layout.WEIGHTS, [HEAD])[HEAD]
+    found = read_tensors(tmp_path / "nemo" / layout.WEIGHTS, [HEAD])[HEAD]
     assert found.equal(tensors_of(source)["lm_head.weight"][:1])
 
 
@@ -136,7 +136,7 @@ def test_rewards_of_other_peoples_classifiers(labels: list[str], weights: list[f
             convert_from_hf(source, tmp_path / "nemo")
         return
     convert_from_hf(source, tmp_path / "nemo")
-    assert layout.read_config(tmp_path / "nemo")["head"]["reward_weights"] == weights
+    assert opening.read_config(tmp_path / "nemo")["head"]["reward_weights"] == weights
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_card_has_metrics_configuration_and_data(nemo: Path, tmp_path: Path) -> 
     (data / "manifest.json").write_text('{"format": "helpsteer2", "rows": 20324}')
     run = {"loss": {"name": "scaled_bt"}, "data": {"dir": str(data)}}
     about = {"step": 105, "metrics": {"val_pairs_accuracy": 0.75}, "run": run}
-    layout.write_manifest(nemo, layout.read_manifest(nemo) | about)
+    layout.write_manifest(nemo, opening.read_manifest(nemo) | about)
     convert_to_hf(nemo, tmp_path / "back")
     card = (tmp_path / "back" / "README.md").read_text()
     for text in (

@@ -11,8 +11,8 @@ from jinja2 import TemplateError
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from nemo_hs2pref.checkpoint.chat_templates import CHAT_TEMPLATES, OWN, chat_template
-from nemo_hs2pref.checkpoint.reward_tokenizer import write_reward_tokenizer
+from nemo_hs2pref.checkpoint.hugging_face.chat_templates import CHAT_TEMPLATES, OWN, chat_template
+from nemo_hs2pref.checkpoint.hugging_face.tokenizer import write_reward_tokenizer
 from nemo_hs2pref.data.records import Message
 from nemo_hs2pref.data.templates import TEMPLATES, render
 from nemo_hs2pref.errors import CheckpointError

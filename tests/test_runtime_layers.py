@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nemo_hs2pref.checkpoint import torch_dist
+from nemo_hs2pref.checkpoint.megatron import writer
 from nemo_hs2pref.runtime import machine, no_apex_te, no_cuda
 from nemo_hs2pref.runtime.adamw import AdamW
 from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
@@ -24,7 +24,7 @@ def test_each_layer_is_applied_only_where_it_is_needed(
         for moment in ("before_nemo", "after_nemo"):
             name = layer.__name__.rsplit(".", 1)[-1]
             monkeypatch.setattr(layer, moment, lambda name=f"{name}.{moment}": applied.append(name))
-    monkeypatch.setattr(torch_dist, "adapt_writer", lambda: applied.append("torch_dist"))
+    monkeypatch.setattr(writer, "adapt_writer", lambda: applied.append("torch_dist"))
     monkeypatch.setattr(machine, "quiet_loggers", lambda: None)
     monkeypatch.setattr(machine, "quiet_upstream", lambda: None)
     monkeypatch.setattr(machine, "has_cuda", lambda: cuda)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.standardization import KEY, measure, standardized, store, stored
+from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.standardization import measure, standardized, store, stored
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import CheckpointError, DataError
@@ -114,10 +115,10 @@ def test_figures_are_stored_beside_what_the_manifest_holds_and_replaced(checkpoi
     layout.write_manifest(checkpoint, manifest)
     store(checkpoint, measure(scored(9.0, 1.0)), rows_file)
     store(checkpoint, measure(scored(1.0, 2.0, 3.0, 6.0)), rows_file)
-    found = layout.read_manifest(checkpoint)
-    assert found["step"] == 3 and found.keys() == {"step", "metrics", KEY}
+    found = opening.read_manifest(checkpoint)
+    assert found["step"] == 3 and found.keys() == {"step", "metrics", STANDARDIZATION}
     digest = hashlib.sha256(rows_file.read_bytes()).hexdigest()
-    assert found[KEY] == {
+    assert found[STANDARDIZATION] == {
         "rows": 4, "input": {"name": str(rows_file), "sha256": digest}, **measure(scored(1.0, 2.0, 3.0, 6.0))
     }  # fmt: skip
     assert sorted(path.name for path in checkpoint.iterdir()) == [layout.MANIFEST, layout.CONFIG, layout.WEIGHTS]
@@ -128,7 +129,7 @@ def test_a_manifest_is_left_whole_when_writing_fails(checkpoint, rows_file, monk
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(DataError, match=r"hs2pref\.json: cannot be written \(No space left on device\)"):
         store(checkpoint, measure(scored(1.0, 2.0)), rows_file)
-    assert layout.read_manifest(checkpoint) == {"step": 3}
+    assert opening.read_manifest(checkpoint) == {"step": 3}
     assert len(list(checkpoint.iterdir())) == 3
 
 
@@ -140,7 +141,7 @@ def test_a_checkpoint_without_figures_names_the_command(checkpoint):
 def test_figures_in_aligners_model_config_are_not_passed_on(checkpoint):
     """A checkpoint of Aligner's critic has them; a run or an extrapolation that starts from it has other rewards."""
     (checkpoint / layout.CONFIG).write_text("num_layers: 2\nreward_standardization: {enable: true, mean: 1, std: 2}\n")
-    assert layout.read_config(checkpoint) == {"num_layers": 2}
+    assert opening.read_config(checkpoint) == {"num_layers": 2}
 
 
 # The commands
@@ -206,11 +207,11 @@ def test_one_response_stops_before_the_model_is_loaded(checkpoint, rows_file, mo
 def test_a_reward_that_is_no_number_leaves_the_figures_as_they_were(checkpoint, rows_file, model, capsys):
     words = ["standardize", "--model", str(checkpoint), "--input", str(rows_file)]
     assert main(words) == 0
-    before = layout.read_manifest(checkpoint)
+    before = opening.read_manifest(checkpoint)
     model.rewards["b"] = math.nan
     assert main(words) == 2
     assert "1 of 4 rows" in capsys.readouterr().err
-    assert layout.read_manifest(checkpoint) == before
+    assert opening.read_manifest(checkpoint) == before
 
 
 def test_a_layout_is_passed_on_with_the_flag(checkpoint, rows_file, model, monkeypatch):

@@ -22,16 +22,20 @@ from families import (
 from safetensors.torch import load_file
 from small_llama import VOCAB, save_llama
 from torch import Tensor
+from torch_dist_files import read_tensors, write_tensors
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 
-from nemo_hs2pref.checkpoint import distributed, layout, safetensors_shards
-from nemo_hs2pref.checkpoint.distributed import of_layer, whole, write_distributed, write_tensors
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.model_config import llama_config
-from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors, load_tensors
-from nemo_hs2pref.checkpoint.safetensors_shards import Entry, write_shards
-from nemo_hs2pref.checkpoint.standardization import KEY as STANDARDIZATION
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.llama.config import llama_config
+from nemo_hs2pref.checkpoint.safetensors import shards
+from nemo_hs2pref.checkpoint.safetensors.shards import Entry, write_shards
+from nemo_hs2pref.checkpoint.torch_dist import writing
+from nemo_hs2pref.checkpoint.torch_dist.pieces import Piece, of_layer, whole
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
+from nemo_hs2pref.checkpoint.torch_dist.writing import write_distributed
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError
 
@@ -78,7 +82,7 @@ def test_the_first_layers_export_as_a_smaller_model(reward_hf: Path, tmp_path: P
     convert_to_hf(tmp_path / "nemo", tmp_path / "back")
     kept = {name: value for name, value in tensors_of(reward_hf).items() if ".2." not in name and ".3." not in name}
     assert_same_tensors(kept, tensors_of(tmp_path / "back"))
-    assert STANDARDIZATION not in layout.read_manifest(tmp_path / "nemo")  # figures of other rewards
+    assert STANDARDIZATION not in opening.read_manifest(tmp_path / "nemo")  # figures of other rewards
 
 
 def test_generation_config_and_length_of_the_base_survive_a_run(tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_pieces_of_two_tensor_parallel_ranks_are_put_together(reward_hf: Path, n
     assert_same_tensors(tensors_of(reward_hf), tensors_of(tmp_path / "back"))
 
 
-def halves(name: str, tensor: Tensor) -> Iterator[distributed.Piece]:
+def halves(name: str, tensor: Tensor) -> Iterator[Piece]:
     axis = 2 if name.endswith(("linear_fc2.weight", "linear_proj.weight")) else 1 if name.startswith("model.dec") else 0
     if "norm" in name or name == HEAD:
         yield whole(name, tensor.dtype, tuple(tensor.shape), lambda: tensor)
@@ -116,9 +120,7 @@ def halves(name: str, tensor: Tensor) -> Iterator[distributed.Piece]:
     for i in range(cuts):
         offset = tuple(i * size if a == axis else 0 for a in range(tensor.ndim))
         part = tensor.narrow(axis, i * size, size)
-        yield distributed.Piece(
-            name, tensor.dtype, tuple(tensor.shape), offset, tuple(part.shape), lambda part=part: part
-        )
+        yield Piece(name, tensor.dtype, tuple(tensor.shape), offset, tuple(part.shape), lambda part=part: part)
 
 
 # Memory and files
@@ -158,7 +160,7 @@ def test_one_tensor_after_the_other_is_written(tmp_path: Path) -> None:
 def test_shards_and_their_index_are_as_transformers_reads_them(
     reward_hf: Path, reward_nemo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safetensors_shards, "SHARD_BYTES", 3_000_000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 3_000_000)
     convert_to_hf(reward_nemo, tmp_path / "back")
     files = sorted(tmp_path.glob("back/*.safetensors"))
     assert [file.name for file in files] == [f"model-{i + 1:05d}-of-{len(files):05d}.safetensors" for i in range(4)]
@@ -172,11 +174,11 @@ def test_shards_and_their_index_are_as_transformers_reads_them(
 def test_checkpoint_files_are_cut_too(
     reward_hf: Path, reward_nemo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "FILE_BYTES", 3_000_000)
+    monkeypatch.setattr(writing, "FILE_BYTES", 3_000_000)
     convert_from_hf(reward_hf, tmp_path / "nemo")
     assert len(list((tmp_path / "nemo" / layout.WEIGHTS).glob("*.distcp"))) == 5  # one of them for the extra states
     names = list(StoredTensors(reward_nemo / layout.WEIGHTS).entries)
-    first, second = (load_tensors(path / layout.WEIGHTS, names) for path in (reward_nemo, tmp_path / "nemo"))
+    first, second = (read_tensors(path / layout.WEIGHTS, names) for path in (reward_nemo, tmp_path / "nemo"))
     assert_same_tensors(first, second)
 
 
@@ -195,7 +197,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(
     def no_space(*_: Any) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(safetensors_shards.os, "fsync", no_space)  # torch's writer calls it too
+    monkeypatch.setattr(shards.os, "fsync", no_space)  # torch's writer calls it too
     source = reward_nemo if direction == "to-hf" else reward_hf
     convert = convert_to_hf if direction == "to-hf" else convert_from_hf
     with pytest.raises(CheckpointError, match=r"out: cannot be written \(No space left on device\)"):

@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
-from nemo_hs2pref.checkpoint.llama_tiny import write_llama_tiny
-from nemo_hs2pref.checkpoint.torch_dist import reason_not_written
+from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
+from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.cli.processes import killed
 from nemo_hs2pref.errors import DataError, OtherRankError

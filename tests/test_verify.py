@@ -12,18 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_llama import save_llama
+from torch_dist_files import write_tensors
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import write_tensors
-from nemo_hs2pref.checkpoint.expo import extrapolate_checkpoints
+from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, read_file_list
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.inspection import inspect_checkpoint
-from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors
-from nemo_hs2pref.checkpoint.standardization import KEY
-from nemo_hs2pref.checkpoint.stored_metadata import read_metadata, refuse_code
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
-from nemo_hs2pref.checkpoint.verify import verify
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.merging.expo import extrapolate_checkpoints
+from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata, refuse_code
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
+from nemo_hs2pref.checkpoint.verification.verify import verify
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError
 
@@ -62,8 +62,8 @@ def cut(file: Path) -> None:
 
 
 def test_what_was_saved_is_whole(nemo: Path, exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    extrapolate_checkpoints(nemo, nemo, 1.52, nemo.parent / "expo")
-    extrapolate_checkpoints(exported, exported, 1.52, nemo.parent / "expo-hf")
+    extrapolate_checkpoints(nemo, nemo, {1.52: nemo.parent / "expo"})
+    extrapolate_checkpoints(exported, exported, {1.52: nemo.parent / "expo-hf"})
     for path in (nemo, exported, nemo.parent / "expo", nemo.parent / "expo-hf"):
         assert main(["checkpoint", "verify", str(path), "--json"]) == 0
         report = json.loads(capsys.readouterr().out)
@@ -83,7 +83,7 @@ def test_others_checkpoints_are_whole_too_and_a_note_says_what_was_not_compared(
 
 
 def test_figures_that_are_stored_later_leave_the_checkpoint_whole(nemo: Path) -> None:
-    layout.write_manifest(nemo, layout.read_manifest(nemo) | {KEY: {"rows": 2}})
+    layout.write_manifest(nemo, opening.read_manifest(nemo) | {STANDARDIZATION: {"rows": 2}})
     assert not verify(nemo).problems
 
 
@@ -133,7 +133,7 @@ def rewritten(nemo: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> 
     stored = StoredTensors(nemo / layout.WEIGHTS)
     tensors = {name: stored.read(name) for name in stored.entries}
     change(tensors)
-    config = layout.read_config(nemo)
+    config = opening.read_config(nemo)
     for file in (nemo / layout.WEIGHTS).iterdir():
         file.unlink()
     (nemo / layout.WEIGHTS).rmdir()
@@ -213,7 +213,7 @@ def test_an_index_that_would_run_code_is_refused_by_all_who_read_it(nemo: Path, 
     others: list[Callable[[], object]] = [
         lambda: inspect_checkpoint(nemo),
         lambda: convert_to_hf(nemo, nemo.parent / "out"),
-        lambda: extrapolate_checkpoints(nemo, nemo, 1.5, nemo.parent / "out"),
+        lambda: extrapolate_checkpoints(nemo, nemo, {1.5: nemo.parent / "out"}),
         lambda: refuse_code(nemo / layout.WEIGHTS),
     ]
     for read in others:

@@ -1,11 +1,16 @@
 """Checkpoints: from and to Hugging Face, as NeMo reads and writes them.
 
-Everything here but `weights` and `training_state` works without a model, a GPU and NeMo, and holds a few tensors at a
-time: so a login node converts a 70B checkpoint.
+Everything here but `megatron` works without a model, a GPU and NeMo, and holds a few tensors at a time: so a login
+node converts a 70B checkpoint.
 
-    in     `from_hf`: `hf_source` opens what the user names, `llama_to_mcore` makes pieces of megatron-core's tensors of
-           its tensors, `model_config` says what NeMo calls the configuration, `distributed` writes
-    out    `to_hf`: `plain_tensors` reads, `llama_from_mcore` makes a Llama of it, `safetensors_shards` writes; beside
-           the weights lie `reward_tokenizer`'s tokenizer and `model_card`'s README.md
-    heads  `reward_head` has a head and its homes; `hf_layouts` names Hugging Face's, `hf_ending` writes them
+    in     `hugging_face.from_hf`: `source` opens what the user names, `llama.to_mcore` makes pieces of megatron-core's
+           tensors of its tensors, `llama.config` says what NeMo calls the configuration, `torch_dist.writing` writes
+    out    `hugging_face.to_hf`: `torch_dist.reading` reads, `llama.from_mcore` makes a Llama of it,
+           `safetensors.shards` writes; beside the weights lie `tokenizer`'s tokenizer and `card`'s README.md
+    heads  `reward_head` has a head and its home with us; `hugging_face.layouts` names Hugging Face's, `head` reads them
+           and `ending` writes them
+
+Rooms and modules, each of which imports only those before it: progress, pushed, file_list, torch_dist, safetensors,
+layout, reward_head, llama, foreign, opening, standardization, adapters, hugging_face, merging, verification,
+inspection, small_models, megatron.
 """

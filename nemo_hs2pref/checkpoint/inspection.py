@@ -11,14 +11,13 @@ from typing import Any
 
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.combinable import is_hugging_face
-from nemo_hs2pref.checkpoint.file_checks import DTYPES
+from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST
-from nemo_hs2pref.checkpoint.hf_layouts import KEY
-from nemo_hs2pref.checkpoint.safetensors_header import read_header, weight_files
-from nemo_hs2pref.checkpoint.standardization import KEY as STANDARDIZATION
-from nemo_hs2pref.checkpoint.stored_metadata import read_metadata
+from nemo_hs2pref.checkpoint.hugging_face.layouts import KEY
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, is_hugging_face
+from nemo_hs2pref.checkpoint.safetensors.folder import weight_files
+from nemo_hs2pref.checkpoint.safetensors.header import DTYPES, read_header
+from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata
 
 Facts = dict[str, Any]
 NEMO = {  # what we call it -> NeMo's key
@@ -58,12 +57,12 @@ def inspect_checkpoint(path: Path) -> Facts:
 
 
 def nemo(path: Path) -> Facts:
-    config, manifest = layout.read_any_config(path), layout.read_manifest(path)
-    entries = read_metadata(layout.opened(path) / layout.WEIGHTS).state_dict_metadata.values()
+    config, manifest = opening.read_any_config(path), opening.read_manifest(path)
+    entries = read_metadata(opening.opened(path) / layout.WEIGHTS).state_dict_metadata.values()
     tensors = [entry for entry in entries if isinstance(entry, TensorStorageMetadata)]
     run: Facts = manifest.get("run") or {}
     return {
-        "kind": "LoRA adapters" if layout.has_adapters(config) else "NeMo checkpoint",
+        "kind": "LoRA adapters" if opening.has_adapters(config) else "NeMo checkpoint",
         "architecture": renamed(config, NEMO),
         **sizes((tuple(t.size), str(t.properties.dtype), t.properties.dtype.itemsize) for t in tensors),
         "parallel": renamed(config, PARALLEL),
@@ -71,7 +70,7 @@ def nemo(path: Path) -> Facts:
         "head": config.get("head"),
         "data": data(run, manifest),
         "standardization": manifest.get(STANDARDIZATION),
-        "adapters": adapters(config, manifest) if layout.has_adapters(config) else None,
+        "adapters": adapters(config, manifest) if opening.has_adapters(config) else None,
         "origin": {key: manifest[key] for key in ORIGINS if key in manifest},
     }
 

@@ -20,7 +20,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.checkpoint.file_list import describe, files_in, list_again, write_file_list
-from nemo_hs2pref.checkpoint.torch_dist import reason_not_written
+from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.data.jsonl import replacing
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError
 
@@ -29,15 +29,7 @@ WEIGHTS = "model_weights"
 TOKENIZER = "tokenizer"
 MANIFEST = "hs2pref.json"
 TRAINING_STATE = "training_state"
-
-
-def opened(path: Path) -> Path:
-    """The folder of this layout for the checkpoint at `path`: itself, or a view of one that NeMo or Aligner wrote."""
-    if not (path.is_file() or is_foreign(path)):
-        return path
-    from nemo_hs2pref.checkpoint.foreign import view  # heavy: torch
-
-    return view(path.resolve())
+STANDARDIZATION = "standardization"  # in MANIFEST: mean and std of the rewards
 
 
 def is_foreign(folder: Path) -> bool:
@@ -48,38 +40,8 @@ def is_foreign(folder: Path) -> bool:
     return target is not None and not str(target).startswith("nemo_hs2pref.")
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """NeMo's model section of the whole model at `path`; raises CheckpointError where there is none."""
-    config = read_any_config(path)
-    if has_adapters(config):
-        raise CheckpointError(
-            f"{path}: LoRA adapters, not a whole model; merge them first: hs2pref convert merge-lora {path} DST"
-        )
-    return config
-
-
-def read_adapter_config(path: Path) -> dict[str, Any]:
-    """NeMo's model section of the LoRA adapters at `path`, with `peft`; raises CheckpointError where there are none."""
-    config = read_any_config(path)
-    if not has_adapters(config) or "base" not in read_manifest(path):
-        raise CheckpointError(f"{path}: no adapters; expected a checkpoint of `hs2pref train rm peft=lora`")
-    return config
-
-
-def has_adapters(config: Mapping[str, Any]) -> bool:
-    """Aligner writes `peft` for whole models too, with the scheme none or null."""
-    return (config.get("peft") or {}).get("peft_scheme") not in (None, "none")
-
-
-def read_any_config(path: Path) -> dict[str, Any]:
-    """Either, without Aligner's `reward_standardization`: what comes of these weights has other rewards."""
-    folder = opened(path)
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{path}: no checkpoint ({CONFIG} not found); expected a .nemo file or folder")
-    if not (folder / WEIGHTS / "metadata.json").is_file():
-        raise CheckpointError(f"{path / WEIGHTS}: incomplete (metadata.json not found); copy or save it again")
-    config = read_yaml(folder / CONFIG)
-    return {key: value for key, value in config.items() if key != "reward_standardization"}
+def is_hugging_face(path: Path) -> bool:
+    return (path / "config.json").is_file() and not (path / CONFIG).is_file()
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -91,12 +53,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
 def refuse_no_tokenizer(path: Path) -> None:
     if not (path / TOKENIZER).is_dir():
         raise CheckpointError(f"{path / TOKENIZER}: not found; put the model's Hugging Face tokenizer there")
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Our manifest; empty for a checkpoint that others wrote."""
-    file = (opened(path) if path.is_file() else path) / MANIFEST
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:

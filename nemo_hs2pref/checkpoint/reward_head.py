@@ -1,6 +1,6 @@
-"""A reward head outside of any model, and its two homes: a checkpoint of ours and Hugging Face's files.
+"""A reward head outside of any model, and its home in a checkpoint of ours.
 
-Shapes: K attributes, H hidden size, V vocabulary. A head is small, so it is read whole and at once.
+Shapes: K attributes, H hidden size. A head is small, so it is read whole and at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,18 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig
 
-from nemo_hs2pref.checkpoint import llama
-from nemo_hs2pref.checkpoint.distributed import Piece, whole
-from nemo_hs2pref.checkpoint.hf_layouts import CLASSIFICATION, KEY, NEMOTRON
-from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors
-from nemo_hs2pref.checkpoint.standardization import KEY as STANDARDIZATION
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.torch_dist.pieces import Piece, whole
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.errors import CheckpointError
 
-WEIGHT, BIAS = "model.rm_head.weight", "model.rm_head.bias"
-SCORE = "score.weight"  # transformers' name
-HELPFULNESS = "helpfulness"
+HEAD = "model.rm_head."
+WEIGHT, BIAS = HEAD + "weight", HEAD + "bias"
 
 
 @dataclass(frozen=True)
@@ -82,50 +78,3 @@ def stored_head(stored: StoredTensors, config: Mapping[str, Any], manifest: Mapp
         stored.read(BIAS).float() if section["bias"] else None,
         manifest.get(STANDARDIZATION),
     )
-
-
-def head_shapes(config: LlamaConfig, layout: str) -> dict[str, llama.Shape]:
-    """What ends a Hugging Face model of `layout`."""
-    if layout == CLASSIFICATION:
-        return {SCORE: (config.num_labels, config.hidden_size)}
-    return llama.lm_head_shapes(config)
-
-
-def hf_head(config: LlamaConfig, layout: str, tensor: llama.ReadTensor, where: str) -> Head | None:
-    """The head of a Hugging Face model; None of a language model.
-
-    What its format has no place for is read from config.json's `hs2pref`, or follows from the labels.
-    """
-    if layout == CLASSIFICATION:
-        weight = tensor(SCORE)
-        attributes = [config.id2label[i] for i in range(config.num_labels)]
-    elif layout == NEMOTRON:
-        if config.tie_word_embeddings:
-            raise CheckpointError(f"{where}: tie_word_embeddings is true, so no row of lm_head can be a reward head")
-        weight = tensor(llama.LM_HEAD)[:1]
-        attributes = getattr(config, KEY, {}).get("attributes", [HELPFULNESS])
-    else:
-        return None
-    ours = getattr(config, KEY, {})
-    bias = ours.get("dropped_bias")
-    return Head(
-        attributes,
-        reward_weights(attributes, ours.get("reward_weights"), where),
-        ours.get("template", "tokenizer"),
-        weight.float().clone(),
-        None if bias is None else torch.tensor(bias),
-        ours.get(STANDARDIZATION),
-    )
-
-
-def reward_weights(attributes: Sequence[str], given: Sequence[float] | None, where: str) -> list[float]:
-    """How the outputs make a reward: as given, the only output, or helpfulness."""
-    if given is None and HELPFULNESS not in attributes and len(attributes) > 1:
-        raise CheckpointError(
-            f"{where}: nothing says how {', '.join(attributes)} make a reward; add their weights to config.json as "
-            f'"{KEY}": {{"reward_weights": [...]}}'
-        )
-    weights = given or [float(name == HELPFULNESS or len(attributes) == 1) for name in attributes]
-    if len(weights) != len(attributes):
-        raise CheckpointError(f"{where}: {len(weights)} reward_weights in config.json for {len(attributes)} labels")
-    return list(weights)

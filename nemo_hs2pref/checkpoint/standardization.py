@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.data.jsonl import sha256
 from nemo_hs2pref.errors import CheckpointError, DataError
 
-KEY = "standardization"  # in hs2pref.json
 ROUNDING = 2.0**-23  # of float32, in which the head computes
 
 Figures = Mapping[str, Any]
@@ -78,13 +77,13 @@ def standardized(row: Row, figures: Figures) -> Row:
 def store(path: Path, measured: Row, source: Path) -> None:
     """Put figures measured on the file `source` into the checkpoint at `path`, in place of those that it has."""
     figures = {"rows": measured["rows"], "input": {"name": str(source), "sha256": sha256(source)}, **measured}
-    layout.write_manifest(path, layout.read_manifest(path) | {KEY: figures})
+    layout.write_manifest(path, opening.read_manifest(path) | {layout.STANDARDIZATION: figures})
 
 
 def stored(path: Path) -> Figures:
     """The checkpoint's figures; raises CheckpointError where it has none."""
-    layout.read_config(path)
-    figures = layout.read_manifest(path).get(KEY)
+    opening.read_config(path)
+    figures = opening.read_manifest(path).get(layout.STANDARDIZATION)
     if figures is None:
         raise CheckpointError(
             f"{path}: no mean and std are stored; measure them once with "

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.checkpoint.verify import verify  # heavy: torch, transformers
+    from nemo_hs2pref.checkpoint.verification.verify import verify  # heavy: torch, transformers
 
     report = verify(args.path)
     if args.json:

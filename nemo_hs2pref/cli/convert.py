@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nemo_hs2pref.checkpoint.hf_layouts import LAYOUTS
+from nemo_hs2pref.checkpoint.hugging_face.layouts import LAYOUTS
 
 FROM_HF_EXAMPLES = """examples:
   hs2pref convert from-hf meta-llama/Llama-3.1-70B-Instruct checkpoints/llama31-70b
@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run_from_hf(args: argparse.Namespace) -> int:
     """Convert, then say in one line what was written."""
-    from nemo_hs2pref.checkpoint.from_hf import DTYPES, convert_from_hf  # heavy: torch, transformers
+    from nemo_hs2pref.checkpoint.hugging_face.from_hf import DTYPES, convert_from_hf  # heavy: torch, transformers
 
     dtype = DTYPES[args.dtype] if args.dtype else None
     with named_source(args.source) as source:
@@ -95,8 +95,8 @@ def run_from_hf(args: argparse.Namespace) -> int:
 
 def run_to_hf(args: argparse.Namespace) -> int:
     """Convert, then say in one line what was written."""
-    from nemo_hs2pref.checkpoint.from_hf import DTYPES  # heavy: torch, transformers
-    from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+    from nemo_hs2pref.checkpoint.hugging_face.from_hf import DTYPES  # heavy: torch, transformers
+    from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 
     dtype = DTYPES[args.dtype] if args.dtype else None
     written = convert_to_hf(
@@ -114,7 +114,7 @@ def run_to_hf(args: argparse.Namespace) -> int:
 
 def run_merge_lora(args: argparse.Namespace) -> int:
     """Merge, then say in one line what was written."""
-    from nemo_hs2pref.checkpoint.lora import merge_lora  # heavy: torch
+    from nemo_hs2pref.checkpoint.merging.lora import merge_lora  # heavy: torch
 
     changed = merge_lora(args.adapter, args.destination, args.base)
     print(f"{args.destination}: adapters of {args.adapter} added to {changed} weights of every layer")
@@ -125,11 +125,11 @@ def run_merge_lora(args: argparse.Namespace) -> int:
 def named_source(name: str) -> Iterator[str | Path]:
     """The two models for laptops have names of their own; everything else is a place."""
     if name == "smollm2":
-        from nemo_hs2pref.checkpoint.base_model import smollm2_source
+        from nemo_hs2pref.checkpoint.small_models.smollm2 import smollm2_source
 
         yield smollm2_source()
     elif name == "llama_tiny":
-        from nemo_hs2pref.checkpoint.llama_tiny import write_llama_tiny
+        from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 
         with TemporaryDirectory() as folder:
             yield write_llama_tiny(Path(folder))

@@ -44,18 +44,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_extrapolate(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.checkpoint.expo import extrapolate_to  # heavy: torch
+    from nemo_hs2pref.checkpoint.merging.expo import extrapolate_checkpoints  # heavy: torch
 
     alphas = dict.fromkeys(args.alpha or [ALPHA])
     outs = {alpha: args.out / f"alpha-{alpha:.15g}" if len(alphas) > 1 else args.out for alpha in alphas}
-    count = extrapolate_to(args.weak, args.strong, outs)
+    count = extrapolate_checkpoints(args.weak, args.strong, outs)
     for alpha, out in outs.items():
         print(f"{out}: {count} tensors, {args.weak} + {alpha:g} x ({args.strong} - {args.weak})")
     return 0
 
 
 def run_average(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.checkpoint.expo import average_checkpoints  # heavy: torch
+    from nemo_hs2pref.checkpoint.merging.expo import average_checkpoints  # heavy: torch
 
     count = average_checkpoints(args.average, args.weights, args.out)
     print(f"{args.out}: {count} tensors, the average of {len(args.average)} models")

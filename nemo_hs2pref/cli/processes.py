@@ -98,7 +98,7 @@ def end_now(code: int) -> NoReturn:
     """
     for child in multiprocessing.active_children():
         child.kill()  # SIGTERM is blocked in what a save has started
-    if foreign := sys.modules.get("nemo_hs2pref.checkpoint.foreign"):
+    if foreign := sys.modules.get("nemo_hs2pref.checkpoint.foreign.view"):
         foreign.remove_views()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.time()
     from omegaconf import OmegaConf
 
-    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.check import check
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.config.resume import identity

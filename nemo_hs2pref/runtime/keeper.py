@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from nemo_hs2pref import __version__
-from nemo_hs2pref.checkpoint import layout, torch_dist
+from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import Files, describe, files_in, write_file_list
+from nemo_hs2pref.checkpoint.megatron.training_state import save_training_state
+from nemo_hs2pref.checkpoint.megatron.weights import save_weights
 from nemo_hs2pref.checkpoint.progress import Progress
-from nemo_hs2pref.checkpoint.training_state import save_training_state
-from nemo_hs2pref.checkpoint.weights import save_weights
+from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.config.schema import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
@@ -123,7 +124,7 @@ class CheckpointKeeper:
             yield
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            reason = torch_dist.reason_not_written(error)
+            reason = reason_not_written(error)
             if reason is None:
                 raise
             raise CheckpointError(
@@ -135,7 +136,7 @@ class CheckpointKeeper:
         previous = resume_path(self.folder)
         if previous is None:
             return "start again; there is no earlier one to resume from"
-        return f"start again, the run resumes after step {layout.read_manifest(previous)['step']}"
+        return f"start again, the run resumes after step {opening.read_manifest(previous)['step']}"
 
     def _refuse_full_disk(self, training_state: bool) -> None:
         """Free space for the checkpoint, before anything is written; the same answer on every rank.

@@ -16,7 +16,7 @@ import warnings
 
 import torch
 
-from nemo_hs2pref.checkpoint import torch_dist
+from nemo_hs2pref.checkpoint.megatron import writer
 from nemo_hs2pref.runtime import no_apex_te, no_cuda
 
 
@@ -43,7 +43,7 @@ def prepare() -> None:
         no_cuda.before_nemo()
     if not has_apex_and_te():
         no_apex_te.before_nemo()
-    torch_dist.adapt_writer()
+    writer.adapt_writer()
     if not has_cuda():
         no_cuda.after_nemo()
     if not has_apex_and_te():

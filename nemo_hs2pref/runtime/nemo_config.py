@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_hs2pref.checkpoint.layout import TOKENIZER, opened
+from nemo_hs2pref.checkpoint.layout import TOKENIZER
+from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.runtime import machine
 

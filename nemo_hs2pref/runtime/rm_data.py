@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from nemo_hs2pref.checkpoint.layout import opened
+from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
 from nemo_hs2pref.data.datasets import Reader, tokenizer_of

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nemo_hs2pref.checkpoint.layout import opened, read_config
+from nemo_hs2pref.checkpoint.opening import opened, read_config
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
@@ -51,7 +51,7 @@ class Scorer:
 
     def load(self, path: Path) -> None:
         """Put in the weights of a checkpoint of this architecture: backbone, head, and its attributes in the reward."""
-        from nemo_hs2pref.checkpoint.weights import load_weights
+        from nemo_hs2pref.checkpoint.megatron.weights import load_weights
 
         self.weights = torch.tensor(read_config(path)["head"]["reward_weights"], dtype=torch.float64)
         load_weights(self.model, path, head=True)

@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.algorithms.supervised import SupervisedRun, fit
-from nemo_hs2pref.checkpoint.layout import TOKENIZER, opened, read_manifest
-from nemo_hs2pref.checkpoint.lora import base_of, refuse_other_base
+from nemo_hs2pref.checkpoint.adapters import base_of, refuse_other_base
+from nemo_hs2pref.checkpoint.layout import TOKENIZER
+from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state
+from nemo_hs2pref.checkpoint.megatron.weights import load_adapters, load_weights
+from nemo_hs2pref.checkpoint.opening import opened, read_manifest
 from nemo_hs2pref.checkpoint.progress import Progress
-from nemo_hs2pref.checkpoint.training_state import load_training_state
-from nemo_hs2pref.checkpoint.weights import load_adapters, load_weights
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.config.resume import identity, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig

@@ -37,7 +37,7 @@ def main(base: Path, rows: Path, out: Path) -> None:
 
 def differences_from_nemo2(out: Path) -> dict[str, float]:
     """Of each parameter: the model filled from NeMo 2's layout of the regression model, and from Aligner's archive."""
-    from nemo_hs2pref.checkpoint.weights import load_weights
+    from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.runtime.scoring import Scorer
 
     model = Scorer(out / "regression.nemo").model
@@ -146,7 +146,7 @@ def stock_config(kind: str, base: Path) -> Any:
     """Aligner's configuration of the run: NeMo's for the base model, without any key of ours."""
     from omegaconf import OmegaConf
 
-    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime import nemo_config
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.llama_tiny import write_llama_tiny
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 
 TIME_LIMIT_S = 600
 

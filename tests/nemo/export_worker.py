@@ -11,7 +11,7 @@ from typing import Any
 
 
 def main(conversations: Path, saved: Path, *checkpoints: Path) -> dict[str, Any]:
-    from nemo_hs2pref.checkpoint.weights import save_weights
+    from nemo_hs2pref.checkpoint.megatron.weights import save_weights
     from nemo_hs2pref.data.records import Conversation, Message
     from nemo_hs2pref.runtime.scoring import Scorer
 

@@ -21,9 +21,9 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     from megatron.core import dist_checkpointing, parallel_state
 
     from nemo_hs2pref.checkpoint.layout import TRAINING_STATE, WEIGHTS
+    from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state, save_training_state
+    from nemo_hs2pref.checkpoint.megatron.weights import load_weights, save_weights
     from nemo_hs2pref.checkpoint.progress import Progress
-    from nemo_hs2pref.checkpoint.training_state import load_training_state, save_training_state
-    from nemo_hs2pref.checkpoint.weights import load_weights, save_weights
     from nemo_hs2pref.errors import DataError, TrainingError
 
     rank = torch.distributed.get_rank()

@@ -20,7 +20,7 @@ def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]
     import torch
     from megatron.core import parallel_state
 
-    from nemo_hs2pref.checkpoint.weights import load_adapters
+    from nemo_hs2pref.checkpoint.megatron.weights import load_adapters
 
     before = {name: parameter.detach().clone() for name, parameter in model.model[0].module.named_parameters()}
 

@@ -16,8 +16,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     import torch
 
     from nemo_hs2pref.algorithms.supervised import SupervisedRun, validate
-    from nemo_hs2pref.checkpoint.layout import read_config
-    from nemo_hs2pref.checkpoint.weights import load_weights
+    from nemo_hs2pref.checkpoint.megatron.weights import load_weights
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model
     from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches

@@ -24,9 +24,10 @@ def main(pairs: list[tuple[str, Path]]) -> None:
     from omegaconf import OmegaConf
     from transformers import LlamaForCausalLM
 
-    from nemo_hs2pref.checkpoint.hf_source import open_source
-    from nemo_hs2pref.checkpoint.layout import WEIGHTS, read_config
-    from nemo_hs2pref.checkpoint.weights import load_weights
+    from nemo_hs2pref.checkpoint.hugging_face.source import open_source
+    from nemo_hs2pref.checkpoint.layout import WEIGHTS
+    from nemo_hs2pref.checkpoint.megatron.weights import load_weights
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.data.batches import ResponseItem, collate
     from nemo_hs2pref.runtime import nemo_config

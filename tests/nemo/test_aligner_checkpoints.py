@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from nemo2_files import write_context
 
-from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.data.records import ATTRIBUTES
 
 WORKER = Path(__file__).parent / "aligner_worker.py"
@@ -21,7 +21,7 @@ def out(tmp_path_factory: pytest.TempPathFactory, llama_tiny: Path, sample: Path
     out = tmp_path_factory.mktemp("aligner")
     lines = (sample / "ratings.train.jsonl").read_text().splitlines(keepends=True)
     (out / "rows.jsonl").write_text("".join(lines[:ROWS]))
-    write_context(out / "nemo2", layout.read_config(llama_tiny), llama_tiny / layout.TOKENIZER)
+    write_context(out / "nemo2", opening.read_config(llama_tiny), llama_tiny / layout.TOKENIZER)
     launch(WORKER, llama_tiny, out / "rows.jsonl", out)
     return out
 

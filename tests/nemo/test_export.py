@@ -11,15 +11,15 @@ import pytest
 import torch
 from families import ATTRIBUTES, CONVERSATIONS, FAMILIES, assert_same_tensors, save_reward_model, tensors_of
 from torch import Tensor
+from torch_dist_files import write_tensors
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.base_model import smollm2_source
-from nemo_hs2pref.checkpoint.distributed import write_tensors
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.plain_tensors import StoredTensors
+from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.reward_head import WEIGHT, Head
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.small_models.smollm2 import smollm2_source
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.errors import InstallationError
 
 WORKER = Path(__file__).parent / "export_worker.py"
@@ -70,7 +70,7 @@ def save_smollm2(folder: Path) -> None:
     except InstallationError:
         return
     convert_from_hf(source, folder / "base", dtype=torch.float32)
-    config = layout.read_config(folder / "base")
+    config = opening.read_config(folder / "base")
     weight = torch.randn(len(ATTRIBUTES), config["hidden_size"], generator=torch.Generator().manual_seed(0)) * 0.02
     head = Head(ATTRIBUTES, [0.5, 0.75, -0.25], "extra_id", weight)
     stored = StoredTensors(folder / "base" / layout.WEIGHTS)

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from torch import Tensor
-
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
+from torch_dist_files import read_tensors
 
 WORKER = Path(__file__).parent / "layouts_worker.py"
 LAYOUTS = {
@@ -44,8 +43,7 @@ def outcome_of(
             out = root / name.replace(" ", "_").replace(",", "")
             overrides = LAYOUTS.get(name, ["parallel=single"])
             launch(WORKER, llama_tiny, sample, root / "one_process", out, *overrides, processes=1 + (name in LAYOUTS))
-            names = list(stored_tensors(out / "gradients"))
-            done[name] = Outcome(json.loads((out / "result.json").read_text()), load_tensors(out / "gradients", names))
+            done[name] = Outcome(json.loads((out / "result.json").read_text()), read_tensors(out / "gradients"))
         return done[name]
 
     return run

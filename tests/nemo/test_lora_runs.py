@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from nemo_hs2pref.checkpoint.layout import read_manifest
-from nemo_hs2pref.checkpoint.lora import merge_lora
-from nemo_hs2pref.checkpoint.plain_tensors import stored_tensors
+from nemo_hs2pref.checkpoint.merging.lora import merge_lora
+from nemo_hs2pref.checkpoint.opening import read_manifest
+from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 
 WORKER = Path(__file__).parent / "lora_worker.py"
 RECOMPUTATION = [
@@ -88,7 +88,7 @@ def test_adapters_and_head_change_and_the_rest_stays_bitwise(outcome_of: Callabl
 def test_checkpoint_and_optimizer_hold_adapters_and_head_only(
     run: Path, llama_tiny: Path, outcome_of: Callable[[str], dict[str, Any]]
 ) -> None:
-    stored = stored_tensors(run / "checkpoints" / "last" / "model_weights")
+    stored = StoredTensors(run / "checkpoints" / "last" / "model_weights").entries
     assert all(map(is_trained, stored))
     numbers = sum(Tensor(*shape).numel() for shape, _ in stored.values())
     assert numbers == 4 * 16 * (256 + 512 + 256 + 256 + 256 + 1024 + 512 + 256) + 9 * 256

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from nemo_hs2pref.checkpoint.base_model import smollm2_source
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.llama_tiny import CONFIG
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.small_models.llama_tiny import CONFIG
+from nemo_hs2pref.checkpoint.small_models.smollm2 import smollm2_source
 
 WORKER = Path(__file__).parent / "parity_worker.py"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch_dist_files import read_tensors
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.layout import read_manifest, write_manifest
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
-from nemo_hs2pref.checkpoint.standardization import KEY
-from nemo_hs2pref.checkpoint.to_hf import convert_to_hf
-from nemo_hs2pref.checkpoint.verify import verify
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, write_manifest
+from nemo_hs2pref.checkpoint.opening import read_manifest
+from nemo_hs2pref.checkpoint.verification.verify import verify
 from nemo_hs2pref.data.records import read_pairs
 
 STEPS = 6
@@ -63,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(folder: Path, llama_tiny: Path) -> Path:
     """llama_tiny with a stored mean and std of rewards, which no run may inherit."""
     path = shutil.copytree(llama_tiny, folder / "base")
-    write_manifest(path, read_manifest(path) | {KEY: {"reward": {"mean": 1.0, "std": 2.0}}})
+    write_manifest(path, read_manifest(path) | {STANDARDIZATION: {"reward": {"mean": 1.0, "std": 2.0}}})
     return path
 
 
@@ -99,9 +99,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(straight: Run, killed: 
 
 
 def test_the_weights_are_the_same_too(straight: Run, killed: Run) -> None:
-    names = list(stored_tensors(straight.last / "model_weights"))
-    first, second = (load_tensors(run.last / "model_weights", names) for run in (straight, killed))
-    assert all(torch.equal(first[name], second[name]) for name in names)
+    first, second = (read_tensors(run.last / "model_weights") for run in (straight, killed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_loss_is_named_with_its_formula_and_stored(straight: Run) -> None:
@@ -153,7 +152,7 @@ def test_early_stop_ends_a_run_and_starting_it_again_changes_nothing(
 
 def test_mean_and_std_of_the_base_are_not_inherited(straight: Run, base: Path) -> None:
     """Training gives other rewards."""
-    assert KEY in read_manifest(base)
+    assert STANDARDIZATION in read_manifest(base)
     found = [read_manifest(path).keys() for path in (straight.folder / "checkpoints").iterdir()]
     assert found == [{"tool_version", "step", "items", "metrics", "run", "data"}] * 2
 
@@ -169,10 +168,9 @@ def expo(folder: Path, straight: Run, launch: Callable[..., str]) -> Path:
 
 def test_extrapolation_is_weak_plus_alpha_times_the_difference(straight: Run, expo: Path) -> None:
     (weak,) = (path for path in (straight.folder / "checkpoints").glob("step_*"))
-    names = list(stored_tensors(expo / "model_weights"))
-    assert "model.rm_head.weight" in names
-    a, b, c = (load_tensors(path / "model_weights", names) for path in (weak, straight.last, expo))
-    for name in names:
+    a, b, c = (read_tensors(path / "model_weights") for path in (weak, straight.last, expo))
+    assert "model.rm_head.weight" in c
+    for name in c:
         torch.testing.assert_close(c[name].double(), a[name].double() + 1.52 * (b[name].double() - a[name].double()))
 
 
@@ -223,9 +221,8 @@ def test_two_processes_are_started_from_one_command(
     # what two ranks wrote can be converted there and back
     convert_to_hf(straight.last, straight.folder / "exported")
     convert_from_hf(straight.folder / "exported", straight.folder / "back")
-    names = list(stored_tensors(straight.last / "model_weights"))
-    before, after = (load_tensors(path / "model_weights", names) for path in (straight.last, straight.folder / "back"))
-    assert all(torch.equal(before[name], after[name]) for name in names)
+    before, after = (read_tensors(path / "model_weights") for path in (straight.last, straight.folder / "back"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_two_processes_score_what_one_does(expo: Path, sample: Path, folder: Path, launch: Callable[..., str]) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch_dist_files import read_tensors, write_tensors
 
-from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.distributed import write_tensors
-from nemo_hs2pref.checkpoint.plain_tensors import load_tensors, stored_tensors
+from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.standardization import stored
 
 WORKER = Path(__file__).parent / "standardize_worker.py"
@@ -24,9 +23,9 @@ GOODNESS = {"helpfulness": 0.65, "correctness": 0.8, "coherence": 0.45}
 def reward_model(llama_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """llama_tiny with a random head, as others would write it: without our manifest."""
     folder = tmp_path_factory.mktemp("standardize") / "rm"
-    config = layout.read_config(llama_tiny)
+    config = opening.read_config(llama_tiny)
     config["head"] = HEAD | {"attributes": list(GOODNESS), "reward_weights": list(GOODNESS.values())}
-    weights = load_tensors(llama_tiny / layout.WEIGHTS, list(stored_tensors(llama_tiny / layout.WEIGHTS)))
+    weights = read_tensors(llama_tiny / layout.WEIGHTS)
     head = torch.randn(len(GOODNESS), config["hidden_size"], generator=torch.Generator().manual_seed(0))
     folder.mkdir()
     layout.write_small_files(folder, config, {}, llama_tiny / layout.TOKENIZER)

@@ -12,7 +12,7 @@ class WorkerRun(NamedTuple):
 
 def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, max_steps: int) -> WorkerRun:
     """Weights of `base`, a fresh head, the optimizer; imports NeMo."""
-    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.check import check
     from nemo_hs2pref.config.load import load_reward_model_config
 
@@ -32,7 +32,7 @@ def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, ma
     from nemo_hs2pref.runtime import machine
 
     machine.prepare()
-    from nemo_hs2pref.checkpoint.weights import load_weights
+    from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
     from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
     from nemo_hs2pref.runtime.rm_objective import objective_of

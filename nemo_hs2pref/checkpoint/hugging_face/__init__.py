@@ -1,0 +1,1 @@
+"""Hugging Face's models to checkpoints of ours and back, with the reward head."""

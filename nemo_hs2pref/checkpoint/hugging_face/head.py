@@ -1,0 +1,62 @@
+"""A reward head in Hugging Face's files: `score.weight` [K, H], or row 0 of `lm_head.weight` (layouts)."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import LlamaConfig
+
+from nemo_hs2pref.checkpoint.hugging_face.layouts import CLASSIFICATION, KEY, NEMOTRON
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.llama import architecture
+from nemo_hs2pref.checkpoint.reward_head import Head
+from nemo_hs2pref.errors import CheckpointError
+
+SCORE = "score.weight"  # transformers' name
+HELPFULNESS = "helpfulness"
+
+
+def head_shapes(config: LlamaConfig, layout: str) -> dict[str, architecture.Shape]:
+    """What ends a Hugging Face model of `layout`."""
+    if layout == CLASSIFICATION:
+        return {SCORE: (config.num_labels, config.hidden_size)}
+    return architecture.lm_head_shapes(config)
+
+
+def hf_head(config: LlamaConfig, layout: str, tensor: architecture.ReadTensor, where: str) -> Head | None:
+    """The head of a Hugging Face model; None of a language model.
+
+    What its format has no place for is read from config.json's `hs2pref`, or follows from the labels.
+    """
+    if layout == CLASSIFICATION:
+        weight = tensor(SCORE)
+        attributes = [config.id2label[i] for i in range(config.num_labels)]
+    elif layout == NEMOTRON:
+        if config.tie_word_embeddings:
+            raise CheckpointError(f"{where}: tie_word_embeddings is true, so no row of lm_head can be a reward head")
+        weight = tensor(architecture.LM_HEAD)[:1]
+        attributes = getattr(config, KEY, {}).get("attributes", [HELPFULNESS])
+    else:
+        return None
+    ours = getattr(config, KEY, {})
+    bias = ours.get("dropped_bias")
+    return Head(
+        attributes,
+        reward_weights(attributes, ours.get("reward_weights"), where),
+        ours.get("template", "tokenizer"),
+        weight.float().clone(),
+        None if bias is None else torch.tensor(bias),
+        ours.get(STANDARDIZATION),
+    )
+
+
+def reward_weights(attributes: Sequence[str], given: Sequence[float] | None, where: str) -> list[float]:
+    """How the outputs make a reward: as given, the only output, or helpfulness."""
+    if given is None and HELPFULNESS not in attributes and len(attributes) > 1:
+        raise CheckpointError(
+            f"{where}: nothing says how {', '.join(attributes)} make a reward; add their weights to config.json as "
+            f'"{KEY}": {{"reward_weights": [...]}}'
+        )
+    weights = given or [float(name == HELPFULNESS or len(attributes) == 1) for name in attributes]
+    if len(weights) != len(attributes):
+        raise CheckpointError(f"{where}: {len(weights)} reward_weights in config.json for {len(attributes)} labels")
+    return list(weights)

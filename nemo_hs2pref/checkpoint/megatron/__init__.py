@@ -1,0 +1,1 @@
+"""What megatron-core itself saves and loads, through a model that is built."""

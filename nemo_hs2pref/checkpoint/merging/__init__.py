@@ -1,0 +1,1 @@
+"""Models made of models, number by number: extrapolated, averaged, LoRA adapters added."""

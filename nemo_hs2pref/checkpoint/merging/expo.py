@@ -1,0 +1,104 @@
+"""ExPO (arXiv 2404.16792; HelpSteer2-Preference section 4): C = A + alpha (B - A) on backbone and head; and averages.
+
+A is the weak model (regression), B the strong one trained from it (scaled Bradley-Terry); alpha 1 is B. The paper
+takes 1.52. An average of reward models is WARM (arXiv 2401.12187). No model is built and no GPU is needed; a tensor is
+read, or a layer of one, combined and written before the next.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.merging.model import Model, size_bytes
+from nemo_hs2pref.checkpoint.merging.models import open_models
+from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.functional import average, extrapolate
+
+BLOCK = 2**22  # numbers that are widened to float32 at once
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Output(Generic[Loaded]):
+    """A model to write: where, its tensor of what was loaded, and what its manifest says."""
+
+    path: Path
+    tensor: Callable[[Loaded], Tensor]
+    about: Mapping[str, Any]
+
+
+def extrapolate_checkpoints(weak: Path, strong: Path, outs: Mapping[float, Path]) -> int:
+    """Write, for each alpha -> folder of `outs`, a checkpoint that must not exist, in one pass over the two.
+
+    Returns the number of tensors. Raises CheckpointError naming the first setting or tensor in which the two differ.
+    """
+    if strange := [alpha for alpha in outs if not isfinite(alpha)]:
+        raise ConfigError(f"--alpha {strange[0]}: expected a finite number")
+    refuse_existing(outs.values())
+    models = open_models([weak, strong])
+
+    def pair(name: str, layer: int | None) -> tuple[Tensor, Tensor]:
+        return models[0].read(name, layer), models[1].read(name, layer)
+
+    def output(alpha: float, out: Path) -> Output[tuple[Tensor, Tensor]]:
+        about = {"extrapolated": {"weak": str(weak), "strong": str(strong), "alpha": alpha}}
+        return Output(out, lambda loaded: extrapolate_in_blocks(*loaded, alpha), about)
+
+    return write(models[1], pair, [output(alpha, out) for alpha, out in outs.items()])
+
+
+def average_checkpoints(paths: Sequence[Path], weights: Sequence[float] | None, out: Path) -> int:
+    """Write the average of two or more models as `out`, which must not exist; returns the number of tensors.
+
+    weights: one a model, divided by their sum; None: all alike. Configuration and tokenizer are the first model's.
+    """
+    weights = weights or [1.0] * len(paths)
+    if len(paths) < 2 or len(weights) != len(paths):
+        raise ConfigError(
+            f"--average: {len(paths)} models and {len(weights)} weights; give two or more, one weight each"
+        )
+    if not (all(0 <= weight < float("inf") for weight in weights) and sum(weights) > 0):
+        raise ConfigError(f"--weights {weights}: expected finite numbers of at least 0, not all 0")
+    refuse_existing([out])
+    models = open_models(paths)
+
+    def mean(name: str, layer: int | None) -> Tensor:
+        return average((model.read(name, layer) for model in models), weights)
+
+    about = {"averaged": [{"model": str(path), "weight": w} for path, w in zip(paths, weights, strict=True)]}
+    return write(models[0], mean, [Output(out, lambda loaded: loaded, about)])
+
+
+def write(model: Model, load: Callable[[str, int | None], Loaded], outputs: Sequence[Output[Loaded]]) -> int:
+    """All outputs in one pass over what `load` reads; configuration and tokenizer are `model`'s."""
+    layout.refuse_full_disk(outputs[0].path, len(outputs) * size_bytes(model))
+    with ExitStack() as stack:
+        writers = [stack.enter_context(model.writer(output.path, output.about)) for output in outputs]
+        for name, layer in tqdm(model.parts(), "writing", unit=" tensors", disable=None):
+            loaded = load(name, layer)
+            for output, writer in zip(outputs, writers, strict=True):
+                writer(output.tensor(loaded))
+            del loaded  # not kept while the next one is read
+        assert all(writer.is_complete for writer in writers)
+    return len(model.entries)
+
+
+def refuse_existing(outs: Iterable[Path]) -> None:
+    for out in outs:
+        layout.refuse_existing(out)
+
+
+def extrapolate_in_blocks(weak: Tensor, strong: Tensor, alpha: float) -> Tensor:
+    """functional.extrapolate, which widens to float32, with memory for the result alone."""
+    out = torch.empty(weak.shape, dtype=weak.dtype)
+    for a, b, c in zip(*(tensor.reshape(-1).split(BLOCK) for tensor in (weak, strong, out)), strict=True):
+        c.copy_(extrapolate(a, b, alpha))
+    return out

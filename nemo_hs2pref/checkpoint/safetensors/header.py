@@ -1,0 +1,63 @@
+"""What safetensors files say of themselves: names, dtypes, shapes and places, without reading the numbers.
+
+The format is made for files of others: a length, that many bytes of JSON, and numbers. Nothing in it can be run.
+"""
+
+import json
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from nemo_hs2pref.errors import CheckpointError
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+BYTES = {  # of one number, by the format's names
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64"), 8),
+}
+
+
+class Place(NamedTuple):
+    """A tensor of a file: bytes `start` to `end` of it."""
+
+    dtype: str  # the format's name
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_header(file: Path) -> dict[str, Place]:
+    """The tensors of `file` in the order of their bytes.
+
+    Raises CheckpointError where the header is broken or the file is not as long as its tensors.
+    """
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            size = file.stat().st_size
+            if not 0 < length <= size - 8:
+                raise ValueError(f"its header has {length} bytes and the file {size}")
+            entries = json.loads(stream.read(length))
+        places = {name: place_of(entry, 8 + length) for name, entry in entries.items() if name != "__metadata__"}
+        ordered = dict(sorted(places.items(), key=lambda item: item[1].start))
+        end = 8 + length
+        for name, place in ordered.items():
+            if place.start != end or place.end - place.start != prod(place.shape) * BYTES[place.dtype]:
+                raise ValueError(f"{name} is not where its header puts it")
+            end = place.end
+        if end != size:
+            raise ValueError(f"it has {size} bytes, its tensors end at {end}")
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: not found; copy or download it again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file}: no whole safetensors file ({error}); copy or download it again") from None
+    return ordered
+
+
+def place_of(entry: dict[str, Any], offset: int) -> Place:
+    start, end = entry["data_offsets"]
+    return Place(str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), offset + start, offset + end)

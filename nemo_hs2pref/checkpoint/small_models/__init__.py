@@ -1,0 +1,1 @@
+"""The two models that a laptop trains: a real one, and one of random weights."""
