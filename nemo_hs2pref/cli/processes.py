@@ -45,6 +45,8 @@ def as_rank(run: Run) -> Run:
         if not is_started():
             return run_alone(run, args)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # who started the ranks is interrupted too, and says so
+        # Under srun rank 0 holds the store, and torch has a page of C++ for each call to it after its end.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from nemo_hs2pref.runtime.ranks import join  # heavy: torch
 
         ranks = join()
