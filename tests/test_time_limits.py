@@ -96,6 +96,7 @@ def tick(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def test_a_run_ends_while_one_more_step_and_the_save_still_fit(tick: Callable[[float], None]) -> None:
     clock = WallClock(1100.0, margin_s=20)
+    assert not clock.is_over()
     for _ in range(6):
         tick(10)
         assert not clock.is_over()
@@ -115,8 +116,15 @@ def test_the_margin_grows_with_the_saves_and_never_shrinks(tick: Callable[[float
 
 def test_a_slow_interval_is_expected_again(tick: Callable[[float], None]) -> None:
     clock = WallClock(1100.0, margin_s=0)
+    assert not clock.is_over()
     tick(51)
     assert clock.is_over()
+
+
+def test_the_time_that_loading_takes_is_not_expected_again(tick: Callable[[float], None]) -> None:
+    clock = WallClock(1100.0, margin_s=0)
+    tick(60)
+    assert not clock.is_over()
 
 
 def squeue(folder: Path, program: str) -> dict[str, str]:

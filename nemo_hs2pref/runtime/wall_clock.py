@@ -21,14 +21,15 @@ class WallClock:
         """`end` is a time of the system's clock in seconds, infinity for never; margin_s is kept free for saving."""
         self.end = end
         self.margin_s = margin_s
-        self.asked = time.time()
+        self.asked: float | None = None  # when; the first time after the first step
         self.longest_s = 0.0  # between two questions: a step, with what comes between it and the next
         self.saved(last_save_s)
 
     def is_over(self) -> bool:
         """There may be no time to ask once more and then save."""
         now = time.time()
-        self.longest_s = max(self.longest_s, now - self.asked)
+        if self.asked is not None:
+            self.longest_s = max(self.longest_s, now - self.asked)
         self.asked = now
         return now + self.longest_s + self.margin_s >= self.end
 
