@@ -35,14 +35,18 @@ MAY_IMPORT = {
     "models": INNER,
     "checkpoint": INNER | {"models", "evaluation.scores"},
     "algorithms": INNER | {"models", "checkpoint"},
-    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"},
+    "run_state": {"errors"},
+    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores", "run_state"},
+    "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
+    "preflight": {"errors", "config", "data", "checkpoint", "launch", "runtime"},
     "plots": {"errors", "data", "runtime.run_log"},
+    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
     "laptop": {"errors"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop", "report"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
-    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
     "cli": INNER
-    | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce", "report"},
+    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report", "run_state"}
+    | {"laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from nemo_hs2pref.config.durations import parse_duration
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 
@@ -74,6 +75,25 @@ def positive(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]
     ):
         if value <= 0:
             yield f"{key}={value}: must be greater than 0"
+
+
+def time_limit(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """A length of time, and one that leaves some for training."""
+    limit, margin = config.exp_manager.max_time_per_run, config.exp_manager.save_margin_s
+    if margin < 0:
+        yield f"exp_manager.save_margin_s={margin:g}: expected seconds, 0 or more"
+    if limit is None:
+        return
+    try:
+        seconds = parse_duration(limit)
+    except ConfigError as error:
+        yield f"exp_manager.max_time_per_run: {error}"
+        return
+    if seconds <= margin:
+        yield (
+            f"exp_manager.max_time_per_run={limit} is {seconds:g} s, of which exp_manager.save_margin_s={margin:g} "
+            "are kept for saving; nothing is left"
+        )
 
 
 def layout(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
@@ -236,6 +256,6 @@ def best_mode(monitor: str) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    choices, positive, layout, batch, architecture, precision, head, recomputation, adapters, loss,
+    choices, positive, time_limit, layout, batch, architecture, precision, head, recomputation, adapters, loss,
     validation_sets, monitor,
 )  # fmt: skip

@@ -63,6 +63,8 @@ class ExpManager:
 
     explicit_log_dir: str = MISSING  # the run's folder
     resume_if_exists: bool = MISSING  # continue from the run folder's resume state where there is one
+    max_time_per_run: str | None = MISSING  # a start saves and stops within it; config/durations.py has the forms
+    save_margin_s: float = MISSING  # seconds kept free for saving before the limit and the job's end; at least 0
     create_tensorboard_logger: bool = MISSING
     create_wandb_logger: bool = MISSING
     wandb_logger_kwargs: WandbParams = field(default_factory=WandbParams)
