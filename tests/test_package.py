@@ -36,11 +36,13 @@ MAY_IMPORT = {
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots"},
+    "launch": {"errors", "config"},
     "plots": {"errors", "data", "runtime.run_log"},
     "laptop": {"errors"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
-    "cli": INNER | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce"},
+    "cli": INNER
+    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = {"models", "algorithms", "checkpoint", "runtime"}

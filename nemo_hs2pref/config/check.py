@@ -4,7 +4,7 @@ They need no NeMo, no GPU and no model, so a login node can run them before anyt
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint, Rule
@@ -19,10 +19,14 @@ ADAPTED = ("attention_qkv", "attention_dense", "mlp_fc1", "mlp_fc2", "attention"
 def check(config: RewardModelConfig, checkpoint: Checkpoint) -> None:
     """Raise one ConfigError with every broken rule."""
     faults = faults_of(config, checkpoint)
-    if len(faults) == 1:
-        raise ConfigError(faults[0])
     if faults:
-        raise ConfigError(f"{len(faults)} settings cannot work:" + "".join(f"\n  {fault}" for fault in faults))
+        raise ConfigError(listed(faults))
+
+
+def listed(faults: Sequence[str]) -> str:
+    if len(faults) == 1:
+        return faults[0]
+    return f"{len(faults)} settings cannot work:" + "".join(f"\n  {fault}" for fault in faults)
 
 
 def faults_of(config: RewardModelConfig, checkpoint: Checkpoint) -> list[str]:

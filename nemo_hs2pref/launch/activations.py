@@ -5,9 +5,9 @@ s b h (10 + 24/t) + 5 a s^2 b / t bytes a layer in 16 bit, and everything over t
 same sum for a Llama: RMSNorm, grouped queries, SwiGLU, no biases, no dropout and so no masks, and attention that
 stores no scores but one float32 a head and token. Per token and layer, over t where Megatron cuts it:
 
-    norms       2 inputs and 2 outputs of h; the outputs are the inputs of the linear layers
-    attention   the fused projection (a + 2g) d, which the values stay a view of; queries and keys after RoPE; context a d
-    MLP         gate and up 2f, their product f
+    norms      2 inputs and 2 outputs of h; the outputs are the inputs of the linear layers
+    attention  the fused projection (a + 2g) d, of which the values are a view; queries and keys after RoPE; context a d
+    MLP        gate and up 2f, their product f
 
 without Transformer Engine also what torch's own kernels keep: norms in float32 with the normalised values, RoPE's
 cosines and sines, SiLU's output f. That sum is held to the real model by tests/nemo/test_plan.py; the one with
