@@ -14,7 +14,7 @@ from nemo_hs2pref.launch.memory import recomputing
 
 Change = Mapping[str, Any]  # key of model -> other value
 Accept = Callable[[RewardModelConfig], bool]
-RESULT = ("global_batch_size", "encoder_seq_length")  # what changes the result of a run; the others do not
+RESULT = "global_batch_size"  # what changes the result of a run; the others do not
 
 
 def refuse(config: RewardModelConfig, checkpoint: Checkpoint) -> None:
@@ -38,7 +38,8 @@ def nearest(
 ) -> Change | None:
     """The smallest change on the same GPUs that passes every rule and `accept`.
 
-    Small is: no tensor group over two nodes, the result unchanged, few keys, then few doublings and halvings.
+    Small is: no tensor group over two nodes, the result unchanged, few keys, then few doublings and halvings; of
+    equals the one with more tensor parallelism, whose links are the fast ones.
     `thrifty` also tries what saves memory alone: sequence parallelism and full recomputation.
     """
     for change in sorted(changes(config, thrifty=thrifty), key=lambda change: size_of_change(config, change)):
@@ -78,12 +79,12 @@ def divisors(number: int) -> list[int]:
     return [n for n in range(1, number + 1) if number % n == 0]
 
 
-def size_of_change(config: RewardModelConfig, change: Change) -> tuple[bool, int, int, float]:
+def size_of_change(config: RewardModelConfig, change: Change) -> tuple[bool, bool, int, float, int]:
     tensor = change.get("tensor_model_parallel_size", config.model.tensor_model_parallel_size)
     numbers = [(value, getattr(config.model, key)) for key, value in change.items() if type(value) is int]
     doublings = sum(abs(math.log2(new / old)) for new, old in numbers if old and old > 0)
     keys = {key.replace("_method", "_granularity").replace("_num_layers", "_granularity") for key in change}
-    return config.trainer.devices % tensor != 0, sum(key in change for key in RESULT), len(keys), doublings
+    return config.trainer.devices % tensor != 0, RESULT in change, len(keys), doublings, -tensor
 
 
 def changed(config: RewardModelConfig, change: Change) -> RewardModelConfig:
