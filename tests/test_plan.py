@@ -24,6 +24,8 @@ from nemo_hs2pref.launch.plan import Plan, make_plan, num_steps
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
 LLAMA_8B = ("model.num_layers=32", "model.hidden_size=4096", "model.ffn_hidden_size=14336",
             "model.num_attention_heads=32")  # fmt: skip
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "plan.md").read_text()
 SHAPES = ["llama31_70b", "llama_tiny", "smollm2"]
 
 
@@ -240,3 +242,18 @@ def test_every_rank_of_the_text_is_in_one_stage(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     for words in ("32 ranks, 4 x 8: tensor 8 x pipeline 4 x data 1", "0-7", "24-31", "61-80", "69,503,107,072"):
         assert words in text
+
+
+# --- docs/plan.md ---
+
+
+def test_the_page_shows_what_the_command_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "experiment=rm_stage1_helpfulness"]) == 0
+    assert f"```text\n{capsys.readouterr().out}```" in PAGE
+
+
+def test_the_page_has_the_table_of_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import plan_table  # a script's folder
+
+    assert "\n".join(plan_table.table()) in PAGE

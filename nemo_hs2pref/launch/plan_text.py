@@ -91,7 +91,7 @@ def verdict(plan: Plan) -> str:
     limit, total = plan.limit / GIB, gib(plan.fullest.memory.total)
     if plan.fits:
         return f"fits         {total} of {limit:g} GiB on the fullest rank; at most {SHARE:.0%} are planned for"
-    way = "no layout of these GPUs does: take more nodes, or peft=lora"
+    way = "no layout of these GPUs does: take more nodes" + ", or peft=lora" * (plan.trained == plan.parameters)
     if plan.thriftier is not None:
         way = f"nearest that does: {' '.join(overrides_of(plan.thriftier))}"
     return f"does not fit {total} GiB on the fullest rank; at most {SHARE:.0%} of {limit:g} are planned for; {way}"
