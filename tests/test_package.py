@@ -142,6 +142,16 @@ def test_help_needs_neither_torch_nor_nemo_nor_two_seconds(verb):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
 
 
+def test_a_70b_run_is_planned_without_torch_in_two_seconds():
+    program = without(NVIDIA | {"torch"}, "from nemo_hs2pref.cli import main\nmain(sys.argv[1:])")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = run_python("-c", program, "plan", "experiment=rm_stage1_helpfulness")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert "64 ranks, 8 x 8: tensor 8 x pipeline 2 x data 4" in text
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+
+
 # --- wheel ---
 
 

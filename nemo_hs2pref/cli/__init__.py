@@ -19,6 +19,7 @@ from nemo_hs2pref.errors import HS2PrefError
 VERBS = {
     "quickstart": "base model, data, regression, scaled Bradley-Terry, ExPO and evaluation, end to end",
     "data": "prepare ratings and preference pairs, and inspect them",
+    "plan": "layout, batches, parameters, memory and disk of a run, before it is started",
     "train": "train a model from a Hydra configuration",
     "convert": "Hugging Face checkpoints to NeMo",
     "extrapolate": "ExPO: extrapolate from a weak to a strong model; averages of models",
