@@ -37,10 +37,12 @@ MAY_IMPORT = {
     "algorithms": INNER | {"models", "checkpoint"},
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots"},
     "plots": {"errors", "data", "runtime.run_log"},
+    "preflight": {"errors", "config", "data", "checkpoint", "runtime"},
     "laptop": {"errors"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
-    "cli": INNER | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce"},
+    "cli": INNER
+    | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "preflight", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime")
