@@ -49,20 +49,23 @@ def listen(node: Node, host: str, port: int, wait_s: float) -> Finding:
     except OSError as error:
         hint = "another job or a process left over has it: set MASTER_PORT, or end that process"
         return failed(f"port {port} of {node.name} is not free ({error.strerror})", hint)
-    with server:
-        come: set[int] = set()
-        threading.Thread(target=welcome, args=(server, come), daemon=True).start()
+    come: set[int] = set()
+    threading.Thread(target=welcome, args=(server, come), daemon=True).start()
+    try:
         if not wait_until(lambda: greet(host, port, 0), TRY_S):
             return failed(f"MASTER_ADDR={host} does not lead to {node.name}", "give the first node's name or address")
         if not wait_until(lambda: len(come) == node.count, wait_s):
             silent = ", ".join(str(index) for index in range(node.count) if index not in come)
             return failed(f"the nodes numbered {silent} (the first is 0) did not come to {host}:{port}", FIREWALL)
+    finally:
+        server.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept, which close does not
+        server.close()
     return ok(f"{host} port {port} is free" + (f", all {node.count} nodes reach it" if node.count > 1 else ""))
 
 
 def welcome(server: socket.socket, come: set[int]) -> None:
     """Note who comes. The guest hangs up first: a port that was served from waits a minute before it is free again."""
-    with suppress(OSError):  # the server is closed when all have come
+    with suppress(OSError):  # it is shut down when all have come
         while True:
             guest, _ = server.accept()
             with guest, suppress(OSError, ValueError):

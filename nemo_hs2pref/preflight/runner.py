@@ -43,13 +43,13 @@ class Running:
     def result(self) -> Result:
         """Wait until the check is done or its time is up."""
         said, is_done = self._read()
-        self.kill()
         seconds = time.monotonic() - self.began
         if not is_done:
+            self.kill()
             stuck = failed(f"no answer in {self.check.limit_s:g} s, given up", self.check.if_stuck)
             return Result.of(self.check.name, [stuck], seconds)
         if not said:
-            ended = failed(f"its process was ended from outside, {self._ended_by()}", "was there too little memory?")
+            ended = failed(f"its process ended without an answer, {self._ended_by()}", "was there too little memory?")
             return Result.of(self.check.name, [ended], seconds)
         answer = json.loads(said)
         findings = [Finding(**finding) for finding in answer["findings"]]
