@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -419,3 +420,14 @@ def test_the_checking_process_never_loads_torch():
     """It could not be given up while it waits for a file system, and forked processes must not inherit its threads."""
     program = "import sys, nemo_hs2pref.preflight.checks; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
+
+
+def test_every_check_has_a_row_in_the_docs_and_each_row_its_limit(monkeypatch):
+    made: list[Check] = []
+    monkeypatch.setattr(runner, "run", lambda listed: made.extend(listed) or iter(()))
+    places = ("data.dir=d", "pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=r")
+    assert main(["preflight", "--wait", "0", "--bandwidth", "0", *places]) == 0
+
+    text = (Path(__file__).parents[1] / "docs" / "cluster-containers.md").read_text()
+    rows = re.findall(r"^\| (\w+)( \*)? \| .* \| (?:`--wait` \+ )?(\d+) \|$", text, flags=re.MULTILINE)
+    assert [(c.name, " *" * c.first_node_only, f"{c.limit_s:g}") for c in made] == rows

@@ -64,17 +64,25 @@ def listen(node: Node, host: str, port: int, wait_s: float) -> Finding:
 
 
 def welcome(server: socket.socket, come: set[int]) -> None:
-    """Note who comes. The guest hangs up first: a port that was served from waits a minute before it is free again."""
-    with suppress(OSError):  # it is shut down when all have come
+    """Note who has come and gone, until the server is shut down."""
+    with suppress(OSError):
         while True:
             guest, _ = server.accept()
-            with guest, suppress(OSError, ValueError):
-                guest.settimeout(TRY_S)
-                said = guest.recv(64)
-                if said.startswith(GREETING):
-                    come.add(int(said[len(GREETING) :]))
-                    guest.sendall(GREETING)
-                    guest.recv(1)
+            index = visit(guest)
+            if index is not None:
+                come.add(index)
+
+
+def visit(guest: socket.socket) -> int | None:
+    """The guest's number, once it has our greeting and hung up: who hangs up first keeps its port for a minute."""
+    with guest, suppress(OSError, ValueError):
+        guest.settimeout(TRY_S)
+        said = guest.recv(64)
+        if said.startswith(GREETING):
+            guest.sendall(GREETING)
+            if guest.recv(1) == b"":
+                return int(said[len(GREETING) :])
+    return None
 
 
 def greet(host: str, port: int, index: int) -> bool:
