@@ -411,6 +411,13 @@ def test_second_process_of_a_node_does_nothing(monkeypatch, capsys):
     assert main(["preflight"]) == 0 and capsys.readouterr().out == ""
 
 
+def test_checks_can_be_left_out_by_name(as_checks, capsys):
+    as_checks(gpus=failed("none", "look"), limits=ok("fine"))
+    assert main(["preflight", "--skip", "gpus"]) == 0
+    assert main(["preflight", "--skip", "gpu"]) == 2
+    assert "no check gpu; there are gpus, limits" in capsys.readouterr().err
+
+
 def test_configuration_that_cannot_be_read_ends_with_2(capsys):
     assert main(["preflight", "trainer.devises=8"]) == 2
     assert "trainer.devices" in capsys.readouterr().err

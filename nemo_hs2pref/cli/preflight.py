@@ -3,10 +3,11 @@
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from nemo_hs2pref.cli.processes import say
+from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.preflight import runner
 from nemo_hs2pref.preflight.check import SEVERITY, Check, Result
 from nemo_hs2pref.preflight.node import Node
@@ -36,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="GB_S",
         help="measure all_reduce among all ranks too; less than this bus bandwidth fails, 0 measures only",
     )
+    parser.add_argument("--skip", default="", metavar="NAME,...", help="checks to leave out, by their names")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
     parser.set_defaults(run=run)
 
@@ -71,9 +73,19 @@ def look(args: argparse.Namespace, node: Node) -> Iterator[Result]:
         config, resolved = load_reward_model_config(args.config_name or "train_rm", args.overrides)
         listed = checks.run_checks(config, resolved, node, os.environ, args.wait)
     listed = checks.machine_checks(config, node, os.environ, args.wait) + listed
-    yield from runner.run([check for check in listed if node.is_first or not check.first_node_only])
+    left_out = names_in(args.skip, [check.name for check in listed])
+    wanted = [check for check in listed if check.name not in left_out]
+    yield from runner.run([check for check in wanted if node.is_first or not check.first_node_only])
     if args.bandwidth is not None:
         yield from runner.run([checks.bandwidth_check(config, node, os.environ, args.bandwidth)])
+
+
+def names_in(given: str, known: Sequence[str]) -> set[str]:
+    """What --skip names; raises ConfigError for what is no check of this machine or run."""
+    names = {name for name in given.split(",") if name}
+    if unknown := sorted(names - set(known)):
+        raise ConfigError(f"--skip {given}: no check {unknown[0]}; there are {', '.join(known)}")
+    return names
 
 
 def show(result: Result, node: Node) -> None:
