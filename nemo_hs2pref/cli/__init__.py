@@ -28,6 +28,7 @@ VERBS = {
     "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
     "evaluate": "accuracy of a reward model on preference pairs",
     "report": "one page about a run, or several: can the reward model be trusted?",
+    "preflight": "can this node, and with a configuration this run, work at all",
     "reproduce": "the reward models of the paper's Table 1, trained and compared",
 }
 
