@@ -26,6 +26,7 @@ VERBS = {
     "score": "reward of every row of a file",
     "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
     "evaluate": "accuracy of a reward model on preference pairs",
+    "preflight": "can this node, and with a configuration this run, work at all",
     "reproduce": "the reward models of the paper's Table 1, trained and compared",
 }
 
