@@ -38,12 +38,13 @@ MAY_IMPORT = {
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "run_state"},
     "run_state": {"errors"},
     "plots": {"errors", "data", "runtime.run_log"},
+    "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
     "preflight": {"errors", "config", "data", "checkpoint", "runtime"},
     "laptop": {"errors"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
     "cli": INNER
-    | {"config", "evaluation", "checkpoint", "runtime", "plots"}
+    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots"}
     | {"laptop", "quickstart", "preflight", "reproduce", "run_state"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
