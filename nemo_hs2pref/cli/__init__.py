@@ -20,6 +20,8 @@ VERBS = {
     "quickstart": "base model, data, regression, scaled Bradley-Terry, ExPO and evaluation, end to end",
     "data": "prepare ratings and preference pairs, and inspect them",
     "train": "train a model from a Hydra configuration",
+    "submit": "queue a run on a SLURM cluster, checked beforehand",
+    "status": "where a run stands: step, rate, time left, last checkpoint, how it ended",
     "convert": "Hugging Face checkpoints to NeMo",
     "extrapolate": "ExPO: extrapolate from a weak to a strong model; averages of models",
     "checkpoint": "what a checkpoint is, and whether it is whole",
