@@ -21,6 +21,9 @@ VERBS = {
     "data": "prepare ratings and preference pairs, and inspect them",
     "plan": "layout, batches, parameters, memory and disk of a run, before it is started",
     "train": "train a model from a Hydra configuration",
+    "preflight": "can this node, and with a configuration this run, work at all",
+    "submit": "queue a run on a SLURM cluster, checked beforehand",
+    "status": "where a run stands: step, rate, time left, last checkpoint, how it ended",
     "convert": "Hugging Face checkpoints to NeMo",
     "extrapolate": "ExPO: extrapolate from a weak to a strong model; averages of models",
     "checkpoint": "what a checkpoint is, and whether it is whole",
@@ -28,7 +31,6 @@ VERBS = {
     "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
     "evaluate": "accuracy of a reward model on preference pairs",
     "report": "one page about a run, or several: can the reward model be trusted?",
-    "preflight": "can this node, and with a configuration this run, work at all",
     "reproduce": "the reward models of the paper's Table 1, trained and compared",
 }
 
