@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def stored_config(base: Path) -> Mapping[str, Any]:
     """model_config.yaml of the checkpoint; empty where it is not on this machine."""
-    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.opening import read_config
 
     if not base.exists():
         return {}
