@@ -108,7 +108,7 @@ def computed_of(overrides: list[str]) -> Any:
 
 def run_step(base: Path, overrides: list[str], out: Path) -> None:
     """A child: two optimizer steps, then its memory into OUT/rank<N>.json."""
-    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime import machine
 

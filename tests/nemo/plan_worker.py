@@ -57,7 +57,7 @@ def measured(base: Path, overrides: list[str]) -> dict[str, Any]:
     import torch
     from megatron.core import parallel_state
 
-    from nemo_hs2pref.checkpoint.layout import read_config
+    from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
     from nemo_hs2pref.runtime.rm_objective import objective_of
