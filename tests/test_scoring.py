@@ -1,4 +1,4 @@
-"""The scoring loop on a Hugging Face folder, which needs no NeMo; tests/nemo/test_scoring.py has NeMo's side."""
+"""The scoring loop on a Hugging Face folder, which needs no NeMo; tests/nemo/test_scoring_runs.py has NeMo's side."""
 
 import json
 import os

@@ -10,7 +10,7 @@ stores no scores but one float32 a head and token. Per token and layer, over t w
     MLP        gate and up 2f, their product f
 
 without Transformer Engine also what torch's own kernels keep: norms in float32 with the normalised values, RoPE's
-cosines and sines, SiLU's output f. That sum is held to the real model by tests/nemo/test_plan.py; the one with
+cosines and sines, SiLU's output f. That sum is held to the real model by tests/nemo/test_plan_ranks.py; the one with
 Transformer Engine is computed only.
 """
 
