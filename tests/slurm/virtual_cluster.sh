@@ -1,36 +1,16 @@
 #!/usr/bin/env bash
 # A real SLURM of N virtual nodes on this machine, for tests: loopback only, no GPU, state that a start wipes.
 #
-#   virtual_cluster.sh install      Debian's packages (as root, or with password-less sudo)
 #   virtual_cluster.sh start [N]    N nodes (2), each with 16 processors and 8 devices that only count; prints what to export
 #   virtual_cluster.sh stop         cancel the jobs and end the daemons that were started here
 #
 # VIRTUAL_CLUSTER is its folder (/tmp/hs2pref-slurm), which every user must be able to enter.
 set -euo pipefail
 DIR=${VIRTUAL_CLUSTER:-/tmp/hs2pref-slurm}
-PACKAGES=(slurmctld slurmd slurm-client munge)
 GPUS=8
 export SLURM_CONF=$DIR/slurm.conf
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
-
-as_root() { if ((EUID)); then sudo -n "$@"; else "$@"; fi; }
-
-install() {
-  local installed
-  installed=$(dpkg-query --show --showformat '${Package} ${db:Status-Status}\n' "${PACKAGES[@]}" 2>/dev/null | grep -c ' installed$' || true)
-  ((installed < ${#PACKAGES[@]})) || return 0
-  command -v apt-get >/dev/null || die "no apt-get here; install SLURM (${PACKAGES[*]}) yourself"
-  as_root true 2>/dev/null || die "not root and no password-less sudo: sudo apt-get install ${PACKAGES[*]}"
-  # A package's own daemon would start on the standard ports; policy-rc.d keeps it from that where there is an init.
-  local policy=/usr/sbin/policy-rc.d kept=yes
-  [[ -e $policy ]] || { kept=no; printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null; as_root chmod +x "$policy"; }
-  local code=0
-  as_root apt-get update -qq || true
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}" >/dev/null || code=$?
-  [[ $kept == yes ]] || as_root rm -f "$policy"
-  ((code == 0)) || die "apt-get could not install ${PACKAGES[*]}"
-}
 
 start() {
   local count=$1 node
@@ -122,8 +102,7 @@ stop() {
 }
 
 case ${1-} in
-  install) install ;;
   start) start "${2:-2}" ;;
   stop) stop ;;
-  *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
