@@ -99,7 +99,7 @@ def row(case: str, base: Path, folder: Path) -> str:
 def computed_of(overrides: list[str]) -> Any:
     from nemo_hs2pref.config.architecture import architecture_of
     from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.launch.memory import rank_memory
+    from nemo_hs2pref.launch.plan.memory import rank_memory
 
     config, _ = load_reward_model_config("train_rm", overrides)
     architecture, stages = architecture_of(config, {}), range(config.model.pipeline_model_parallel_size)

@@ -6,9 +6,9 @@ usage: python benchmarks/plan_table.py
 from collections.abc import Iterator
 
 from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.launch.memory import GIB, recomputing
-from nemo_hs2pref.launch.nearest import changed
-from nemo_hs2pref.launch.plan import Plan, make_plan
+from nemo_hs2pref.launch.plan.memory import GIB, recomputing
+from nemo_hs2pref.launch.plan.nearest import changed
+from nemo_hs2pref.launch.plan.plan import Plan, make_plan
 
 NODES = (1, 2, 4, 8)  # of 8 GPUs
 PIPELINES = (1, 2, 4, 8)

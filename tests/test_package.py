@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "run_state": {"errors"},
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores", "run_state"},
     "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
-    "preflight": {"errors", "config", "data", "checkpoint", "launch", "runtime"},
+    "preflight": {"errors", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "data", "runtime.run_log"},
     "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
     "laptop": {"errors"},
@@ -110,6 +110,12 @@ def test_imports_among_checkpoint_rooms_follow_the_order_in_its_docstring():
             top, *rest = name.removeprefix("nemo_hs2pref.").split(".")
             if top == "checkpoint":
                 assert rest[0] in order[: order.index(room) + 1], f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize(("room", "other"), [("plan", "jobs"), ("jobs", "plan")])
+def test_plan_and_jobs_know_nothing_of_each_other(room, other):
+    for module in sorted((PACKAGE / "launch" / room).rglob("*.py")):
+        assert not [name for name in imported(module) if name.startswith(f"nemo_hs2pref.launch.{other}")], module
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -14,12 +14,12 @@ from nemo_hs2pref.config.check import faults_of
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.sampling import GlobalBatches
-from nemo_hs2pref.launch.activations import stored_activations
-from nemo_hs2pref.launch.layout import layout_of
-from nemo_hs2pref.launch.memory_states import buffer_size, shard_sizes
-from nemo_hs2pref.launch.nearest import changed, nearest_that_works
-from nemo_hs2pref.launch.parameters import rank_parameters, whole_model
-from nemo_hs2pref.launch.plan import Plan, make_plan, num_steps
+from nemo_hs2pref.launch.plan.activations import stored_activations
+from nemo_hs2pref.launch.plan.layout import layout_of
+from nemo_hs2pref.launch.plan.nearest import changed, nearest_that_works
+from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
+from nemo_hs2pref.launch.plan.plan import Plan, make_plan, num_steps
+from nemo_hs2pref.launch.plan.states import buffer_size, shard_sizes
 
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
 LLAMA_8B = ("model.num_layers=32", "model.hidden_size=4096", "model.ffn_hidden_size=14336",

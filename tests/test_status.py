@@ -8,7 +8,7 @@ import pytest
 
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.launch.status import read_status
+from nemo_hs2pref.launch.jobs.status import read_status
 from nemo_hs2pref.run_state import StateFile, as_text, record_failure
 
 

@@ -11,11 +11,11 @@ import yaml
 
 from nemo_hs2pref.config.load import config_dir, load_reward_model_config
 from nemo_hs2pref.errors import ConfigError, InstallationError
-from nemo_hs2pref.launch.allocation import Allocation, refuse_misfit
-from nemo_hs2pref.launch.cluster import load_cluster, sbatch_flags, settings_file
-from nemo_hs2pref.launch.record import about_environment
-from nemo_hs2pref.launch.script import refuse_bad_syntax, words_of
-from nemo_hs2pref.launch.submission import Job, make_job, submit
+from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
+from nemo_hs2pref.launch.jobs.cluster import load_cluster, sbatch_flags, settings_file
+from nemo_hs2pref.launch.jobs.record import about_environment
+from nemo_hs2pref.launch.jobs.script import refuse_bad_syntax, words_of
+from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "slurm" / "train_rm_70b.sh"

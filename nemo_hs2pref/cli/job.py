@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nemo_hs2pref.errors import STOPPED, ConfigError, HS2PrefError
-from nemo_hs2pref.launch.allocation import Allocation, refuse_misfit
-from nemo_hs2pref.launch.validation import load_checked, missing
+from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
+from nemo_hs2pref.launch.jobs.validation import load_checked, missing
 
 
 def answer(words: Sequence[str]) -> str:

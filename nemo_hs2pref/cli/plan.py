@@ -37,9 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.config.check import faults_of
     from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.launch.nearest import nearest_that_works
-    from nemo_hs2pref.launch.plan import make_plan
-    from nemo_hs2pref.launch.plan_text import as_json, lines, refusal_as_json
+    from nemo_hs2pref.launch.plan.nearest import nearest_that_works
+    from nemo_hs2pref.launch.plan.plan import make_plan
+    from nemo_hs2pref.launch.plan.text import as_json, lines, refusal_as_json
 
     places = [f"{key}=not-given" for key in NOT_GIVEN]  # a later override of the same key wins
     config, _ = load_reward_model_config(args.config_name, [*places, *args.overrides])

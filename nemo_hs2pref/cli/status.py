@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.launch.status import lines, read_status
+    from nemo_hs2pref.launch.jobs.status import lines, read_status
 
     status = read_status(args.run_dir)
     print(json.dumps(asdict(status), indent=2) if args.json else "\n".join(lines(args.run_dir, status)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nemo_hs2pref.cli.processes import say
 
 if TYPE_CHECKING:
-    from nemo_hs2pref.launch.submission import Job
+    from nemo_hs2pref.launch.jobs.submission import Job
 
 EXAMPLES = """examples:
   # what would be submitted: sbatch's command, the script and the resolved configuration; nothing is written
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.launch.submission import make_job, submit
+    from nemo_hs2pref.launch.jobs.submission import make_job, submit
 
     job = make_job(args.script, args.overrides)
     if not args.dry_run:
@@ -54,7 +54,7 @@ def pages(job: "Job") -> list[tuple[str, str]]:
     """(title, text) of what a submission consists of."""
     from omegaconf import OmegaConf
 
-    from nemo_hs2pref.launch.submission import SETTINGS
+    from nemo_hs2pref.launch.jobs.submission import SETTINGS
 
     return [
         ("command", job.line),

@@ -9,10 +9,10 @@ import pytest
 
 from nemo_hs2pref.config.architecture import architecture_of
 from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.launch.activations import stored_activations
-from nemo_hs2pref.launch.layout import layout_of
-from nemo_hs2pref.launch.memory_states import gradient_bytes, optimizer_bytes, weight_bytes
-from nemo_hs2pref.launch.parameters import rank_parameters
+from nemo_hs2pref.launch.plan.activations import stored_activations
+from nemo_hs2pref.launch.plan.layout import layout_of
+from nemo_hs2pref.launch.plan.parameters import rank_parameters
+from nemo_hs2pref.launch.plan.states import gradient_bytes, optimizer_bytes, weight_bytes
 
 WORKER = Path(__file__).parent / "plan_worker.py"
 COMMON = ["model=llama_tiny", "loss=scaled_bt", "trainer.devices=4", "model.global_batch_size=8", "data.dir=none",

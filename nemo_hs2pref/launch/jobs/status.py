@@ -11,7 +11,7 @@ from typing import Any
 
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.launch.job_logs import JobLogs, newest_logs, queue_state, submitted_job
+from nemo_hs2pref.launch.jobs.logs import JobLogs, newest_logs, queue_state, submitted_job
 from nemo_hs2pref.run_state import Failure, RunState, read_failure, read_state
 
 SILENT_S = 1800.0  # a run that nobody vouches for and that wrote nothing for so long is not running

@@ -9,12 +9,12 @@ from typing import Any
 from nemo_hs2pref.config.architecture import Architecture, architecture_of
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.launch.activations import has_fused_kernels, micro_batch_of, num_micro_batches
-from nemo_hs2pref.launch.layout import Layout, layout_of
-from nemo_hs2pref.launch.memory import GIB, SHARE, RankMemory, fits_within, rank_memory, recomputing
-from nemo_hs2pref.launch.memory_states import MAIN_PARAMETER, MOMENTS, width
-from nemo_hs2pref.launch.nearest import Change, changed, nearest, refuse
-from nemo_hs2pref.launch.parameters import rank_parameters, whole_model
+from nemo_hs2pref.launch.plan.activations import has_fused_kernels, micro_batch_of, num_micro_batches
+from nemo_hs2pref.launch.plan.layout import Layout, layout_of
+from nemo_hs2pref.launch.plan.memory import GIB, SHARE, RankMemory, fits_within, rank_memory, recomputing
+from nemo_hs2pref.launch.plan.nearest import Change, changed, nearest, refuse
+from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
+from nemo_hs2pref.launch.plan.states import MAIN_PARAMETER, MOMENTS, width
 
 
 @dataclass(frozen=True)

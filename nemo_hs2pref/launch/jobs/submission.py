@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError, InstallationError
-from nemo_hs2pref.launch.cluster import Cluster, load_cluster, sbatch_flags, settings_file, split_overrides
-from nemo_hs2pref.launch.record import about_code, about_environment, as_line, new_folder, write_record
-from nemo_hs2pref.launch.script import home_of, refuse_bad_syntax, words_of
-from nemo_hs2pref.launch.validation import load_checked, missing
+from nemo_hs2pref.launch.jobs.cluster import Cluster, load_cluster, sbatch_flags, settings_file, split_overrides
+from nemo_hs2pref.launch.jobs.record import about_code, about_environment, as_line, new_folder, write_record
+from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
+from nemo_hs2pref.launch.jobs.validation import load_checked, missing
 
 SETTINGS = "cluster.sh"
 

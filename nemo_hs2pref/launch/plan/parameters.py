@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nemo_hs2pref.config.architecture import Architecture
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.launch.layout import Layout
+from nemo_hs2pref.launch.plan.layout import Layout
 
 QKV, DENSE, FC1, FC2 = "attention_qkv", "attention_dense", "mlp_fc1", "mlp_fc2"  # NeMo's names of LoRA's targets
 GROUPS = {"attention": (QKV, DENSE), "mlp": (FC1, FC2), "all": (QKV, DENSE, FC1, FC2)}

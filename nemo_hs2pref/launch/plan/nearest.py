@@ -10,7 +10,7 @@ from nemo_hs2pref.config.check import faults_of, listed
 from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.launch.memory import recomputing
+from nemo_hs2pref.launch.plan.memory import recomputing
 
 Change = Mapping[str, Any]  # key of model -> other value
 Accept = Callable[[RewardModelConfig], bool]

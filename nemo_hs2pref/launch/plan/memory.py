@@ -6,10 +6,10 @@ from typing import Any
 
 from nemo_hs2pref.config.architecture import Architecture
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.launch.activations import LayerActivations, micro_batch_of, stored_activations
-from nemo_hs2pref.launch.layout import layout_of
-from nemo_hs2pref.launch.memory_states import gradient_bytes, optimizer_bytes, weight_bytes, width
-from nemo_hs2pref.launch.parameters import rank_parameters
+from nemo_hs2pref.launch.plan.activations import LayerActivations, micro_batch_of, stored_activations
+from nemo_hs2pref.launch.plan.layout import layout_of
+from nemo_hs2pref.launch.plan.parameters import rank_parameters
+from nemo_hs2pref.launch.plan.states import gradient_bytes, optimizer_bytes, weight_bytes, width
 
 GIB = 2**30
 SHARE = 0.9  # of a GPU may be planned for: what is not counted needs the rest [ours; not measured on a GPU]

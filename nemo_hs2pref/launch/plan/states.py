@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from nemo_hs2pref.launch.parameters import Parameter
+from nemo_hs2pref.launch.plan.parameters import Parameter
 
 MAIN_PARAMETER = 4  # float32 copy of a 16-bit parameter
 MOMENTS = 8  # AdamW's two, float32

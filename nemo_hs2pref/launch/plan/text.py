@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from nemo_hs2pref.launch.memory import GIB, NOT_COUNTED, SHARE
-from nemo_hs2pref.launch.nearest import Change, overrides_of
-from nemo_hs2pref.launch.plan import Plan, Stage
+from nemo_hs2pref.launch.plan.memory import GIB, NOT_COUNTED, SHARE
+from nemo_hs2pref.launch.plan.nearest import Change, overrides_of
+from nemo_hs2pref.launch.plan.plan import Plan, Stage
 
 GB = 1e9  # disks count in these
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from nemo_hs2pref.config.architecture import Architecture
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.launch.layout import Layout
-from nemo_hs2pref.launch.parameters import DENSE, FC1, FC2, QKV, adapted_layers
+from nemo_hs2pref.launch.plan.layout import Layout
+from nemo_hs2pref.launch.plan.parameters import DENSE, FC1, FC2, QKV, adapted_layers
 
 
 @dataclass(frozen=True)
