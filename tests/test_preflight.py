@@ -106,6 +106,7 @@ def test_errors_of_a_check_are_its_answer():
 
 def test_what_a_check_prints_is_not_seen(capfd, monkeypatch):
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # else a fork after other tests' tokenizers warns
+
     def look() -> Iterator[Finding]:
         subprocess.run(["echo", "noise"], check=True)
         yield ok("fine")
