@@ -5,10 +5,10 @@ export VENV
 BIN = $(VENV)/bin
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 .DEFAULT_GOAL = help
-.PHONY: help setup quickstart test lint wheel
+.PHONY: help setup quickstart test slurm-deps browser-deps test-slurm lint wheel
 
 help:  ## print this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup:  ## create or update .venv (TORCH=cuda for GPUs)
 	@launchers/setup.sh
@@ -16,8 +16,17 @@ setup:  ## create or update .venv (TORCH=cuda for GPUs)
 quickstart: setup  ## base model, data, two reward models, ExPO and evaluation, on this CPU
 	$(BIN)/hs2pref quickstart $(ARGS)
 
-test: setup  ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: setup  ## all tests but those of test-slurm
+	$(BIN)/python -m pytest -m "not slurm" $(ARGS)
+
+slurm-deps:  ## Debian's SLURM, for test-slurm (as root, or with password-less sudo)
+	tests/debian_packages.sh slurmctld slurmd slurm-client munge
+
+browser-deps:  ## Debian's Chromium, in which tests open the report
+	tests/debian_packages.sh chromium
+
+test-slurm: setup  ## jobs on a SLURM of virtual nodes on this machine (as root)
+	HS2PREF_REQUIRE_SLURM=1 $(BIN)/python -m pytest -m slurm $(ARGS)
 
 lint: setup  ## ruff, pyright, shellcheck
 	$(BIN)/ruff check .

@@ -11,6 +11,10 @@
 The message is one sentence: where (file, line or key), what was found, what was expected, what to do.
 """
 
+# Exit code of a run that was asked to stop, has saved, and goes on when it is started again. No shell, signal or
+# launcher of the stack gives it another meaning.
+STOPPED = 85
+
 
 class HS2PrefError(Exception):
     """Base of all errors that a user can cause; the command line prints the message and exits with 2."""

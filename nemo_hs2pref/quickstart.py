@@ -83,7 +83,7 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     from nemo_hs2pref.report.write import HTML, write_report  # draws, too
 
     plot_training({"stage 1: regression": out / "stage1", "stage 2: scaled BT": out / "stage2"}, out / "curves.png")
-    page = write_report([at.evaluations / name for name in models], out / "report") / HTML
+    page = write_report([at.evaluations / "validation" / name for name in models], out / "report") / HTML
     print("\n" + table(summary))
     print(f"\n{out / 'summary.json'}  {out / 'curves.png'}  {page}")
     return summary
@@ -107,7 +107,7 @@ def prepared(source: str, at: Folders) -> Path:
 
 
 def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dict[str, PreferenceReport]]:
-    """Reports of every model on the held-out and the training pairs; OUT/<model>/<split> is the whole evaluation."""
+    """Reports of every model on the held-out and the training pairs; out/<split>/<model> is the whole evaluation."""
     from nemo_hs2pref.runtime.scoring import open_scorer  # heavy: torch
 
     tasks = {split: preferences(str(data / f"pairs.{split}.jsonl")) for split in ("validation", "train")}
@@ -118,7 +118,7 @@ def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dic
         for split, task in tasks.items():
             scores = scorer.score(conversations_of(task.examples))
             reports[name][split] = report = task.report(scores)
-            Outcome(task, scores, report, {"model": str(path), "scores": None}).write(out / name / split)
+            Outcome(task, scores, report, {"model": str(path), "scores": None}).write(out / split / name)
     return reports
 
 

@@ -123,6 +123,24 @@ def test_a_layout_that_does_not_divide_the_model_is_refused_with_what_does() -> 
     assert "model.tensor_model_parallel_size=2 does not divide num_attention_heads 9; possible: 1, 3, 9" in message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.ffn_hidden_size=28676"], "tensor_model_parallel_size=8 does not divide ffn_hidden_size 28676"),
+        (["model.override_vocab_size=128260"], "does not divide override_vocab_size 128260"),
+        (["model.encoder_seq_length=4090"], "which sequence_parallel needs; try 4096"),
+        (["model.num_query_groups=4"], "does not divide num_query_groups 4; possible: 1, 2, 4"),
+        (["model.num_layers=81"], "model.pipeline_model_parallel_size=2 does not divide num_layers 81"),
+    ],
+)
+def test_a_layout_that_does_not_divide_what_it_cuts_is_refused(overrides: list[str], message: str) -> None:
+    assert message in refusal(*overrides)
+
+
+def test_a_checkpoint_with_added_tokens_is_not_refused() -> None:
+    check(load(), {"vocab_size": 128_300, "override_vocab_size": 128_384})
+
+
 def test_a_checkpoint_of_another_size_is_refused() -> None:
     assert "model.hidden_size=8192, but the checkpoint base has 576" in refusal(checkpoint=SMOLLM2)
 

@@ -35,14 +35,18 @@ MAY_IMPORT = {
     "models": INNER,
     "checkpoint": INNER | {"models", "evaluation.scores"},
     "algorithms": INNER | {"models", "checkpoint"},
-    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"},
+    "run_state": {"errors"},
+    "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores", "run_state"},
+    "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
+    "preflight": {"errors", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "data", "runtime.run_log"},
+    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
     "laptop": {"errors"},
     "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop", "report"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
-    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
     "cli": INNER
-    | {"config", "evaluation", "checkpoint", "runtime", "plots", "laptop", "quickstart", "reproduce", "report"},
+    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report", "run_state"}
+    | {"laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime")
@@ -108,6 +112,12 @@ def test_imports_among_checkpoint_rooms_follow_the_order_in_its_docstring():
                 assert rest[0] in order[: order.index(room) + 1], f"{module} must not import {name}"
 
 
+@pytest.mark.parametrize(("room", "other"), [("plan", "jobs"), ("jobs", "plan")])
+def test_plan_and_jobs_know_nothing_of_each_other(room, other):
+    for module in sorted((PACKAGE / "launch" / room).rglob("*.py")):
+        assert not [name for name in imported(module) if name.startswith(f"nemo_hs2pref.launch.{other}")], module
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nvidia_and_lightning_are_imported_only_where_training_is(module):
     found = {name for name in imported(module) if name.split(".")[0] in NVIDIA}
@@ -135,6 +145,16 @@ def test_help_needs_neither_torch_nor_nemo_nor_two_seconds(verb):
 
     assert text.startswith(f"usage: hs2pref {verb}".rstrip())
     # CPU time, which neighbours on the machine do not lengthen as they do the wall clock's
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+
+
+def test_a_70b_run_is_planned_without_torch_in_two_seconds():
+    program = without(NVIDIA | {"torch"}, "from nemo_hs2pref.cli import main\nmain(sys.argv[1:])")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = run_python("-c", program, "plan", "experiment=rm_stage1_helpfulness")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert "64 ranks, 8 x 8: tensor 8 x pipeline 2 x data 4" in text
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
 
 

@@ -1,5 +1,6 @@
 """`hs2pref report`: what it says of runs, what it says is missing, and what no text on the page can do."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -119,6 +120,14 @@ def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
     first, second = np.arange(98) < 73, np.arange(98) < 48  # with one success and one failure more: 0.74 and 0.49
     half = 1.96 * (0.74 * 0.26 / 100 + 0.49 * 0.51 / 100) ** 0.5
     assert difference_interval(first, second) == pytest.approx((0.25 - half, 0.25 + half))
+
+
+def test_training_pairs_give_no_answer(run):
+    """The checkpoint names the hash of its training data; however right it is there, that says nothing."""
+    summary = json.loads((run / "evaluation" / "summary.json").read_text())
+    write_json(run / "evaluation" / "summary.json", summary | {"input": {**summary["input"], "sha256": "cd" * 32}})
+    for page in pages(run):
+        assert "No answer: the model was trained on these pairs." in page and "Yes, as far as" not in page
 
 
 def test_configuration_names_the_nearest_experiment_and_what_differs(run):

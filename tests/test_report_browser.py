@@ -1,7 +1,7 @@
 """The page of `hs2pref report` in a real browser: it is drawn in light and dark, fits narrow screens, and says nothing
 to the console.
 
-Needs Chromium or Chrome: apt-get install -y --no-install-recommends chromium
+Needs Chromium or Chrome: make browser-deps
 """
 
 import html
@@ -36,7 +36,7 @@ SIZE = (1200, 1600)
 def browser() -> str:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
-        pytest.skip("NO BROWSER: the report was not opened; apt-get install -y --no-install-recommends chromium")
+        pytest.skip("NO BROWSER: the report was not opened; make browser-deps")
     return found
 
 

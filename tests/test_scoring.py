@@ -1,4 +1,4 @@
-"""The scoring loop on a Hugging Face folder, which needs no NeMo; tests/nemo/test_scoring.py has NeMo's side."""
+"""The scoring loop on a Hugging Face folder, which needs no NeMo; tests/nemo/test_scoring_runs.py has NeMo's side."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[int]]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.loop.TOKENS_A_BATCH", {"cpu": 4096, "cuda": 4096})
+    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.loop.TOKENS_A_BATCH", {"cpu": 1024, "cuda": 1024})
 
 
 def rows_file(folder: Path, rows: Sequence[Conversation]) -> Path:
@@ -307,7 +308,7 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.runtime.scoring import loop
 from nemo_hs2pref.runtime.scoring.hugging_face import HuggingFaceModel
 from nemo_hs2pref.runtime.scoring.journal import partial_of
-loop.TOKENS_A_BATCH = {"cpu": 4096, "cuda": 4096}
+loop.TOKENS_A_BATCH = {"cpu": 1024, "cuda": 1024}
 limit, model, rows, output = sys.argv[1:]
 forward, done = HuggingFaceModel.forward, []
 def count(self, batch):
@@ -381,11 +382,13 @@ def test_journal_of_another_model_is_not_used_and_told(
 @pytest.mark.usefixtures("small_batches")
 def test_what_a_journal_lacks_is_computed_in_the_batches_of_the_whole_run(exported: Path, tmp_path: Path) -> None:
     """Or a matrix of another shape might give other bits; the cut line at the end does not spoil what follows it."""
-    whole = open_scorer(exported, partial=tmp_path).score(ROWS)
+    rows = [conversation(f"{n}", 1 + n // 10) for n in range(100)]
+    rows = [replace(row, messages=(Message("user", f"Number {row.id}?"), row.messages[1])) for row in rows]
+    whole = open_scorer(exported, partial=tmp_path).score(rows)
     (file,) = tmp_path.iterdir()
     header, *batches = file.read_text().splitlines(keepends=True)
     file.write_text("".join([header, *batches[::2], batches[1][:-5]]))
-    assert open_scorer(exported, partial=tmp_path).score(ROWS) == whole
+    assert open_scorer(exported, partial=tmp_path).score(rows) == whole
     assert file.read_text() == "".join([header, *batches[::2], *batches[1::2]])
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,9 @@ import yaml
 from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.cli.processes import exit_code_of
+from nemo_hs2pref.cli.processes import killed
 from nemo_hs2pref.errors import DataError, OtherRankError
-from nemo_hs2pref.runtime import machine, ranks
+from nemo_hs2pref.runtime import machine, ranks, stop_signals
 from nemo_hs2pref.runtime.ranks import Ranks
 
 TIME_LIMIT_S = 120
@@ -229,11 +230,19 @@ def test_no_failure_outlasts_ten_seconds() -> None:
     assert ranks.PATIENCE_S + ranks.FAREWELL_S < ranks.LONG_PATIENCE_S
 
 
-def test_only_a_rank_that_was_killed_is_spoken_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code_of(1, 2, "train") == 2
-    assert capsys.readouterr().err == ""
-    assert exit_code_of(1, -signal.SIGKILL, "train") == 137
-    assert capsys.readouterr().err.startswith("hs2pref train: error: rank 1 was killed by signal 9 (SIGKILL)")
+def test_a_rank_that_was_killed_is_spoken_for() -> None:
+    assert killed(1, -signal.SIGKILL) == "rank 1 was killed by signal 9 (SIGKILL); was there too little memory?"
+    assert killed(3, -signal.SIGSEGV) == "rank 3 was killed by signal 11 (SIGSEGV)"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_rank_that_is_told_to_end_while_it_looks_for_a_cause_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another rank was killed: it has told nobody, and srun ends the rest."""
+    monkeypatch.setitem(stop_signals.received, "SIGTERM", time.monotonic())
+    spoken: list[str] = []
+    rank, _ = rank_pair()
+    assert rank.fail(RuntimeError("Connection closed by peer"), 1, spoken.append) == 143
+    assert spoken == []
 
 
 def test_two_ranks_that_read_the_same_bad_row_say_it_once(words: list[str], tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """The supervised loop: one global batch a step, validation, best weights, resume states, early stop.
 
-Every rank runs it; what it decides on (losses, metrics) is the same number on every rank.
+Every rank runs it; what it decides on (losses, metrics, who asks for a stop) is the same number on every rank.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from nemo_hs2pref.metrics import Sums, summarise
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
 Metrics = dict[str, float]
+STOP = "stop"  # among the sums: for each reason, how many ranks know it
 
 
 class Log(Protocol):
@@ -36,6 +38,15 @@ class Keeper(Protocol):
     def save_resume_state(self, progress: Progress, metrics: Mapping[str, float]) -> None: ...
 
 
+class Watch(Protocol):
+    """Who follows the run, and may ask it to stop."""
+
+    def flags(self) -> Mapping[str, bool]: ...  # reasons to stop that this rank knows; the same names on every rank
+    def trained(self, step: int) -> None: ...
+    def validating(self) -> None: ...
+    def saving(self, step: int) -> AbstractContextManager[object]: ...
+
+
 @dataclass(frozen=True)
 class SupervisedRun:
     """Everything one run needs."""
@@ -48,6 +59,7 @@ class SupervisedRun:
     validation_sets: Mapping[str, Sequence[MakeBatch]]  # name -> its global batches
     log: Log
     keeper: Keeper
+    watch: Watch
     early_stop: EarlyStop | None
     num_steps: int
     items_per_step: int
@@ -55,33 +67,56 @@ class SupervisedRun:
     save_interval: int
 
 
-def fit(run: SupervisedRun, progress: Progress) -> None:
-    """Train from `progress` to the last step, or to where early stop ends it; returns with the resume state saved."""
-    validation: Metrics = {}
-    while not is_finished(run, progress):
-        started = time.monotonic()
-        metrics = train_step(run, progress.step)
-        progress.step += 1
-        progress.items += run.items_per_step
-        metrics |= speed(metrics.pop("tokens"), time.monotonic() - started)
-        run.log.train(progress.step, metrics)
+def fit(run: SupervisedRun, progress: Progress) -> Sequence[str]:
+    """Train from `progress` to the last step, or to where early stop or a rank's request ends it; saves at the end.
 
-        last = progress.step == run.num_steps
-        if last or due(progress.step, run.val_check_interval):
-            validation = validate(run)
-            run.log.validation(progress.step, validation)
-            run.keeper.keep_if_best(progress, validation)
-            if run.early_stop is not None:
-                run.early_stop.note(progress, validation)
-        if is_finished(run, progress) or due(progress.step, run.save_interval):
-            run.keeper.save_resume_state(progress, validation)
-    if progress.step < run.num_steps:
+    Returns the reasons of the request; nothing where the run is finished. A request is met after the step in which
+    it comes, without validation: that is done when the run goes on, so that nothing is lost by the stop.
+    """
+    validation: Metrics = {}
+    stop: Sequence[str] = ()
+    while not (stop or is_finished(run, progress)):
+        if not progress.validation_due:
+            stop = take_step(run, progress)
+        if progress.validation_due and not stop:
+            validation, stop = check_up(run, progress)
+        if stop or is_finished(run, progress) or due(progress.step, run.save_interval):
+            with run.watch.saving(progress.step):
+                run.keeper.save_resume_state(progress, validation)
+    if not stop and progress.step < run.num_steps:
         run.log.say(f"early stop after step {progress.step} of {run.num_steps}: {run.early_stop}")
+    return stop
+
+
+def take_step(run: SupervisedRun, progress: Progress) -> Sequence[str]:
+    """One optimizer step; returns why the run has to stop after it."""
+    started = time.monotonic()
+    metrics, stop = train_step(run, progress.step)
+    progress.step += 1
+    progress.items += run.items_per_step
+    progress.validation_due = progress.step == run.num_steps or due(progress.step, run.val_check_interval)
+    metrics |= speed(metrics.pop("tokens"), time.monotonic() - started)
+    run.log.train(progress.step, metrics)
+    run.watch.trained(progress.step)
+    return stop
+
+
+def check_up(run: SupervisedRun, progress: Progress) -> tuple[Metrics, Sequence[str]]:
+    """Validate and keep the best weights; returns the metrics, or none and why the run has to stop before they are."""
+    run.watch.validating()
+    validation, stop = validate(run)
+    if not stop:
+        progress.validation_due = False
+        run.log.validation(progress.step, validation)
+        run.keeper.keep_if_best(progress, validation)
+        if run.early_stop is not None:
+            run.early_stop.note(progress, validation)
+    return validation, stop
 
 
 def is_finished(run: SupervisedRun, progress: Progress) -> bool:
     stopped = run.early_stop is not None and run.early_stop.is_reached(progress)
-    return stopped or progress.step >= run.num_steps
+    return not progress.validation_due and (stopped or progress.step >= run.num_steps)
 
 
 def due(step: int, interval: int) -> bool:
@@ -93,8 +128,8 @@ def speed(tokens: float, seconds: float) -> Metrics:
     return {"tokens_per_s": tokens / seconds, "step_s": seconds}
 
 
-def train_step(run: SupervisedRun, step: int) -> Metrics:
-    """Forward, backward, clip, update: one collective before backward and one after."""
+def train_step(run: SupervisedRun, step: int) -> tuple[Metrics, Sequence[str]]:
+    """Forward, backward, clip, update: one collective before backward and one after, which agrees on a stop too."""
     learning_rate = run.optimizer.param_groups[0]["lr"]
     batch, error = attempt(lambda: run.train_batches(step))
     counts = run.model.count_globally(batch, error)
@@ -103,7 +138,8 @@ def train_step(run: SupervisedRun, step: int) -> Metrics:
     sums = run.model.forward_backward(batch, counts, forward_only=False)
     run.model.finish_training_step()
 
-    metrics = metrics_of(run, run.model.sum_globally(sums), without_some=True)
+    totals, stop = agree(run, sums)
+    metrics = metrics_of(run, totals, without_some=True)
     if not math.isfinite(metrics["loss"]):
         raise TrainingError(
             f"step {step + 1}: the loss is {metrics['loss']}; the weights are still those of step {step}"
@@ -115,32 +151,50 @@ def train_step(run: SupervisedRun, step: int) -> Metrics:
             "other settings, the run resumes from its last state"
         )
     run.scheduler.step()
-    return {**metrics, "grad_norm": grad_norm, "lr": learning_rate, "tokens": counts["tokens"]}
+    return {**metrics, "grad_norm": grad_norm, "lr": learning_rate, "tokens": counts["tokens"]}, stop
+
+
+def agree(run: SupervisedRun, sums: Sums) -> tuple[Sums, Sequence[str]]:
+    """The sums over all ranks, and the reasons to stop that any of them knows; one collective."""
+    flags = run.watch.flags()
+    totals = run.model.sum_globally({**sums, STOP: torch.tensor([*map(float, flags.values())])}, (STOP,))
+    raised = totals.pop(STOP).tolist()
+    return totals, [name for name, ranks in zip(flags, raised, strict=True) if ranks]
 
 
 @torch.no_grad()
-def validate(run: SupervisedRun) -> Metrics:
-    """Metrics of every validation set, the last partial batch included, as val_<set>_<metric>; one collective."""
+def validate(run: SupervisedRun) -> tuple[Metrics, Sequence[str]]:
+    """Metrics of every validation set, the last partial batch included, as val_<set>_<metric>; one collective.
+
+    A stop that the ranks agree on between two batches leaves no metrics, and is returned.
+    """
     if not run.validation_sets:
-        return {}
+        return {}, ()
     run.model.prepare_for_validation_step()
-    sums = {f"{name}/{key}": value for name in run.validation_sets for key, value in sums_of_set(run, name).items()}
+    sums, stop = sums_of_sets(run)
     run.model.finish_validation_step()
+    if stop:
+        return {}, stop
     totals = run.model.sum_globally(sums)
     metrics: Metrics = {}
     for name in run.validation_sets:
         of_set = {key.removeprefix(f"{name}/"): value for key, value in totals.items() if key.startswith(f"{name}/")}
         metrics |= {f"val_{name}_{key}": value for key, value in metrics_of(run, of_set).items()}
-    return metrics
+    return metrics, ()
 
 
-def sums_of_set(run: SupervisedRun, name: str) -> Sums:
-    """This rank's sums over all batches of a validation set."""
+def sums_of_sets(run: SupervisedRun) -> tuple[Sums, Sequence[str]]:
+    """This rank's sums over all batches, as <set>/<name>; or why the run has to stop before there are any."""
     totals: Sums = {}
-    for make_batch in run.validation_sets[name]:
-        sums = run.model.forward_backward(make_batch(), {}, forward_only=True)
-        totals = {key: value + totals.get(key, 0.0) for key, value in sums.items()}
-    return totals
+    for name, batches in run.validation_sets.items():
+        for make_batch in batches:
+            sums = run.model.forward_backward(make_batch(), {}, forward_only=True)
+            for key, value in sums.items():
+                totals[f"{name}/{key}"] = value + totals.get(f"{name}/{key}", 0.0)
+            _, stop = agree(run, {})
+            if stop:
+                return {}, stop
+    return totals, ()
 
 
 def metrics_of(run: SupervisedRun, totals: Sums, *, without_some: bool = False) -> Metrics:

@@ -19,7 +19,11 @@ from nemo_hs2pref.errors import HS2PrefError
 VERBS = {
     "quickstart": "base model, data, regression, scaled Bradley-Terry, ExPO and evaluation, end to end",
     "data": "prepare ratings and preference pairs, and inspect them",
+    "plan": "layout, batches, parameters, memory and disk of a run, before it is started",
     "train": "train a model from a Hydra configuration",
+    "preflight": "can this node, and with a configuration this run, work at all",
+    "submit": "queue a run on a SLURM cluster, checked beforehand",
+    "status": "where a run stands: step, rate, time left, last checkpoint, how it ended",
     "convert": "Hugging Face checkpoints to NeMo",
     "extrapolate": "ExPO: extrapolate from a weak to a strong model; averages of models",
     "checkpoint": "what a checkpoint is, and whether it is whole",

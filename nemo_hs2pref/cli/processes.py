@@ -1,26 +1,28 @@
-"""Several processes from one command: started here on this machine, or by torchrun or a cluster."""
+"""Several processes from one command: started here on this machine, or by srun or torchrun."""
 
 import argparse
 import functools
-import logging
 import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
+from nemo_hs2pref import run_state
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
+from nemo_hs2pref.runtime import slurm_step, stop_signals
+
+if TYPE_CHECKING:  # it imports torch
+    from nemo_hs2pref.runtime.ranks import Ranks
 
 Run = Callable[[argparse.Namespace], int]
-STOP_S = 5  # between the signal that asks the ranks to stop and the one that ends them
 
 
 def is_started() -> bool:
-    """This process is one of a group already (torchrun or a launcher set RANK)."""
+    """This process is one of a group already: a launcher set RANK, or `as_rank` did for srun."""
     return "RANK" in os.environ
 
 
@@ -33,28 +35,61 @@ def as_rank(run: Run) -> Run:
     """A verb's `run` that joins the other ranks, where there are any, before it does anything else.
 
     Where it fails, the rank that failed first prints what the command line would have printed; the others are
-    silent, and all end with the same exit code. The process ends here, whichever way the run went.
+    silent, and all end with the same exit code. The process ends here, whichever way the run went. A verb with a run
+    folder names it in args.run_dir; the failure is then kept there too.
     """
 
     @functools.wraps(run)
     def run_as_rank(args: argparse.Namespace) -> int:
+        slurm_step.adopt(os.environ)
         if not is_started():
-            return run(args)
+            return run_alone(run, args)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # who started the ranks is interrupted too, and says so
+        # Under srun rank 0 holds the store, and torch has a page of C++ for each call to it after its end.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from nemo_hs2pref.runtime.ranks import join  # heavy: torch
 
         ranks = join()
         try:
-            code = run(args)
-        except Exception as error:
-            expected = isinstance(error, HS2PrefError)
-            message = str(error) if expected else "".join(traceback.format_exception(error)).rstrip()
-            code = ranks.fail(error, 2 if expected else 1, lambda where: say(args.verb, f"error: {where}{message}"))
-        else:
+            result = run(args)
             ranks.leave()
-        end_now(code)
+        except Exception as error:
+            stop_signals.catch(signal.SIGTERM)  # comes to all ranks when another was killed; fail() asks for it
+            result = fail(ranks, args, error)
+        end_now(result)
 
     return run_as_rank
+
+
+def run_alone(run: Run, args: argparse.Namespace) -> int:
+    try:
+        return run(args)
+    except Exception as error:
+        record(args, 0, *explained(error))
+        raise
+
+
+def fail(ranks: "Ranks", args: argparse.Namespace, error: Exception) -> int:
+    message, code = explained(error)
+
+    def speak(where: str) -> None:
+        say(args.verb, f"error: {where}{message}")
+        record(args, ranks.rank, message, code)
+
+    return ranks.fail(error, code, speak)
+
+
+def explained(error: Exception) -> tuple[str, int]:
+    """What is said of it, and the exit code: 2 for what a user can cause, 1 and a traceback for the rest."""
+    if isinstance(error, HS2PrefError):
+        return str(error), 2
+    return "".join(traceback.format_exception(error)).rstrip(), 1
+
+
+def record(args: argparse.Namespace, rank: int, message: str, code: int) -> None:
+    run_dir: Path | None = getattr(args, "run_dir", None)
+    if run_dir is not None:
+        run_state.record_failure(run_dir, rank=rank, message=message, exit_code=code)
 
 
 def end_now(code: int) -> NoReturn:
@@ -64,7 +99,7 @@ def end_now(code: int) -> NoReturn:
     went well gloo's threads, still at work when Python's interpreter goes, may abort the process (pytorch #190489).
     """
     for child in multiprocessing.active_children():
-        child.terminate()
+        child.kill()  # SIGTERM is blocked in what a save has started
     if foreign := sys.modules.get("nemo_hs2pref.checkpoint.foreign.view"):
         foreign.remove_views()
     sys.stdout.flush()
@@ -72,59 +107,31 @@ def end_now(code: int) -> NoReturn:
     os._exit(code)
 
 
-def start(count: int, words: Sequence[str]) -> int:
+def start(count: int, words: Sequence[str], run_dir: Path | None = None) -> int:
     """Run `hs2pref WORDS...` in `count` processes of this machine; returns the exit code of the first that fails.
 
     When one fails the others are stopped. It has said why, unless a signal killed it: then that is said here.
     """
-    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException  # heavy: torch
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from nemo_hs2pref.runtime.local_ranks import LocalRanks  # heavy: torch
 
-    logging.disable(logging.ERROR)  # a page about what the rank has said
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(STOP_S))
-    with tempfile.TemporaryDirectory(prefix="hs2pref-") as folder:
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=count,
-            run_id="local",
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
-            max_restarts=0,
-            monitor_interval=0.1,
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
-        )
-        try:
-            elastic_launch(config, sys.executable)("-m", "nemo_hs2pref.cli", *words)
-        except ChildFailedError as error:
-            end_descendants([failure.pid for failure in error.failures.values()])
-            rank, failure = error.get_first_failure()
-            return exit_code_of(rank, failure.exitcode, verb=words[0])
-        except SignalException as error:
-            if error.sigval == signal.SIGINT:
-                raise KeyboardInterrupt from None
-            say(words[0], f"stopped by {error.sigval.name}")
-            return 128 + error.sigval
-    return 0
-
-
-def exit_code_of(rank: int, code: int, verb: str) -> int:
-    """As a shell counts it; says what a rank that was killed could not say."""
+    ranks = LocalRanks(count, words)
+    rank, code = ranks.wait()
     if code >= 0:
         return code
-    hint = "; was there too little memory?" if code == -signal.SIGKILL else ""
-    say(verb, f"error: rank {rank} was killed by signal {-code} ({signal.Signals(-code).name}){hint}")
+    if -code in ranks.received:
+        say(words[0], f"stopped by {signal.Signals(-code).name}")
+        return 128 - code
+    message = killed(rank, code)
+    say(words[0], f"error: {message}")
+    if run_dir is not None:
+        run_state.record_failure(run_dir, rank=rank, message=message, exit_code=128 - code)
     return 128 - code
 
 
-def end_descendants(leaders: Sequence[int]) -> None:
-    """What the ranks had started (each leads a group of its own) and could not end: megatron-core's writers."""
-    for leader in leaders:
-        with suppress(ProcessLookupError):
-            os.killpg(leader, signal.SIGKILL)
+def killed(rank: int, code: int) -> str:
+    """What a rank that was killed could not say."""
+    hint = "; was there too little memory?" if code == -signal.SIGKILL else ""
+    return f"rank {rank} was killed by signal {-code} ({signal.Signals(-code).name}){hint}"
 
 
 def say(verb: str, sentence: str) -> None:

@@ -3,11 +3,15 @@
 import argparse
 import logging
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
+from nemo_hs2pref import run_state
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.runtime import stop_signals
 
 EXAMPLES = """examples:
   # the paper's stage 1 (helpfulness regression) on 8 nodes of 8 GPUs, one process a GPU
@@ -44,11 +48,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 @processes.as_rank
 def run(args: argparse.Namespace) -> int:
+    started = time.time()
     from omegaconf import OmegaConf
 
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.check import check
     from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.config.resume import identity
 
     config, resolved = load_reward_model_config(args.config_name, args.overrides)
     base = Path(config.pretrained_checkpoint.restore_from_path)
@@ -56,18 +62,20 @@ def run(args: argparse.Namespace) -> int:
         check(config, read_config(base) if base.exists() else {})
         print(OmegaConf.to_yaml(resolved), end="")
         return 0
+    args.run_dir = Path(config.exp_manager.explicit_log_dir)
+    done = run_state.read_finished(args.run_dir) if config.exp_manager.resume_if_exists else None
+    if done is not None and done.run == identity(resolved):
+        if processes.is_first():
+            print(f"{args.run_dir} is finished, after step {done.step}; {args.run_dir / done.checkpoint}")
+        return 0
     checkpoint = read_config(base)
     check(config, checkpoint)
 
-    if config.trainer.num_nodes * config.trainer.devices > 1 and not processes.is_started():
-        if config.trainer.num_nodes > 1:
-            raise ConfigError(
-                f"trainer.num_nodes={config.trainer.num_nodes} and RANK is not set: on several nodes start one process "
-                "a GPU, with srun or torchrun"
-            )
+    if must_be_started(config.trainer.num_nodes, config.trainer.devices):
         words = ["train", args.what, "--config-name", args.config_name, *args.overrides]
-        return processes.start(config.trainer.devices, words)
+        return processes.start(config.trainer.devices, words, args.run_dir)
     log_to_stderr()
+    stop_signals.catch(signal.SIGUSR1)  # SIGTERM ends this process until there is something to save
 
     from nemo_hs2pref.runtime import machine
     from nemo_hs2pref.runtime.rm_data import read_data
@@ -78,8 +86,18 @@ def run(args: argparse.Namespace) -> int:
     machine.prepare()
     from nemo_hs2pref.runtime.train_rm import train
 
-    train(config, resolved, checkpoint, data)
-    return 0
+    return train(config, resolved, checkpoint, data, started)
+
+
+def must_be_started(num_nodes: int, devices: int) -> bool:
+    """Several processes of this machine, and this is none of them; raises ConfigError where others were started."""
+    wanted = f"trainer.num_nodes={num_nodes} x trainer.devices={devices} needs {num_nodes * devices}"
+    way = f"one process a GPU: srun --nodes={num_nodes} --ntasks-per-node={devices}"
+    if processes.is_started() and (found := int(os.environ["WORLD_SIZE"])) != num_nodes * devices:
+        raise ConfigError(f"{found} processes were started, {wanted}; start {way}")
+    if num_nodes > 1 and not processes.is_started():
+        raise ConfigError(f"this process is alone, {wanted}; on several nodes start {way}")
+    return devices > 1 and not processes.is_started()
 
 
 def log_to_stderr() -> None:

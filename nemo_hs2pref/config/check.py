@@ -4,33 +4,35 @@ They need no NeMo, no GPU and no model, so a login node can run them before anyt
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
+from nemo_hs2pref.config.durations import parse_duration
+from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint, Rule
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 
 LOSSES = ("regression", "regular_bt", "margin_bt", "scaled_bt", "combined")
 TEMPLATES = ("extra_id", "llama3", "tokenizer")  # data/templates.py, which this room does not import
 ADAPTED = ("attention_qkv", "attention_dense", "mlp_fc1", "mlp_fc2", "attention", "mlp", "all")  # NeMo's names
-Checkpoint = Mapping[str, Any]  # model_config.yaml of pretrained_checkpoint.restore_from_path
-Rule = Callable[[RewardModelConfig, Checkpoint], Iterator[str]]
 
 
 def check(config: RewardModelConfig, checkpoint: Checkpoint) -> None:
     """Raise one ConfigError with every broken rule."""
-    faults = [fault for rule in RULES for fault in rule(config, checkpoint)]
-    if len(faults) == 1:
-        raise ConfigError(faults[0])
+    faults = faults_of(config, checkpoint)
     if faults:
-        raise ConfigError(f"{len(faults)} settings cannot work:" + "".join(f"\n  {fault}" for fault in faults))
+        raise ConfigError(listed(faults))
 
 
-def data_parallel_size(config: RewardModelConfig) -> int:
-    model = config.model
-    world = config.trainer.num_nodes * config.trainer.devices
-    return world // (model.tensor_model_parallel_size * model.pipeline_model_parallel_size)
+def listed(faults: Sequence[str]) -> str:
+    if len(faults) == 1:
+        return faults[0]
+    return f"{len(faults)} settings cannot work:" + "".join(f"\n  {fault}" for fault in faults)
+
+
+def faults_of(config: RewardModelConfig, checkpoint: Checkpoint) -> list[str]:
+    """One sentence for every broken rule."""
+    return [fault for rule in RULES for fault in rule(config, checkpoint)]
 
 
 def choices(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
@@ -76,52 +78,23 @@ def positive(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]
             yield f"{key}={value}: must be greater than 0"
 
 
-def layout(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
-    """World size = tensor x pipeline x data parallel."""
-    tensor, pipeline = config.model.tensor_model_parallel_size, config.model.pipeline_model_parallel_size
-    nodes, devices = config.trainer.num_nodes, config.trainer.devices
-    if tensor * pipeline > 0 and nodes * devices % (tensor * pipeline):
+def time_limit(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """A length of time, and one that leaves some for training."""
+    limit, margin = config.exp_manager.max_time_per_run, config.exp_manager.save_margin_s
+    if margin < 0:
+        yield f"exp_manager.save_margin_s={margin:g}: expected seconds, 0 or more"
+    if limit is None:
+        return
+    try:
+        seconds = parse_duration(limit)
+    except ConfigError as error:
+        yield f"exp_manager.max_time_per_run: {error}"
+        return
+    if seconds <= margin:
         yield (
-            f"parallel: tensor {tensor} x pipeline {pipeline} = {tensor * pipeline} does not divide "
-            f"{nodes} nodes x {devices} devices = {nodes * devices}"
+            f"exp_manager.max_time_per_run={limit} is {seconds:g} s, of which exp_manager.save_margin_s={margin:g} "
+            "are kept for saving; nothing is left"
         )
-    if config.model.sequence_parallel and tensor == 1:
-        yield "model.sequence_parallel=true needs model.tensor_model_parallel_size of 2 or more; set it to false"
-
-
-def batch(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
-    """The global batch is made of whole micro batches on every data-parallel rank."""
-    data = data_parallel_size(config) if config.model.tensor_model_parallel_size > 0 else 0
-    micro, total = config.model.micro_batch_size, config.model.global_batch_size
-    if data > 0 and micro > 0 and total % (micro * data):
-        nearest = max(total // (micro * data), 1) * micro * data
-        yield (
-            f"model.global_batch_size={total} is not a multiple of micro_batch_size {micro} x data parallel {data} "
-            f"= {micro * data}; try {nearest}"
-        )
-
-
-def architecture(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
-    """Given sizes agree with the checkpoint, and the layout divides them."""
-    model = config.model
-    for key in ("num_layers", "hidden_size", "num_attention_heads", "num_query_groups"):
-        given, stored = getattr(model, key), checkpoint.get(key)
-        if given is not None and stored is not None and given != stored:
-            yield (
-                f"model.{key}={given}, but the checkpoint {config.pretrained_checkpoint.restore_from_path} has "
-                f"{stored}; choose the model group that fits it"
-            )
-    tensor, pipeline = model.tensor_model_parallel_size, model.pipeline_model_parallel_size
-    for key, divisor, name in (
-        ("num_attention_heads", tensor, "tensor_model_parallel_size"),
-        ("num_query_groups", tensor, "tensor_model_parallel_size"),
-        ("override_vocab_size", tensor, "tensor_model_parallel_size"),
-        ("num_layers", pipeline, "pipeline_model_parallel_size"),
-    ):
-        size = checkpoint.get(key) or getattr(model, key, None)
-        if size and divisor > 0 and size % divisor:
-            possible = ", ".join(str(n) for n in range(1, min(size, 64) + 1) if size % n == 0)
-            yield f"model.{name}={divisor} does not divide {key} {size}; possible: {possible}"
 
 
 def precision(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
@@ -236,6 +209,6 @@ def best_mode(monitor: str) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    choices, positive, layout, batch, architecture, precision, head, recomputation, adapters, loss,
-    validation_sets, monitor,
+    choices, positive, time_limit, *LAYOUT_RULES, precision, head, recomputation, adapters, loss, validation_sets,
+    monitor,
 )  # fmt: skip

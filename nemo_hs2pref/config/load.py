@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 
+Schema = TypeVar("Schema")
+NAMED_BY_USER = ("data.validation.", "cluster.environment.")
 # Keys of NeMo-Aligner's that mean something else here or have another place.
 MOVED = {
     "model.regression.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt|combined",
@@ -24,6 +26,7 @@ MOVED = {
     "model.regression.num_attributes": "name the slots in head.attributes",
     "model.data.data_prefix": "use data.dir",
     "model.data.seq_length": "use model.encoder_seq_length",
+    "cluster": "it is for the cluster, which `hs2pref submit` asks; training does not read it",
     **{
         f"model.peft.lora_tuning.{name}": "it is a key of peft=lora, and this run has peft=none"
         for name in ("adapter_dim", "alpha", "adapter_dropout", "target_modules")
@@ -41,21 +44,26 @@ def config_dir() -> Path:
 def load_reward_model_config(
     config_name: str = "train_rm", overrides: Sequence[str] = ()
 ) -> tuple[RewardModelConfig, DictConfig]:
+    """The configuration of a reward-model run, as `load_config` gives it."""
+    return load_config(config_name, overrides, RewardModelConfig)
+
+
+def load_config(config_name: str, overrides: Sequence[str], schema: type[Schema]) -> tuple[Schema, DictConfig]:
     """The typed configuration, and the same resolved as YAML can hold it.
 
     Raises ConfigError for an unknown key or group (with the nearest known one), a value of another type, or a
     value that is still missing.
     """
     composed = compose_config(config_name, overrides)
-    refuse_unknown(composed, RewardModelConfig)
+    refuse_unknown(composed, schema)
     refuse_missing(composed)
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(RewardModelConfig), composed)
+        typed = OmegaConf.merge(OmegaConf.structured(schema), composed)
         config = OmegaConf.to_object(typed)
         OmegaConf.resolve(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
-    assert isinstance(config, RewardModelConfig)
+    assert isinstance(config, schema)
     return config, composed
 
 
@@ -72,8 +80,8 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def named_by_user(override: str) -> str:
-    """A new validation set is no unknown key; Hydra wants that said with a sign in front."""
-    return f"++{override}" if override.startswith("data.validation.") else override
+    """A new validation set or variable is no unknown key; Hydra wants that said with a sign in front."""
+    return f"++{override}" if override.startswith(NAMED_BY_USER) else override
 
 
 def explain(message: str, config_name: str) -> str:

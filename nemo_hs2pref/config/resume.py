@@ -41,6 +41,21 @@ MUST_STAY = (
     "exp_manager.early_stopping_callback_params.mode",
 )
 LENGTH = ("trainer.rm.max_epochs", "trainer.rm.max_steps")
+EARLY_STOP = (
+    "exp_manager.create_early_stopping_callback",
+    "exp_manager.early_stopping_callback_params.patience",
+    "exp_manager.early_stopping_callback_params.min_delta",
+)
+
+
+def identity(config: DictConfig) -> dict[str, Any]:
+    """What a start must ask for to be the same run with the same end; as JSON holds it."""
+    stay = OmegaConf.create()
+    for key in (*MUST_STAY, *LENGTH, *EARLY_STOP):
+        OmegaConf.update(stay, key, OmegaConf.select(config, key), force_add=True)
+    plain = OmegaConf.to_container(stay)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def refuse_other_run(folder: str, stored: Mapping[str, Any], given: DictConfig) -> None:

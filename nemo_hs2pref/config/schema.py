@@ -63,6 +63,8 @@ class ExpManager:
 
     explicit_log_dir: str = MISSING  # the run's folder
     resume_if_exists: bool = MISSING  # continue from the run folder's resume state where there is one
+    max_time_per_run: str | None = MISSING  # a start saves and stops within it; config/durations.py has the forms
+    save_margin_s: float = MISSING  # seconds kept free for saving before the limit and the job's end; at least 0
     create_tensorboard_logger: bool = MISSING
     create_wandb_logger: bool = MISSING
     wandb_logger_kwargs: WandbParams = field(default_factory=WandbParams)
@@ -117,7 +119,8 @@ class Peft:
 
 @dataclass
 class Model:
-    """model: what NeMo builds. Sizes that are null are the checkpoint's; given ones must agree with it."""
+    """model: what NeMo builds. Sizes that are null are the checkpoint's; given ones must agree with it, and tell
+    `hs2pref plan` what to count before there is one."""
 
     seed: int = MISSING
     micro_batch_size: int = MISSING  # items (responses or pairs) a forward pass
@@ -132,8 +135,10 @@ class Model:
     activations_checkpoint_num_layers: int | None = MISSING
     num_layers: int | None = MISSING
     hidden_size: int | None = MISSING
+    ffn_hidden_size: int | None = MISSING  # of gate and of up, each
     num_attention_heads: int | None = MISSING
     num_query_groups: int | None = MISSING
+    override_vocab_size: int | None = MISSING  # rows of the embedding, padding included; a checkpoint's may differ
     optim: Optimizer = field(default_factory=Optimizer)
     peft: Peft = field(default_factory=Peft)
 

@@ -26,16 +26,18 @@ def answer(run: Run) -> list[Block]:
     if not run.evaluations:
         how = "Evaluate it into its own folder: hs2pref evaluate preferences --out RUN_DIR/evaluation ..."
         return [Answer("", "Nobody knows yet: this run holds no evaluation.", how, "unsure", ())]
-    return [answer_of(evaluation) for evaluation in run.evaluations]
+    return [answer_of(evaluation, run.was_trained_on(evaluation)) for evaluation in run.evaluations]
 
 
-def answer_of(evaluation: Evaluation) -> Answer:
+def answer_of(evaluation: Evaluation, is_training_data: bool = False) -> Answer:
     """Bad where it fails what any reward model must pass, unsure where something else speaks against it."""
     found = findings(evaluation)
     failed = [AGAINST[finding.question] for finding in found if finding.tone == "bad"]
     unsure = [finding for finding in found if finding.tone == "unsure"]
     tone: Tone = "bad" if failed else "unsure" if unsure else "good"
-    if failed:
+    if is_training_data:
+        headline, tone = "No answer: the model was trained on these pairs.", "unsure"
+    elif failed:
         headline = f"No: {', and '.join(failed)}."
     elif unsure:
         headline = f"With care: {', and '.join(cautions(unsure))}."

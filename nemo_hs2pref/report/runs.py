@@ -40,6 +40,14 @@ class Run:
                 return "the average of " + ", ".join(f"{part['model']} (weight {part['weight']:g})" for part in of)
         return ""
 
+    def was_trained_on(self, evaluation: Evaluation) -> bool:
+        """The evaluated file is one of those that a checkpoint of the run names as its training data."""
+        digest = (evaluation.summary.get("input") or {}).get("sha256")
+        data = [
+            (name, known) for manifest in self.checkpoints.values() for name, known in manifest.get("data", {}).items()
+        ]
+        return any(".train." in name and known == digest for name, known in data)
+
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """A run for each folder; their names are as long as it takes to tell them apart.

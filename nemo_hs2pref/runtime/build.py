@@ -3,12 +3,14 @@
 The only file that reads a configuration and calls NeMo's constructors. Call `machine.prepare()` first.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from nemo.collections.nlp.parts.megatron_trainer_builder import MegatronTrainerBuilder
 from nemo_aligner.utils.train_script_utils import init_distributed
 from omegaconf import OmegaConf
@@ -28,6 +30,17 @@ class Trainable:
     scheduler: Any  # a torch LRScheduler, one step an optimizer step
 
 
+class TrainerBuilder(MegatronTrainerBuilder):
+    """Ranks are those of RANK and its like, whoever set them.
+
+    Lightning would look for SLURM's variables first: in a batch script it would wait for all tasks of the job.
+    """
+
+    def _plugins(self) -> list[Any]:
+        has_ranks = "RANK" in os.environ
+        return [*super()._plugins(), TorchElasticEnvironment() if has_ranks else LightningEnvironment()]
+
+
 def build_reward_model(
     config: RewardModelConfig, checkpoint: Mapping[str, Any], *, max_steps: int
 ) -> MegatronRewardModel:
@@ -39,7 +52,7 @@ def build_reward_model(
     cfg = OmegaConf.create({"trainer": nemo_config.trainer_config(config, max_steps), "model": model_cfg})
     cfg.exp_manager = {"log_tflops_per_sec_per_gpu": False}
     torch.manual_seed(config.model.seed)
-    trainer = MegatronTrainerBuilder(cfg).create_trainer()
+    trainer = TrainerBuilder(cfg).create_trainer()
     model = MegatronRewardModel(cfg.model, trainer)
     if config.model.peft.lora_tuning is not None:
         add_lora(model)

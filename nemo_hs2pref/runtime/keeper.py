@@ -23,6 +23,7 @@ from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.config.schema import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.runtime import stop_signals
 
 LAST = "last"
 SPARE = 1.1  # of the size of a checkpoint must be free
@@ -105,7 +106,7 @@ class CheckpointKeeper:
             if training_state:
                 (temporary / layout.TRAINING_STATE).mkdir()
 
-        with self._written_whole(temporary, progress.step):
+        with stop_signals.saving(), self._written_whole(temporary, progress.step):
             self._on_rank_0(begin)
             save(temporary)
             torch.distributed.barrier()

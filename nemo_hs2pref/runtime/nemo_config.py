@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.checkpoint.layout import TOKENIZER
 from nemo_hs2pref.checkpoint.opening import opened
+from nemo_hs2pref.config.architecture import embedding_rows
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.runtime import machine
 
@@ -55,16 +56,6 @@ def model_config(config: RewardModelConfig, checkpoint: Mapping[str, Any], *, ma
         "optim": optimizer_config(config, max_steps),
     }
     return OmegaConf.create(architecture | settings | peft_config(config) | aligner_loss(config) | kernels())
-
-
-def embedding_rows(checkpoint: Mapping[str, Any]) -> int:
-    """Rows of the stored embedding, in every layout.
-
-    NeMo pads to a multiple of 128 x tensor parallel: Llama 3's 128,256 rows would become 129,024 at 8, and the
-    checkpoint would fit the layout that wrote it alone.
-    """
-    multiple = checkpoint.get("make_vocab_size_divisible_by", 128)
-    return checkpoint.get("override_vocab_size") or -(-checkpoint["vocab_size"] // multiple) * multiple
 
 
 def aligner_loss(config: RewardModelConfig) -> dict[str, Any]:

@@ -5,6 +5,7 @@ others. The first to fail puts its name into the store through which the ranks m
 """
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,8 @@ from datetime import timedelta
 
 import torch
 
-from nemo_hs2pref.errors import HS2PrefError, OtherRankError
+from nemo_hs2pref.errors import HS2PrefError, InstallationError, OtherRankError
+from nemo_hs2pref.runtime import stop_signals
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # Lightning's, which would otherwise join the group
 # What another rank's death may have caused lets that rank, or the launcher, speak first. All seconds together stay
@@ -33,8 +35,14 @@ class Ranks:
     size: int
 
     def fail(self, error: Exception, exit_code: int, speak: Callable[[str], None]) -> int:
-        """The exit code of all ranks; `speak(where)` is called on the first one to fail, "rank 1: " or ""."""
-        wait(patience_s(error), until=lambda: self._is_set(FIRST))
+        """The exit code of all ranks; `speak(where)` is called on the first one to fail, "rank 1: " or "".
+
+        Who is told to end while it waits keeps silent: another rank was killed, and who told it to end names that one.
+        """
+        patience = patience_s(error)
+        wait(patience, until=lambda: self._is_set(FIRST) or stop_signals.came("SIGTERM", within_s=patience))
+        if stop_signals.came("SIGTERM", within_s=patience) and not self._is_set(FIRST):
+            return 128 + signal.SIGTERM
         try:
             first, code = map(int, self.store.compare_set(FIRST, "", f"{self.rank} {exit_code}").split())
             self.store.add(FAILED, 1)
@@ -50,7 +58,8 @@ class Ranks:
         return code
 
     def leave(self) -> None:
-        """After a run that went well."""
+        """After a run that went well; together, because srun and torchrun end all when one ends with another code."""
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
     def _is_set(self, key: str) -> bool:
@@ -78,9 +87,19 @@ def join() -> Ranks:
     """
     has_cuda = torch.cuda.is_available()
     if has_cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        take_gpu(int(os.environ["LOCAL_RANK"]))
     store, rank, size = next(torch.distributed.rendezvous("env://", timeout=COLLECTIVE_TIMEOUT))
     torch.distributed.init_process_group(
         "nccl" if has_cuda else "gloo", store=store, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT
     )
     return Ranks(store, rank, size)
+
+
+def take_gpu(local_rank: int) -> None:
+    visible = torch.cuda.device_count()
+    if local_rank >= visible:
+        raise InstallationError(
+            f"process {local_rank} of its node sees {visible} GPU(s); every process must see all GPUs of the node, so "
+            "start srun without --gpus-per-task and with --gpu-bind=none, and no more processes than GPUs"
+        )
+    torch.cuda.set_device(local_rank)

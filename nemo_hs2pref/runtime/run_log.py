@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from nemo_hs2pref.config.schema import ExpManager
+from nemo_hs2pref.run_state import one_sentence
 from nemo_hs2pref.runtime.boards import boards
 
 SHOWN = ("loss", "accuracy", "margin", "mse_helpfulness", "pearson_helpfulness", "reward_mean", "reward_std",
@@ -27,11 +28,12 @@ class RunLog:
         if not is_writer:
             return
         folder = Path(exp_manager.explicit_log_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         self.num_steps = num_steps
         self.path = folder / METRICS
-        cut_after(self.path, step)
-        self.file = self.path.open("a")
+        with one_sentence(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            cut_after(self.path, step)
+            self.file = self.path.open("a")
         self.bar = tqdm(total=num_steps, initial=step, unit="step", disable=not sys.stderr.isatty(), leave=True)
         self.boards = list(boards(exp_manager, resolved, folder, step))
 
@@ -53,10 +55,11 @@ class RunLog:
             tqdm.write(message, file=sys.stderr)
 
     def _write(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
-        self.file.write(json.dumps({"kind": kind, "step": step, **metrics}) + "\n")
-        self.file.flush()
-        for board in self.boards:
-            board.write(step, {tag(kind, name): value for name, value in metrics.items()})
+        with one_sentence(self.path):
+            self.file.write(json.dumps({"kind": kind, "step": step, **metrics}) + "\n")
+            self.file.flush()
+            for board in self.boards:
+                board.write(step, {tag(kind, name): value for name, value in metrics.items()})
 
     def _show(self, step: int, where: str, metrics: Mapping[str, float]) -> None:
         self.say(f"step {step}/{self.num_steps}  {where:11}  {one_line(metrics)}")
@@ -64,7 +67,8 @@ class RunLog:
     def close(self) -> None:
         if self.is_writer:
             self.bar.close()
-            self.file.close()
+            with one_sentence(self.path):  # what a full disk has not taken is tried once more
+                self.file.close()
             for board in self.boards:
                 board.close()
 

@@ -2,12 +2,14 @@
 
 import json
 import logging
-from collections.abc import Mapping
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
@@ -18,34 +20,43 @@ from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state
 from nemo_hs2pref.checkpoint.megatron.weights import load_adapters, load_weights
 from nemo_hs2pref.checkpoint.opening import opened, read_manifest
 from nemo_hs2pref.checkpoint.progress import Progress
-from nemo_hs2pref.config.resume import refuse_other_run
+from nemo_hs2pref.config.durations import format_duration
+from nemo_hs2pref.config.resume import identity, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.errors import STOPPED
 from nemo_hs2pref.plots.training import plot_training
+from nemo_hs2pref.run_state import StateFile, one_sentence
+from nemo_hs2pref.runtime import stop_signals
 from nemo_hs2pref.runtime.build import Trainable, build_reward_model, make_trainable
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper, resume_path
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
 from nemo_hs2pref.runtime.rm_objective import objective_of
 from nemo_hs2pref.runtime.run_log import RunLog
+from nemo_hs2pref.runtime.wall_clock import WallClock, end_of_run
+from nemo_hs2pref.runtime.watch import RunWatch
 
 logger = logging.getLogger(__name__)
 
 
-def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], data: RunData) -> None:
-    """Run or resume the run in exp_manager.explicit_log_dir.
+def train(
+    config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], data: RunData, started: float
+) -> int:
+    """Run or resume the run in exp_manager.explicit_log_dir; returns 0, or STOPPED where it was asked to stop before.
 
-    `checkpoint` is the model_config.yaml of pretrained_checkpoint.restore_from_path.
+    `checkpoint` is the model_config.yaml of pretrained_checkpoint.restore_from_path, `started` the time of the start.
     """
     folder = Path(config.exp_manager.explicit_log_dir)
     resumed = resume_path(folder / "checkpoints") if config.exp_manager.resume_if_exists else None
     if resumed:
         refuse_other_run(str(folder), read_manifest(resumed)["run"], resolved)
+    is_writer = int(os.environ.get("RANK", 0)) == 0
+    watch = watch_of(config, data.num_steps, resumed, started) if is_writer else RunWatch(None, None)
     trainable, progress = start(config, checkpoint, data.num_steps, resumed)
     announce(config, data, resumed, progress)
 
-    is_writer = torch.distributed.get_rank() == 0
     if is_writer:
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(resolved, folder / "config.yaml")
+        with one_sentence(folder / "config.yaml"):
+            OmegaConf.save(resolved, folder / "config.yaml")
     log = RunLog(config.exp_manager, resolved, step=progress.step, num_steps=data.num_steps, is_writer=is_writer)
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
     run = SupervisedRun(
@@ -57,16 +68,53 @@ def train(config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[s
         validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,
         keeper=keeper_of(config, resolved, checkpoint, trainable),
+        watch=watch,
         early_stop=early_stop_of(config),
         num_steps=data.num_steps,
         items_per_step=config.model.global_batch_size,
         val_check_interval=config.trainer.rm.val_check_interval,
         save_interval=config.trainer.rm.save_interval,
     )
+    stop_signals.catch_term()
     with closing(log):  # a progress bar would share its line with the message of a failure
-        fit(run, progress)
+        reasons = fit(run, progress)
+        stop_signals.excused.set()  # what is left must not be cut short
     if is_writer:
-        plot_training({folder.name: folder}, folder / "curves.png")
+        conclude(watch, reasons, resolved, folder)
+    return STOPPED if reasons else 0
+
+
+def watch_of(config: RewardModelConfig, num_steps: int, resumed: Path | None, started: float) -> RunWatch:
+    """Rank 0's: the state file of this start, and the clock where there is a limit."""
+    exp_manager = config.exp_manager
+    folder = Path(exp_manager.explicit_log_dir)
+    with one_sentence(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    step = read_manifest(resumed)["step"] if resumed else 0
+    state = StateFile(
+        folder, step=step, num_steps=num_steps, checkpoint=str(resumed.relative_to(folder)) if resumed else None,
+        started=started,
+    )  # fmt: skip
+    end = end_of_run(exp_manager.max_time_per_run, started)
+    if not math.isinf(end):
+        left = format_duration(max(0.0, end - time.time()))
+        logger.info("%s left; at least %g s of it are kept for saving", left, exp_manager.save_margin_s)
+    return RunWatch(state, WallClock(end, margin_s=exp_manager.save_margin_s, last_save_s=state.state.save_s))
+
+
+def conclude(watch: RunWatch, reasons: Sequence[str], resolved: DictConfig, folder: Path) -> None:
+    """What rank 0 says and leaves behind."""
+    assert watch.state is not None
+    state = watch.state.state
+    if reasons:
+        watch.state.note(phase="stopped", reason=", ".join(reasons))
+        logger.info(
+            "stopped after step %d of %d (%s); the same command goes on from there",
+            state.step, state.num_steps, ", ".join(reasons),
+        )  # fmt: skip
+        return
+    plot_training({folder.name: folder}, folder / "curves.png")
+    watch.state.finish(identity(resolved))
 
 
 def start(

@@ -22,6 +22,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.runtime.build import build_reward_model
     from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches
     from nemo_hs2pref.runtime.rm_objective import metric_names, objective_of
+    from nemo_hs2pref.runtime.watch import RunWatch
 
     def load(*overrides: str):
         given = [
@@ -85,10 +86,11 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     batcher = Batcher(config, multiple_of=1)
     sets = {"pairs": validation_batches(config, batcher, ten), "ratings": validation_batches(config, batcher, five)}
     nothing: Any = None
+    watch = RunWatch(None, None)
     run = SupervisedRun(
-        model, nothing, nothing, config.head.attributes, nothing, sets, nothing, nothing, None, 0, 0, 0, 0
+        model, nothing, nothing, config.head.attributes, nothing, sets, nothing, nothing, watch, None, 0, 0, 0, 0
     )
-    facts["validation"] = validate(run)
+    facts["validation"], _ = validate(run)
     facts["metric_names"] = metric_names(model.objective, config.head.attributes, {"pairs": ten, "ratings": five})
     facts["validation_pairs"] = {
         "chosen": [attributes_of([item.chosen.tokens])[0] for item in ten],

@@ -16,6 +16,8 @@ import psutil
 import pytest
 import yaml
 
+from nemo_hs2pref.run_state import read_failure
+
 LIMIT_S = 10.0  # of a machine that has nothing else to do
 FILE_LIMIT = 4_000_000  # bytes; llama_tiny's weights fit in such files, its optimizer does not
 
@@ -151,6 +153,9 @@ def test_a_rank_that_is_killed_is_named_by_the_command(killed: Failure, run: Pat
     assert killed.exit_code == 128 + signal.SIGKILL
     assert killed.is_prompt, killed
     assert saved_step(run) >= 1
+    failure = read_failure(run)
+    assert failure is not None and (failure.rank, failure.exit_code) == (1, killed.exit_code)
+    assert killed.lines[-1].endswith(failure.message)
 
 
 @pytest.mark.usefixtures("killed")

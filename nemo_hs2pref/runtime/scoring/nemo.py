@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nemo_hs2pref.checkpoint.llama.config import ORIGIN
 from nemo_hs2pref.checkpoint.opening import opened, read_config
+from nemo_hs2pref.config.architecture import SIZES
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
@@ -88,7 +89,7 @@ def inference_config(
         f"model.tensor_model_parallel_size={tensor_parallel}",
         f"model.pipeline_model_parallel_size={pipeline_parallel}",
         f"model.encoder_seq_length={checkpoint['encoder_seq_length']}",
-        *(f"model.{key}=null" for key in ("num_layers", "hidden_size", "num_attention_heads", "num_query_groups")),
+        *(f"model.{key}=null" for key in SIZES),
         f"head.attributes=[{','.join(head['attributes'])}]",
         f"head.reward_weights={list(head['reward_weights'])}".replace(" ", ""),
         f"head.bias={str(head['bias']).lower()}",

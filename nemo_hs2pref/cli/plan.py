@@ -1,0 +1,67 @@
+"""`hs2pref plan`: what a configuration will do on how many GPUs, and whether it can."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nemo_hs2pref.errors import InstallationError
+
+EXAMPLES = """examples:
+  # the paper's stage 1 as it stands: 64 GPUs of 80 GB
+  hs2pref plan experiment=rm_stage1_helpfulness
+
+  # the same on 16 GPUs: what fits is named
+  hs2pref plan experiment=rm_stage1_helpfulness trainer.num_nodes=2
+
+  # sizes of a checkpoint, steps of prepared data, GPUs of 141 GB
+  hs2pref plan experiment=rm_stage2_scaled_bt data.dir=data pretrained_checkpoint.restore_from_path=stage1 \\
+      --gpu-memory 141
+
+Needs neither GPU, torch nor NeMo. Paths that are not given or not here are left out: sizes are then the model group's.
+exit code: 0 it works and fits, 1 it does not fit into --gpu-memory, 2 it cannot work (the rule and the nearest layout)
+"""
+NOT_GIVEN = ("data.dir", "exp_manager.explicit_log_dir", "pretrained_checkpoint.restore_from_path")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("--config-name", default="train_rm", help="file in conf/, without .yaml")
+    parser.add_argument("--gpu-memory", type=float, default=80, metavar="GIB", help="memory of one GPU")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from nemo_hs2pref.config.check import faults_of
+    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.launch.plan.nearest import nearest_that_works
+    from nemo_hs2pref.launch.plan.plan import make_plan
+    from nemo_hs2pref.launch.plan.text import as_json, lines, refusal_as_json
+
+    places = [f"{key}=not-given" for key in NOT_GIVEN]  # a later override of the same key wins
+    config, _ = load_reward_model_config(args.config_name, [*places, *args.overrides])
+    checkpoint = stored_config(Path(config.pretrained_checkpoint.restore_from_path))
+    if args.json and (faults := faults_of(config, checkpoint)):
+        print(json.dumps(refusal_as_json(faults, nearest_that_works(config, checkpoint)), indent=2))
+        return 2
+    plan = make_plan(config, checkpoint, args.gpu_memory)
+    print(json.dumps(as_json(plan), indent=2) if args.json else "\n".join(lines(plan)))
+    return 0 if plan.fits else 1
+
+
+def stored_config(base: Path) -> Mapping[str, Any]:
+    """model_config.yaml of the checkpoint; empty where it is not on this machine."""
+    from nemo_hs2pref.checkpoint.opening import read_config
+
+    if not base.exists():
+        return {}
+    try:
+        return read_config(base)
+    except ModuleNotFoundError as error:  # what NeMo or Aligner wrote is read with torch
+        raise InstallationError(
+            f"{base}: needs {error.name} to be read, which is not installed here; leave the checkpoint out and choose "
+            "its model group"
+        ) from None

@@ -1,0 +1,64 @@
+"""`hs2pref submit`: check a run on the login node, and queue it."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nemo_hs2pref.cli.processes import say
+
+if TYPE_CHECKING:
+    from nemo_hs2pref.launch.jobs.submission import Job
+
+EXAMPLES = """examples:
+  # what would be submitted: sbatch's command, the script and the resolved configuration; nothing is written
+  hs2pref submit slurm/train_rm_70b.sh --dry-run model.optim.lr=2e-6
+
+  # the paper's stage 2 on H100 nodes; `cluster.` keys are the cluster's (conf/cluster/), all others the run's
+  hs2pref submit slurm/train_rm_70b.sh cluster=h100 cluster.account=my_project cluster.time=08:00:00 \\
+      experiment=rm_stage2_scaled_bt data.dir=data pretrained_checkpoint.restore_from_path=stage1 \\
+      exp_manager.explicit_log_dir=runs/stage2
+
+  # any other flag of sbatch
+  hs2pref submit slurm/train_rm_70b.sh cluster=a100 "cluster.sbatch_flags=['--nice=100','--qos=night']"
+
+What a run was submitted with (code, configuration, environment, command) is kept in RUN/submissions/.
+exit code: 0 submitted, 2 refused; standard output is the job's id
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("script", type=Path, metavar="SCRIPT", help="a job script of slurm/")
+    parser.add_argument("--dry-run", action="store_true", help="print all and submit nothing")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the cluster and of the run")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from nemo_hs2pref.launch.jobs.submission import make_job, submit
+
+    job = make_job(args.script, args.overrides)
+    if not args.dry_run:
+        job_id = submit(job)
+        print(job_id)
+        say("submit", f"job {job_id}; hs2pref status {job.run}")
+        return 0
+    for title, text in pages(job):
+        print(f"# ---- {title}\n{text}")
+    for sentence in job.missing:
+        say("submit", f"would be refused: {sentence}")
+    return 0
+
+
+def pages(job: "Job") -> list[tuple[str, str]]:
+    """(title, text) of what a submission consists of."""
+    from omegaconf import OmegaConf
+
+    from nemo_hs2pref.launch.jobs.submission import SETTINGS
+
+    return [
+        ("command", job.line),
+        (str(job.record / SETTINGS), job.settings),
+        (str(job.script), job.script.read_text()),
+        ("configuration of the run", OmegaConf.to_yaml(job.resolved)),
+    ]

@@ -1,0 +1,64 @@
+"""What slurm/frame.sh leaves in RUN/logs: one folder a start, whose driver.log ends with the line that says it all."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = re.compile(r"(?P<job>\d+)(?:-r(?P<restart>\d+))?")
+ENDED = " ended: "
+TIME_LIMIT_S = 20  # a controller that is busy
+
+
+@dataclass(frozen=True)
+class JobLogs:
+    """The newest start of a run under SLURM."""
+
+    job: str
+    restarts: int  # of this job
+    folder: Path
+
+    @property
+    def driver(self) -> list[str]:
+        file = self.folder / "driver.log"
+        return file.read_text(errors="replace").splitlines() if file.is_file() else []
+
+    @property
+    def last_line(self) -> str | None:
+        """The line of the end where there is one, else the newest."""
+        lines = self.driver
+        return next((line for line in reversed(lines) if ENDED in line), lines[-1] if lines else None)
+
+    @property
+    def has_ended(self) -> bool:
+        return any(ENDED in line for line in self.driver)
+
+
+def newest_logs(run: Path) -> JobLogs | None:
+    """None where the run was never a job."""
+    found = [
+        (int(match["job"]), int(match["restart"] or 0), path)
+        for path in (run / "logs").glob("*/")
+        if (match := FOLDER.fullmatch(path.name))
+    ]
+    if not found:
+        return None
+    job, restarts, path = max(found, key=lambda entry: (entry[2].stat().st_mtime, *entry[:2]))
+    return JobLogs(str(job), restarts, path)
+
+
+def submitted_job(run: Path) -> str | None:
+    """The id of the job that `hs2pref submit` queued last."""
+    ids = sorted((run / "submissions").glob("*/job_id"))
+    return ids[-1].read_text().strip() if ids else None
+
+
+def queue_state(job: str) -> str | None:
+    """As squeue says, RUNNING or PENDING (Resources); None where it does not know the job, or is not here."""
+    words = ["squeue", "--noheader", "--jobs", job, "--format", "%T %R"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    state, _, reason = done.stdout.strip().partition(" ")
+    return (state if state == "RUNNING" else f"{state} {reason}".strip()) or None

@@ -1,0 +1,68 @@
+"""What a job was submitted with, in the run folder: enough to tell months later what ran, and to run it again."""
+
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import distributions
+from pathlib import Path
+
+from nemo_hs2pref.errors import ConfigError
+
+SUBMISSIONS = "submissions"  # in the run folder; one folder a submission, named by its time
+SHOWN = re.compile(r"(SLURM|SBATCH|HS2PREF|NCCL|TORCH|CUDA|NVTE|NVIDIA|OMP|HF|HYDRA|WANDB|PYTHON|MASTER|GLOO|UCX)_?")
+SECRET = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|JWT|COOKIE", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"\b(hf_|sk-|ghp_|glpat-|nvapi-|AKIA)\w{8,}|://[^/\s]*:[^/\s]*@|\b[0-9a-f]{40}\b")
+TIME_LIMIT_S = 60
+
+
+def new_folder(run: Path) -> Path:
+    """The folder of a submission now; it is made by `write_record`."""
+    return run / SUBMISSIONS / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def write_record(folder: Path, files: Mapping[str, str]) -> None:
+    """Write `files` (name -> text) as `folder`, which appears whole."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        for name, text in files.items():
+            (temporary / name).write_text(text)
+        temporary.rename(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror or error}); nothing was submitted") from None
+
+
+def about_code(repository: Path) -> dict[str, str]:
+    """git.txt: the commit and what differs from it by name; git.diff: how. Where there is no git, why not."""
+    commit, status = git(repository, "rev-parse", "HEAD"), git(repository, "status", "--short")
+    return {"git.txt": f"commit {commit}\n{status}", "git.diff": git(repository, "diff", "HEAD", "--binary")}
+
+
+def git(repository: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", repository, *words], capture_output=True, timeout=TIME_LIMIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"unknown: {error}\n"
+    answer = done.stdout if done.returncode == 0 else b"unknown: " + done.stderr
+    return answer.decode(errors="replace")
+
+
+def about_environment(environ: Mapping[str, str] = os.environ) -> str:
+    """The machine, the variables that matter here without those that look like secrets, the installed packages."""
+    packages = sorted({f"{found.name}=={found.version}" for found in distributions() if found.name}, key=str.lower)
+    variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(environ.items()) if is_shown(name, value)]
+    head = [f"host {platform.node()}", f"system {platform.platform()}", f"python {sys.version.split()[0]}"]
+    return "\n".join([*head, "", *variables, "", *packages, ""])
+
+
+def is_shown(name: str, value: str) -> bool:
+    return bool(SHOWN.match(name)) and not SECRET.search(name) and not SECRET_VALUE.search(value)
+
+
+def as_line(words: Sequence[str]) -> str:
+    return shlex.join(words) + "\n"

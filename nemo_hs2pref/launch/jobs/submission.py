@@ -1,0 +1,94 @@
+"""A job for SLURM: made from a script, a cluster and a run's configuration, checked, recorded and handed to sbatch."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.errors import ConfigError, InstallationError
+from nemo_hs2pref.launch.jobs.cluster import Cluster, load_cluster, sbatch_flags, settings_file, split_overrides
+from nemo_hs2pref.launch.jobs.record import about_code, about_environment, as_line, new_folder, write_record
+from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
+from nemo_hs2pref.launch.jobs.validation import load_checked, missing
+
+SETTINGS = "cluster.sh"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that can be submitted."""
+
+    script: Path
+    home: Path  # the repository
+    run: Path
+    record: Path  # folder of what is written before it is submitted
+    settings: str  # text of the file HS2PREF_CLUSTER_FILE
+    command: list[str]  # sbatch ... SCRIPT overrides
+    resolved: DictConfig
+    missing: list[str]  # a sentence for each path that the run reads and that is not there
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What sbatch's own environment gets, and so the job's."""
+        return {"HS2PREF_HOME": str(self.home), "HS2PREF_CLUSTER_FILE": str(self.record / SETTINGS)}
+
+    @property
+    def line(self) -> str:
+        """The command as a shell takes it."""
+        return as_line(["env", *(f"{name}={value}" for name, value in self.environment.items()), *self.command])
+
+
+def make_job(script: Path, overrides: Sequence[str]) -> Job:
+    """Raises ConfigError for all that cannot run, except for paths that are missing: those are noted."""
+    home = home_of(script)
+    of_cluster, of_run = split_overrides(overrides)
+    cluster = load_cluster(of_cluster)
+    config, resolved = load_checked(words_of(script, of_run)[2:])
+    refuse_other_nodes(config, cluster)
+    run = Path(config.exp_manager.explicit_log_dir).absolute()
+    settings = settings_file(cluster)
+    refuse_bad_syntax(settings, SETTINGS)
+    flags = sbatch_flags(cluster, nodes=config.trainer.num_nodes, devices=config.trainer.devices, run=run)
+    command = ["sbatch", "--parsable", "--export=ALL", *flags, str(script), *of_run]
+    return Job(script, home, run, new_folder(run), settings, command, resolved, missing(config))
+
+
+def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
+    devices, gpus = config.trainer.devices, cluster.gpus_per_node
+    if gpus and devices != gpus:
+        raise ConfigError(
+            f"trainer.devices={devices}, but a node of the cluster has {gpus} GPUs (cluster.gpus_per_node); "
+            "choose a layout of that many processes a node"
+        )
+
+
+def submit(job: Job) -> str:
+    """Record the job and hand it to sbatch; returns its id. A run that cannot start is not queued."""
+    if job.missing:
+        raise ConfigError("; ".join(job.missing))
+    if shutil.which("sbatch") is None:
+        raise InstallationError("sbatch is not here; submit on a login node of the cluster, or look with --dry-run")
+    write_record(
+        job.record,
+        {
+            SETTINGS: job.settings,
+            "command.sh": job.line,
+            "script.sh": job.script.read_text(),
+            "config.yaml": OmegaConf.to_yaml(job.resolved),
+            "environment.txt": about_environment(),
+            **about_code(job.home),
+        },
+    )
+    (job.run / "logs").mkdir(exist_ok=True)
+    done = subprocess.run(job.command, capture_output=True, text=True, env=os.environ | job.environment, check=False)
+    if done.returncode:
+        shutil.rmtree(job.record)
+        raise ConfigError(f"sbatch refused the job: {' '.join(done.stderr.split())}")
+    job_id = done.stdout.strip().partition(";")[0]  # ID;CLUSTER where there are several
+    (job.record / "job_id").write_text(job_id + "\n")
+    return job_id

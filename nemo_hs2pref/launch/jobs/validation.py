@@ -1,0 +1,32 @@
+"""Whether a run can start at all: its configuration, what it reads, the folder that it writes. Nothing is built."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from nemo_hs2pref.checkpoint.layout import MANIFEST
+from nemo_hs2pref.checkpoint.opening import read_config, read_manifest
+from nemo_hs2pref.config.check import check
+from nemo_hs2pref.config.load import load_reward_model_config
+from nemo_hs2pref.config.resume import refuse_other_run
+from nemo_hs2pref.config.schema import RewardModelConfig
+
+
+def load_checked(overrides: Sequence[str]) -> tuple[RewardModelConfig, DictConfig]:
+    """The configuration of a run, typed and resolved; raises ConfigError where its keys cannot work together."""
+    config, resolved = load_reward_model_config("train_rm", overrides)
+    base = Path(config.pretrained_checkpoint.restore_from_path)
+    check(config, read_config(base) if base.exists() else {})
+    if (last := Path(config.exp_manager.explicit_log_dir) / "checkpoints" / "last" / MANIFEST).is_file():
+        refuse_other_run(config.exp_manager.explicit_log_dir, read_manifest(last.parent)["run"], resolved)
+    return config, resolved
+
+
+def missing(config: RewardModelConfig) -> list[str]:
+    """One sentence for each path that the run reads and that is not there."""
+    data = Path(config.data.dir)
+    paths = {"pretrained_checkpoint.restore_from_path": Path(config.pretrained_checkpoint.restore_from_path)}
+    paths |= {"data.train": data / config.data.train}
+    paths |= {f"data.validation.{name}": data / file for name, file in config.data.validation.items()}
+    return [f"{key}: {path.absolute()} is not there" for key, path in paths.items() if not path.exists()]

@@ -1,0 +1,1 @@
+"""What a run will be and need, counted before it starts."""

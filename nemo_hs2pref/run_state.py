@@ -1,0 +1,153 @@
+"""Where a run stands, in small files of its folder that others read while it goes: a shell, `hs2pref status`.
+
+    run_state.json   phase, last step, last checkpoint; rank 0 writes it at every step and change of phase
+    failure.json     the rank that failed first, its message and exit code; a new start removes it
+    finished.json    the last step is reached: a start of the same run ends at once; a longer run removes it
+
+Each is replaced whole. Times are ISO 8601 in UTC, paths are relative to the run's folder.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nemo_hs2pref.errors import TrainingError
+
+STATE, FAILURE, FINISHED = "run_state.json", "failure.json", "finished.json"
+PHASES = ("starting", "training", "validating", "saving", "stopped", "finished", "failed")
+Record = TypeVar("Record", "RunState", "Failure", "Finished")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What rank 0 knows."""
+
+    phase: str  # one of PHASES
+    step: int  # optimizer steps done
+    num_steps: int
+    started: str  # time of this start, not of the run's first
+    updated: str
+    starts: int = 1  # of this run, resumes included
+    checkpoint: str | None = None  # the resume state
+    checkpoint_step: int = 0
+    save_s: float = 0.0  # seconds that the last save of a resume state took
+    reason: str = ""  # of the phase stopped: SIGUSR1, SIGTERM, time limit
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended a run before its last step."""
+
+    rank: int
+    message: str  # a sentence, or a traceback
+    exit_code: int
+    time: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has reached its end; `run` is what a start must ask for to be the same."""
+
+    step: int
+    checkpoint: str
+    run: Mapping[str, Any]
+    time: str
+
+
+class StateFile:
+    """Writes run_state.json; one process a run has one."""
+
+    def __init__(self, folder: Path, *, step: int, num_steps: int, checkpoint: str | None, started: float) -> None:
+        """A start at `started`, after `step`; earlier ones are counted, and how they ended is forgotten."""
+        self.folder = folder
+        before = read_state(folder)
+        self.state = RunState(
+            "starting",
+            step,
+            num_steps,
+            started=as_text(started),
+            updated=now(),
+            starts=before.starts + 1 if before else 1,
+            checkpoint=checkpoint,
+            checkpoint_step=step if checkpoint else 0,
+            save_s=before.save_s if before else 0.0,
+        )
+        (folder / FINISHED).unlink(missing_ok=True)
+        failure = read_failure(folder)
+        if failure and failure.time < self.state.started:  # and not another rank's, of this start
+            (folder / FAILURE).unlink()
+        self.note()
+
+    def note(self, **changes: Any) -> None:
+        self.state = replace(self.state, updated=now(), **changes)
+        write(self.folder / STATE, self.state)
+
+    def finish(self, run: Mapping[str, Any]) -> None:
+        assert self.state.checkpoint is not None
+        write(self.folder / FINISHED, Finished(self.state.step, self.state.checkpoint, run, now()))
+        self.note(phase="finished")
+
+
+def read_state(folder: Path) -> RunState | None:
+    """None where no run has started; phase failed where the last start ended in a failure that was recorded."""
+    state = read(folder / STATE, RunState)
+    return replace(state, phase="failed") if state and (folder / FAILURE).exists() else state
+
+
+def read_failure(folder: Path) -> Failure | None:
+    return read(folder / FAILURE, Failure)
+
+
+def read_finished(folder: Path) -> Finished | None:
+    return read(folder / FINISHED, Finished)
+
+
+def record_failure(folder: Path, *, rank: int, message: str, exit_code: int) -> None:
+    """Called by the one process that knows the first cause; a folder that does not exist or is full keeps silent."""
+    try:
+        write(folder / FAILURE, Failure(rank, message, exit_code, now()))
+    except TrainingError:
+        return  # the failure is on the screen, and may itself be that the disk is full
+
+
+def write(path: Path, record: RunState | Failure | Finished) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with one_sentence(path):
+        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
+        os.replace(temporary, path)
+
+
+def read(path: Path, kind: type[Record]) -> Record | None:
+    try:
+        stored = json.loads(path.read_text())
+        return kind(**{item.name: stored[item.name] for item in fields(kind) if item.name in stored})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainingError(f"{path}: cannot be read ({error}); remove it and start the run again") from None
+
+
+@contextmanager
+def one_sentence(path: Path) -> Iterator[None]:
+    """What the system says when a file of the run's folder cannot be written, as a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: cannot be written ({error.strerror or error}); put that right and start again, "
+            "the run goes on from its last checkpoint"
+        ) from error
+
+
+def now() -> str:
+    return as_text(time.time())
+
+
+def as_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")

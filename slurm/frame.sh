@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# What the job scripts of this folder share: check, preflight, train, then the last line and, where it goes on, a requeue.
+#
+#   run_job VERB WHAT key=value ...      `hs2pref VERB WHAT key=value ...`, one process a GPU
+#
+# Settings, from the environment of sbatch or from the file HS2PREF_CLUSTER_FILE (`hs2pref submit` writes one):
+#   HS2PREF_HOME           the repository
+#   HS2PREF_PYTHON         default: .venv of the repository, in a container python3
+#   HS2PREF_CONTAINER      none (default), enroot_pyxis or apptainer
+#   HS2PREF_IMAGE          image of the container
+#   HS2PREF_MOUNTS         folders for it, HOST[:CONTAINER],...; the repository and the working folder are there
+#   HS2PREF_MPI            srun --mpi=...; default: the cluster's
+#   HS2PREF_MAX_FAILURES   starts in a row that may fail without a new checkpoint before the job stays ended; default 1
+#   HS2PREF_PREFLIGHT      no: start without it; default yes
+#
+# A start writes RUN/logs/JOBID (JOBID-r1 after the first requeue): driver.log has the phases and, at its end, one line
+# that says how it went; node-I-HOST.log has the output of a node's processes. RUN/attach.sh opens a shell in the job.
+set -uo pipefail
+HS2PREF_HOME=$(cd "$HS2PREF_HOME" && pwd)
+export HS2PREF_HOME
+# shellcheck source=frame/settings.sh
+source "$HS2PREF_HOME/slurm/frame/settings.sh"
+# shellcheck source=frame/nodes.sh
+source "$HS2PREF_HOME/slurm/frame/nodes.sh"
+# shellcheck source=frame/step.sh
+source "$HS2PREF_HOME/slurm/frame/step.sh"
+# shellcheck source=frame/report.sh
+source "$HS2PREF_HOME/slurm/frame/report.sh"
+# shellcheck source=frame/outcome.sh
+source "$HS2PREF_HOME/slurm/frame/outcome.sh"
+
+run_job() {
+  local words=("$@")
+  if [[ -n ${HS2PREF_PRINT_WORDS-} ]]; then printf '%s\0' "${words[@]}"; return; fi
+  [[ -n ${SLURM_JOB_ID-} ]] || die "not in a SLURM job: submit this script with sbatch or \`hs2pref submit\`"
+  note_early_usr1
+  read_settings
+  check "${words[@]}"
+  open_logs
+  preflight "${words[@]}"
+  train "${words[@]}"
+  conclude
+}
+
+# The configuration against itself, the files it names and the allocation; sets RUN, NODES, DEVICES and STOPPED_CODE,
+# or ends the job with the sentence that says why it cannot run.
+check() {
+  local answer
+  on_first_node "$PYTHON" -m nemo_hs2pref.cli.job "$@"
+  answer=$("${COMMAND[@]}") || die "$PYTHON cannot read the configuration on $SLURMD_NODENAME; is it the Python of training?"
+  eval "$answer"
+}
+
+# Each node, and the nodes among themselves, before anything is loaded; a fault ends the job with the first one's sentence.
+preflight() {
+  local log=$LOGS/preflight.log
+  [[ ${HS2PREF_PREFLIGHT:-yes} == yes ]] || return 0
+  phase preflight
+  on_each_node "$log" "$PYTHON" -m nemo_hs2pref.cli preflight "${@:3}"
+  "${COMMAND[@]}" || end_early "$(sed -n 's/.*hs2pref preflight: error: //p' "$log" | head -n 1)" "see $log"
+}
+
+train() {
+  phase train
+  on_all_nodes "$PYTHON" -m nemo_hs2pref.cli "$@"
+  run_step
+}

@@ -1,0 +1,130 @@
+# shellcheck shell=bash disable=SC2034
+# How a start went, in one line, and whether the job starts again.
+#
+# The trainer says where it stands in RUN/run_state.json, and which rank failed first in RUN/failure.json: one key a line.
+
+CONFIG_ERROR=2   # exit code of what another start cannot mend: configuration, data, a full disk
+
+conclude() {
+  judge
+  note_end
+  if [[ -n $TERMINATED ]] && is_alive; then   # it may be saving, and the end of this shell would be its end
+    give_time "$KILL_WAIT_S"
+    collect_exit_code
+    judge
+    note_end
+  fi
+  [[ $NEXT != requeued* ]] || requeue
+  exit "$EXIT_CODE"
+}
+
+# Sets OUTCOME, FAILURE (why) and NEXT (what follows); EXIT_CODE becomes that of the first rank to fail.
+judge() {
+  NEXT=''
+  read_progress
+  explain_failure
+  if [[ -n $TERMINATED ]]; then
+    OUTCOME=$(terminated_by) FAILURE=''   # that of a rank which was told to end
+    NEXT="to go on submit the same again"
+  elif ((EXIT_CODE == 0)); then
+    OUTCOME=finished
+  elif ((EXIT_CODE == STOPPED_CODE)) && ((CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); then
+    OUTCOME="stopped in time"
+    NEXT=$(next_start)
+  else
+    ((EXIT_CODE == STOPPED_CODE)) && FAILURE="no step was done before the time was up; give the job more time"
+    OUTCOME=failed
+    NEXT=$(after_failure)
+  fi
+}
+
+note_end() {
+  note "ended: $OUTCOME, exit code $EXIT_CODE after $(elapsed), step $STEP_DONE of $NUM_STEPS," \
+    "$(checkpoint_words)${FAILURE:+; $FAILURE}${NEXT:+; $NEXT}"
+}
+
+# end_early REASON HINT   before training has begun; the job stays ended.
+end_early() {
+  read_progress
+  OUTCOME=failed EXIT_CODE=$CONFIG_ERROR FAILURE=$1 NEXT=$2
+  note_end
+  exit "$EXIT_CODE"
+}
+
+# value FILE KEY: of a JSON file with one key a line; nothing where there is none.
+value() {
+  local text
+  text=$(sed -n "s/^ *\"$2\": //p" "$1" 2>/dev/null | sed 's/,$//; s/^"//; s/"$//; s/\\"/"/g')
+  LC_ALL=C.UTF-8 printf '%b' "$text"   # JSON's other escapes are printf's
+}
+
+read_progress() {
+  local state=$RUN/run_state.json
+  STEP_DONE=$(value "$state" step) NUM_STEPS=$(value "$state" num_steps) CHECKPOINT_STEP=$(value "$state" checkpoint_step)
+  STEP_DONE=${STEP_DONE:-0} NUM_STEPS=${NUM_STEPS:-?} CHECKPOINT_STEP=${CHECKPOINT_STEP:-0}
+}
+
+checkpoint_words() {
+  if ((CHECKPOINT_STEP)); then echo "last checkpoint $RUN/$(value "$RUN/run_state.json" checkpoint) of step $CHECKPOINT_STEP"
+  else echo "no checkpoint"; fi
+}
+
+# Sets FAILURE, the first rank to fail and its message, and EXIT_CODE to its code: srun gives the largest of all, which
+# may be that of a rank that was stopped for it. A rank that a signal killed has said nothing; srun has.
+explain_failure() {
+  local node task what
+  FAILURE=
+  ((EXIT_CODE == 0)) && return
+  IFS=$'\t' read -r node task what < <(sed -nE '/^srun: error: [^:]+: tasks? [0-9]+/{
+    s/^srun: error: ([^:]+): tasks? ([0-9]+)[^:]*: (.*)$/\1\t\2\t\3/p;q}' "$LOGS/driver.log")
+  if [[ -z $node ]]; then
+    FAILURE=$(sed -n 's/^srun: error: //p' "$LOGS/driver.log" | head -n 1)
+  elif [[ $what == "Exited with exit code "* ]]; then
+    EXIT_CODE=${what##* }
+    if ((EXIT_CODE > 128)); then FAILURE="rank $task on $node: killed by SIG$(kill -l "$EXIT_CODE")"
+    elif ((EXIT_CODE != STOPPED_CODE)); then FAILURE=$(said_by_rank "$node" "$task"); fi
+  else
+    FAILURE="rank $task on $node: $what"
+  fi
+}
+
+# The sentence, or the last line of a traceback, of the rank that failed first.
+said_by_rank() {
+  local rank message
+  rank=$(value "$RUN/failure.json" rank)
+  message=$(value "$RUN/failure.json" message | tail -n 1)
+  if [[ -n $message ]]; then echo "rank $rank: $message"
+  else echo "rank $2 on $1: exit code $EXIT_CODE, its output is in $LOGS"; fi
+}
+
+terminated_by() {
+  local left
+  left=$(seconds_left)
+  if [[ -n $left ]] && ((left <= 5)); then echo "the time limit came before the run had saved"
+  else echo "cancelled"; fi
+}
+
+seconds_left() { [[ -z ${SLURM_JOB_END_TIME-} ]] || echo "$((SLURM_JOB_END_TIME - $(date +%s)))"; }
+
+# Counts starts in a row of this job that failed without a newer checkpoint, and says what follows.
+after_failure() {
+  local file=$RUN/logs/failures limit=${HS2PREF_MAX_FAILURES:-1} job count step
+  ((EXIT_CODE != CONFIG_ERROR)) || return 0
+  read -r job count step 2>/dev/null < "$file" || job=
+  if [[ $job != "$SLURM_JOB_ID" ]] || ((CHECKPOINT_STEP > step)); then count=0; fi
+  count=$((count + 1))
+  echo "$SLURM_JOB_ID $count $CHECKPOINT_STEP" > "$file.new" && mv "$file.new" "$file"
+  if ((count < limit)); then echo "$(next_start), failure $count of $limit in a row"
+  else echo "not started again after $count of $limit failures in a row"; fi
+}
+
+next_start() {
+  if scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' Requeue=1 '; then echo "requeued"
+  else echo "this job may not be requeued, to go on submit the same again"; fi
+}
+
+# SLURM ends this shell a moment later.
+requeue() {
+  local answer
+  answer=$(scontrol requeue "$SLURM_JOB_ID" 2>&1) || note "not requeued: $answer; to go on submit the same again"
+}

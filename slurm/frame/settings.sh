@@ -1,0 +1,49 @@
+# shellcheck shell=bash disable=SC2034
+# The settings of a job and the variables of its processes. What is set already stays.
+
+read_settings() {
+  if [[ -n ${HS2PREF_CLUSTER_FILE-} ]]; then
+    # shellcheck source=/dev/null
+    source "$HS2PREF_CLUSTER_FILE" || die "$HS2PREF_CLUSTER_FILE cannot be read on $SLURMD_NODENAME; every node must see it"
+  fi
+  CONTAINER=${HS2PREF_CONTAINER:-none}
+  [[ $CONTAINER == none || -n ${HS2PREF_IMAGE-} ]] || die "HS2PREF_CONTAINER=$CONTAINER needs HS2PREF_IMAGE"
+  PYTHON=${HS2PREF_PYTHON:-$(default_python)}
+  KILL_WAIT_S=$(scontrol show config 2>/dev/null | sed -n 's/^KillWait *= *\([0-9]*\) sec.*/\1/p')
+  KILL_WAIT_S=${KILL_WAIT_S:-30}
+  export_defaults
+  export_end
+  export_meeting_point
+}
+
+default_python() {
+  local own=$HS2PREF_HOME/.venv/bin/python
+  if [[ $CONTAINER == none && -x $own ]]; then echo "$own"; else echo python3; fi
+}
+
+export_defaults() {
+  export PYTHONPATH=$HS2PREF_HOME${PYTHONPATH:+:$PYTHONPATH}
+  export PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1 HYDRA_FULL_ERROR=1 TOKENIZERS_PARALLELISM=false
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}   # else each of a node's processes takes all of its cores
+  export CUDA_DEVICE_MAX_CONNECTIONS=${CUDA_DEVICE_MAX_CONNECTIONS:-1}   # tensor and sequence parallel overlap relies on it
+  export TORCH_NCCL_AVOID_RECORD_STREAMS=${TORCH_NCCL_AVOID_RECORD_STREAMS:-1}   # frees what collectives have used sooner
+  export NCCL_DEBUG=${NCCL_DEBUG:-WARN}
+}
+
+# Newer SLURMs set it; the trainer reads it, and a container has no squeue. Unset for a job without a limit.
+export_end() {
+  local end
+  [[ -z ${SLURM_JOB_END_TIME-} ]] || return 0
+  end=$(date -d "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e)" +%s 2>/dev/null) && export SLURM_JOB_END_TIME=$end
+}
+
+# The processes meet on the first node, at a port below those that the kernel hands out. Where the node's name is in no
+# name service, SLURM knows the address; no container has scontrol.
+export_meeting_point() {
+  local first
+  first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  if ! getent hosts "$first" >/dev/null; then
+    first=$(scontrol show node --oneliner "$first" | sed -n 's/.* NodeAddr=\([^ ]*\).*/\1/p')
+  fi
+  export MASTER_ADDR=$first MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
+}

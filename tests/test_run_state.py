@@ -1,0 +1,139 @@
+"""What a run tells of itself in its folder."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from nemo_hs2pref.config.load import load_reward_model_config
+from nemo_hs2pref.config.resume import identity
+from nemo_hs2pref.errors import TrainingError
+from nemo_hs2pref.run_state import (
+    PHASES,
+    StateFile,
+    read_failure,
+    read_finished,
+    read_state,
+    record_failure,
+)
+from nemo_hs2pref.runtime.run_log import RunLog
+from nemo_hs2pref.runtime.wall_clock import WallClock
+from nemo_hs2pref.runtime.watch import RunWatch
+
+
+def start(folder: Path, *, step: int = 0, checkpoint: str | None = None) -> StateFile:
+    return StateFile(folder, step=step, num_steps=10, checkpoint=checkpoint, started=time.time())
+
+
+def test_a_folder_without_a_run_has_no_state(tmp_path: Path) -> None:
+    assert read_state(tmp_path) is read_failure(tmp_path) is read_finished(tmp_path) is None
+
+
+def test_the_state_follows_the_run(tmp_path: Path) -> None:
+    watch = RunWatch(start(tmp_path), WallClock(float("inf"), margin_s=0))
+    phases: list[tuple[str, int, int]] = []
+
+    def look() -> None:
+        state = read_state(tmp_path)
+        assert state is not None
+        phases.append((state.phase, state.step, state.checkpoint_step))
+
+    look()
+    watch.trained(1)
+    look()
+    watch.validating()
+    look()
+    with watch.saving(1):
+        look()
+    look()
+    assert phases == [
+        ("starting", 0, 0), ("training", 1, 0), ("validating", 1, 0), ("saving", 1, 0), ("training", 1, 1),
+    ]  # fmt: skip
+    assert {phase for phase, *_ in phases} <= set(PHASES)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_save_that_fails_is_no_checkpoint(tmp_path: Path) -> None:
+    watch = RunWatch(start(tmp_path), None)
+    with pytest.raises(OSError), watch.saving(4):
+        raise OSError
+    state = read_state(tmp_path)
+    assert state is not None and (state.phase, state.checkpoint) == ("saving", None)
+
+
+def test_a_new_start_counts_the_earlier_and_forgets_how_they_ended(tmp_path: Path) -> None:
+    first = start(tmp_path)
+    first.note(checkpoint="checkpoints/last", checkpoint_step=3, save_s=7.5)
+    record_failure(tmp_path, rank=1, message="the disk is full", exit_code=2)
+    failure, failed = read_failure(tmp_path), read_state(tmp_path)
+    assert failure is not None and (failure.rank, failure.message, failure.exit_code) == (1, "the disk is full", 2)
+    assert failed is not None and failed.phase == "failed"
+
+    time.sleep(0.01)
+    second = start(tmp_path, step=3, checkpoint="checkpoints/last").state
+    assert read_failure(tmp_path) is None
+    assert (second.phase, second.starts, second.step, second.checkpoint_step, second.save_s) == (
+        "starting", 2, 3, 3, 7.5,
+    )  # fmt: skip
+
+
+def test_a_failure_of_this_start_that_another_rank_was_first_to_write_stays(tmp_path: Path) -> None:
+    record_failure(tmp_path, rank=1, message="a bad row", exit_code=2)
+    StateFile(tmp_path, step=0, num_steps=10, checkpoint=None, started=time.time() - 60)
+    assert read_failure(tmp_path) is not None
+
+
+def test_a_failure_before_there_is_a_folder_leaves_none_behind(tmp_path: Path) -> None:
+    record_failure(tmp_path / "run", rank=0, message="a bad row", exit_code=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_known_by_what_was_asked_for(tmp_path: Path) -> None:
+    places = ["data.dir=d", "pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l"]
+
+    def asked(*overrides: str) -> dict:
+        return identity(load_reward_model_config("train_rm", [*places, *overrides])[1])
+
+    state = start(tmp_path)
+    state.note(step=10, checkpoint="checkpoints/last", checkpoint_step=10)
+    state.finish(asked())
+    done = read_finished(tmp_path)
+    assert done is not None and (done.step, done.checkpoint) == (10, "checkpoints/last")
+    assert done.run == asked("model.micro_batch_size=2", "exp_manager.max_time_per_run=1:00:00")
+    for other in ("trainer.rm.max_epochs=2", "loss=scaled_bt", "exp_manager.create_early_stopping_callback=true"):
+        assert done.run != asked(other)
+
+    start(tmp_path, step=10, checkpoint="checkpoints/last")  # a longer run
+    assert read_finished(tmp_path) is None
+
+
+def test_a_file_of_another_version_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    start(tmp_path)
+    file = tmp_path / "run_state.json"
+    stored = json.loads(file.read_text())
+    del stored["reason"]
+    file.write_text(json.dumps(stored | {"new": 1}))
+    state = read_state(tmp_path)
+    assert state is not None and state.reason == ""
+
+    file.write_text("{}")
+    with pytest.raises(TrainingError, match=r"run_state\.json: cannot be read .*; remove it and start the run again"):
+        read_state(tmp_path)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """The device /dev/full answers every write as a full disk does."""
+    places = ["data.dir=d", "pretrained_checkpoint.restore_from_path=p", f"exp_manager.explicit_log_dir={tmp_path}"]
+    config, resolved = load_reward_model_config("train_rm", [*places, "exp_manager.create_tensorboard_logger=false"])
+    log = RunLog(config.exp_manager, resolved, step=0, num_steps=10, is_writer=True)
+    log.file.close()
+    log.file = open("/dev/full", "w")  # noqa: SIM115
+    expected = (
+        f"{tmp_path}/metrics.jsonl: cannot be written (No space left on device); put that right and start again, "
+        "the run goes on from its last checkpoint"
+    )
+    for action in (lambda: log.train(1, {"loss": 1.0}), log.close):  # on the way out too
+        with pytest.raises(TrainingError) as refusal:
+            action()
+        assert str(refusal.value) == expected

@@ -1,0 +1,112 @@
+"""`hs2pref status`: every outcome of a run folder, with and without a queue that knows the job."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from nemo_hs2pref.cli import main
+from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.launch.jobs.status import read_status
+from nemo_hs2pref.run_state import StateFile, as_text, record_failure
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFile:
+    """A local run after step 4 of 10, three seconds a step but the first."""
+    rows = [{"kind": "train", "step": step, "step_s": 30.0 if step == 1 else 3.0} for step in range(1, 5)]
+    text = "".join(json.dumps(row) + "\n" for row in rows) + '{"kind": "train", "st'
+    (tmp_path / "metrics.jsonl").write_text(text)
+    state = StateFile(tmp_path, step=0, num_steps=10, checkpoint=None, started=0.0)
+    state.note(phase="training", step=4, checkpoint="checkpoints/last", checkpoint_step=2)
+    return state
+
+
+@pytest.fixture
+def squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for squeue prints what stands in this file."""
+    program = tmp_path / "bin" / "squeue"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/queue\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path / "queue"
+
+
+def job(run: Path, name: str, *lines: str) -> None:
+    (run / "logs" / name).mkdir(parents=True)
+    (run / "logs" / name / "driver.log").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_a_local_run_has_rate_and_time_left(state: StateFile, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(state.folder)]) == 3
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == f"{state.folder}: running, step 4 of 10, 3 s a step, 0:00:18 left"
+    assert shown[-1] == f"last checkpoint {state.folder}/checkpoints/last of step 2"
+
+
+def test_json_has_all_of_it(state: StateFile, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["status", str(state.folder), "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["outcome"], shown["step"], shown["num_steps"], shown["left_s"]) == ("running", 4, 10, 18.0)
+
+
+def test_a_run_that_has_been_silent_is_not_running(state: StateFile) -> None:
+    text = (state.folder / "run_state.json").read_text()
+    (state.folder / "run_state.json").write_text(text.replace(state.state.updated, as_text(0.0)))
+    assert read_status(state.folder).outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome", "code"), [("stopped", "stopped", 5), ("finished", "finished", 0), ("saving", "running", 3)]
+)
+def test_the_trainer_has_the_say_of_a_local_run(state: StateFile, phase: str, outcome: str, code: int) -> None:
+    state.note(phase=phase)
+    assert read_status(state.folder).outcome == outcome
+    assert main(["status", str(state.folder)]) == code
+
+
+def test_a_failure_is_its_last_line(state: StateFile) -> None:
+    record_failure(state.folder, rank=3, message="Traceback\n  x\nValueError: no", exit_code=1)
+    status = read_status(state.folder)
+    assert (status.outcome, status.message) == ("failed", "rank 3: ValueError: no")
+
+
+def test_the_newest_start_of_a_job_is_read(state: StateFile) -> None:
+    job(state.folder, "7", "T 0:00:01 phase: train", "T 0:10:00 ended: failed, exit code 1 ...; requeued")
+    os.utime(state.folder / "logs" / "7", (1.0, 1.0))
+    job(state.folder, "7-r1", "T 0:00:01 phase: train", "T 0:20:00 ended: cancelled, exit code 143 after 0:20:00")
+    status = read_status(state.folder)
+    assert (status.outcome, status.job) == ("failed", "7")
+    assert status.message == "T 0:20:00 ended: cancelled, exit code 143 after 0:20:00"
+
+
+@pytest.mark.parametrize(
+    ("queue", "outcome", "shown"),
+    [
+        ("RUNNING node1", "running", "RUNNING"),
+        ("PENDING (Resources)", "waiting", "PENDING (Resources)"),
+        ("", "failed", None),
+    ],
+)
+def test_a_queue_that_knows_the_job_has_the_say(
+    state: StateFile, squeue: Path, queue: str, outcome: str, shown: str | None
+) -> None:
+    job(state.folder, "7", "T 0:10:00 ended: failed, exit code 1 ...")
+    squeue.write_text(queue)
+    status = read_status(state.folder)
+    assert (status.outcome, status.queue) == (outcome, shown)
+
+
+def test_a_job_that_waits_for_its_first_start_is_found(tmp_path: Path, squeue: Path) -> None:
+    (tmp_path / "submissions" / "1").mkdir(parents=True)
+    (tmp_path / "submissions" / "1" / "job_id").write_text("8\n")
+    squeue.write_text("PENDING (Priority)")
+    status = read_status(tmp_path)
+    assert (status.outcome, status.job, status.num_steps) == ("waiting", "8", None)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run has started here"):
+        read_status(tmp_path)

@@ -1,0 +1,216 @@
+"""What `hs2pref submit` makes of a script, a cluster and a run; sbatch is a stand-in."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nemo_hs2pref.config.load import config_dir, load_reward_model_config
+from nemo_hs2pref.errors import ConfigError, InstallationError
+from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
+from nemo_hs2pref.launch.jobs.cluster import load_cluster, sbatch_flags, settings_file
+from nemo_hs2pref.launch.jobs.record import about_environment
+from nemo_hs2pref.launch.jobs.script import refuse_bad_syntax, words_of
+from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "slurm" / "train_rm_70b.sh"
+CLUSTERS = sorted(path.stem for path in (config_dir() / "cluster").glob("*.yaml"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to submit from."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def places(here: Path) -> list[str]:
+    """Overrides for a run whose data and checkpoint are there."""
+    for name in ("pairs.train.jsonl", "ratings.validation.jsonl", "pairs.validation.jsonl"):
+        (here / "data" / name).parent.mkdir(exist_ok=True)
+        (here / "data" / name).touch()
+    base = here / "base"
+    (base / "model_weights").mkdir(parents=True)
+    (base / "model_weights" / "metadata.json").touch()
+    (base / "model_config.yaml").write_text("target: nemo_hs2pref.x\nnum_layers: 80\n")
+    return [
+        "experiment=rm_stage2_scaled_bt", "head.load_rm_head_weights=false", "data.dir=data",
+        "pretrained_checkpoint.restore_from_path=base", "exp_manager.explicit_log_dir=runs/a",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def sbatch(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a stand-in for sbatch writes its words (`words`) and environment (`env`)."""
+    program = here / "bin" / "sbatch"
+    program.parent.mkdir()
+    program.write_text(f"""#!/bin/bash
+printf '%s\\n' "$@" > {here}/words
+env > {here}/env
+[[ -z ${{SBATCH_REFUSES-}} ]] || {{ echo "sbatch: error: $SBATCH_REFUSES" >&2; exit 1; }}
+echo "4711;north"
+""")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return here
+
+
+def test_the_places_of_the_script_stand_before_what_is_given() -> None:
+    words = words_of(SCRIPT, ["experiment=rm_stage2_scaled_bt", "exp_manager.explicit_log_dir='a b $x'"])
+    assert words[:3] == ["train", "rm", "experiment=rm_stage1_helpfulness"]
+    assert words[-2:] == ["experiment=rm_stage2_scaled_bt", "exp_manager.explicit_log_dir='a b $x'"]
+    assert load_reward_model_config("train_rm", words[2:])[0].exp_manager.explicit_log_dir == "a b $x"
+
+
+def test_flags_are_those_of_the_layout_and_the_cluster(places: list[str]) -> None:
+    job = make_job(SCRIPT, ["cluster=h100", "cluster.account=me", "cluster.sbatch_flags=['--nice=3']", *places])
+    assert {"--account=me", "--nodes=4", "--ntasks-per-node=8", "--gpus-per-node=8", "--nice=3"} <= {*job.command}
+    assert "--signal=B:USR1@600" in job.command
+    assert job.command[-len(places) :] == places
+    assert "export HS2PREF_CONTAINER=enroot_pyxis\n" in job.settings
+    assert "export NCCL_NVLS_ENABLE=1\n" in job.settings
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_every_cluster_gives_shell_text_that_is_right(name: str) -> None:
+    cluster = load_cluster([f"cluster={name}", "cluster.mounts=['/a b:/c']"])
+    refuse_bad_syntax(settings_file(cluster), name)
+    assert sbatch_flags(cluster, nodes=1, devices=8, run=Path("/run"))
+
+
+def test_values_of_settings_keep_their_quotes() -> None:
+    cluster = load_cluster(["cluster.environment.NAME='a \"b\" $HOME `id`, c'", "cluster.mounts=['/a b:/c',/d]"])
+    text = settings_file(cluster) + 'printf \'%s|%s\' "$NAME" "$HS2PREF_MOUNTS"'
+    shown = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True).stdout
+    assert shown == 'a "b" $HOME `id`, c|/a b:/c,/d'
+
+
+def run_cli(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nemo_hs2pref.cli", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def test_a_dry_run_prints_all_and_writes_nothing(here: Path) -> None:
+    done = run_cli("submit", str(SCRIPT), "--dry-run", "model.optim.lr=2e-6", cwd=here)
+    command, settings, script, config = [part.partition("\n")[2] for part in done.stdout.split("# ---- ")[1:]]
+    assert done.returncode == 0
+    assert shlex.split(command)[-1] == "model.optim.lr=2e-6"
+    assert "sbatch" in shlex.split(command)
+    assert "HS2PREF_CONTAINER=none" in settings
+    assert script.strip() == SCRIPT.read_text().strip()
+    assert yaml.safe_load(config)["model"]["optim"]["lr"] == 2e-6
+    assert "would be refused: data.train:" in done.stderr
+    assert not [*here.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.optim.lrr=1", r"unknown key model\.optim\.lrr; did you mean model\.optim\.lr\?"),
+        ("cluster.tme=1", r"unknown key cluster\.tme; did you mean cluster\.time\?"),
+        ("cluster=h200", "Could not find 'cluster/h200'"),
+        ("cluster.container=docker", "expected one of none, enroot_pyxis, apptainer"),
+        ("cluster.environment.A-B=1", "no name of a variable"),
+        ("cluster.time=soon", "cluster.time: 'soon' is not a length of time"),
+        ("cluster.time=10", r"cluster\.time=10 leaves nothing for training"),
+        ("cluster.gpus_per_node=4", r"trainer\.devices=8, but a node of the cluster has 4 GPUs"),
+        ("parallel=tp8_pp2_8n8g", r"global_batch_size=66 is not a multiple"),
+    ],
+)
+def test_what_cannot_run_is_refused(places: list[str], override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_job(SCRIPT, [*places, "model.global_batch_size=66", "model.micro_batch_size=66", override])
+
+
+def test_a_script_that_is_none_of_ours_is_refused(here: Path) -> None:
+    (here / "job.sh").write_text("#!/bin/bash\n")
+    with pytest.raises(ConfigError, match=r"job\.sh: no job script; expected one of slurm/"):
+        make_job(here / "job.sh", [])
+
+
+def test_a_path_that_is_missing_is_not_queued(sbatch: Path, places: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"data\.train: .*/elsewhere/pairs\.train\.jsonl is not there"):
+        submit(make_job(SCRIPT, [*places, "data.dir=elsewhere"]))
+    assert not (sbatch / "words").exists()
+    assert not (sbatch / "runs").exists()
+
+
+def test_without_sbatch_the_job_stays_here(places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(SCRIPT, places)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InstallationError, match="sbatch is not here"):
+        submit(job)
+
+
+@pytest.fixture
+def submitted(sbatch: Path, places: list[str], monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    job = make_job(SCRIPT, places)
+    assert submit(job) == "4711"
+    return job
+
+
+def test_sbatch_gets_the_command_and_where_the_settings_are(sbatch: Path, submitted: Job) -> None:
+    assert (sbatch / "words").read_text().splitlines() == submitted.command[1:]
+    environment = (sbatch / "env").read_text().splitlines()
+    assert f"HS2PREF_CLUSTER_FILE={submitted.record}/cluster.sh" in environment
+    assert f"HS2PREF_HOME={ROOT}" in environment
+
+
+def test_the_record_has_what_ran_and_no_secret(submitted: Job) -> None:
+    kept = {path.name: path.read_text() for path in submitted.record.iterdir()}
+    assert {"cluster.sh", "command.sh", "script.sh", "config.yaml", "environment.txt", "git.txt", "git.diff"} < {*kept}
+    assert kept["job_id"] == "4711\n"
+    assert "NCCL_DEBUG=INFO" in kept["environment.txt"]
+    assert "omegaconf==" in kept["environment.txt"]
+    assert not [name for name, text in kept.items() if "hf_0123456789" in text]
+
+
+def test_what_sbatch_says_is_passed_on_and_nothing_is_left(
+    sbatch: Path, places: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_REFUSES", "invalid account")
+    with pytest.raises(ConfigError, match="sbatch refused the job: sbatch: error: invalid account"):
+        submit(make_job(SCRIPT, places))
+    assert not [*(sbatch / "runs" / "a" / "submissions").iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HF_TOKEN", "x"),
+        ("NCCL_API_KEY", "x"),
+        ("HF_ENDPOINT", "https://me:word@host"),
+        ("HS2PREF_NOTE", "see hf_abcdefghij"),
+        ("EDITOR", "vi"),
+    ],
+)
+def test_secrets_and_what_is_nobodys_business_are_left_out(name: str, value: str) -> None:
+    assert name not in about_environment({name: value})
+    assert "NCCL_DEBUG=INFO" in about_environment({"NCCL_DEBUG": "INFO"})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Allocation(nodes=2, gpus=8, processors=64, seconds=9e9), r"it has 2 nodes, trainer\.num_nodes=4"),
+        (Allocation(nodes=4, gpus=4, processors=64, seconds=9e9), r"it has 4 GPUs a node, trainer\.devices=8"),
+        (Allocation(nodes=4, gpus=0, processors=4, seconds=9e9), "it has 4 processors and no GPU a node"),
+        (Allocation(nodes=4, gpus=8, processors=64, seconds=299.0), r"it has 0:04:59 left, .*save_margin_s=300"),
+        (Allocation(nodes=8, gpus=4, processors=64, seconds=9e9), r"8 nodes.*, and it has 4 GPUs.*--nodes=4"),
+    ],
+)
+def test_a_job_that_does_not_fit_is_refused_with_the_flags_that_do(
+    places: list[str], given: Allocation, said: str
+) -> None:
+    config, _ = load_reward_model_config("train_rm", places)
+    refuse_misfit(config, Allocation(nodes=4, gpus=8, processors=64, seconds=9e9))
+    with pytest.raises(ConfigError, match=said):
+        refuse_misfit(config, given)
