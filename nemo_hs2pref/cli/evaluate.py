@@ -136,11 +136,10 @@ def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], 
 
 
 def origin(args: argparse.Namespace, task: "Task", kept: "Task") -> dict[str, Any]:
-    """Whose scores these are."""
+    """Whose scores these are; whole paths, as a report of them is made from anywhere."""
+    paths = {key: getattr(args, key) for key in ("model", "scores", "baseline")}
     return {
-        "model": args.model,
-        "scores": args.scores,
+        **{key: None if path is None else str(Path(path).resolve()) for key, path in paths.items()},
         "goodness": args.goodness,
-        "baseline": args.baseline,
         "left_out_long": len(task.examples) - len(kept.examples),
     }
