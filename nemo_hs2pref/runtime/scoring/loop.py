@@ -61,7 +61,7 @@ class ModelScorer:
         if max_length is not None and max_length > model.num_positions:
             raise ConfigError(f"--max-length {max_length}: the model has positions for {model.num_positions} tokens")
         self.model = model
-        self.max_length = max_length or model.max_length
+        self.max_length = model.max_length if max_length is None else max_length
         self.journal = Journal(partial, model.fingerprint) if partial else None
 
     @torch.no_grad()
