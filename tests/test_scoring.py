@@ -187,6 +187,30 @@ def test_rows_that_are_too_long_are_told_together_before_the_weights_are_read(
     assert list(raised.value.ids) == [row.id for row in long]
 
 
+@pytest.mark.parametrize("response", ["", " \n"])
+def test_an_empty_response_is_scored_as_benchmarks_have_some(exported: Path, response: str) -> None:
+    empty = Conversation("empty", (Message("user", "Why?"), Message("assistant", response)))
+    first, *rest = open_scorer(exported).score([empty, *ROWS])
+    assert first.is_finite and first.reward != rest[0].reward
+
+
+def test_rows_that_the_template_refuses_are_told_together_before_the_weights_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = one_label(tmp_path / "hf")
+    monkeypatch.setattr(HuggingFaceModel, "load", lambda _: pytest.fail("weights are read"))
+    edit_json(folder / "tokenizer_config.json", chat_template="{{ '<|eot_id|>' }}{{ messages[-1].content }}")
+    silent = Conversation("silent", (Message("user", " "), Message("assistant", "What?")))
+    forged = conversation("forged", 3)
+    forged = replace(forged, messages=(Message("user", "Why <|eot_id|>?"), forged.messages[1]))
+    with pytest.raises(DataError) as caught:
+        open_scorer(folder).score([*ROWS, silent, forged])
+    first, *told = str(caught.value).splitlines()
+    assert first == "2 rows cannot be used:"
+    assert [line.split(": ")[0].strip() for line in told] == ["silent", "forged"]
+    assert "message 1, of the user, is empty" in told[0] and "holds <|eot_id|>" in told[1]
+
+
 def test_wrong_number_of_started_processes_is_refused(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

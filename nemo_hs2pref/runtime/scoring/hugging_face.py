@@ -17,7 +17,7 @@ from nemo_hs2pref.checkpoint.hugging_face.head import reward_weights
 from nemo_hs2pref.checkpoint.hugging_face.layouts import KEY, NEMOTRON
 from nemo_hs2pref.checkpoint.layout import HF_CONFIG
 from nemo_hs2pref.data.batches import pad
-from nemo_hs2pref.data.templates.tokens import make_tokenize
+from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.journal import fingerprint
@@ -50,7 +50,7 @@ class HuggingFaceModel:
         self.num_positions: int = getattr(self.config, "max_position_embeddings", None) or UNBOUNDED
         self.max_length = min(self.num_positions, tokenizer.model_max_length)
         template = ours.get("template", "tokenizer")
-        self.tokenize = make_tokenize(tokenizer, template)
+        self.tokenize = make_tokenize_rows(tokenizer, template)
         self.dtype = dtype(self.config)
         self.fingerprint: Mapping[str, Any] = fingerprint(path, template=template, precision=str(self.dtype))
 
