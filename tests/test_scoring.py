@@ -114,10 +114,12 @@ def one_label(folder: Path, **config: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("pad_token_id", [None, 258])
+@pytest.mark.parametrize("pad_token_id", [None, 258, -1, 100_000])
 def test_anybodys_classifier_with_one_label_gives_rewards(tmp_path: Path, pad_token_id: int | None) -> None:
-    folder = one_label(tmp_path / "hf", pad_token_id=pad_token_id)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    folder = one_label(tmp_path / "hf")
+    edit_json(folder / "config.json", pad_token_id=pad_token_id)
+    plain = {} if pad_token_id == 258 else {"pad_token_id": None}
+    model = AutoModelForSequenceClassification.from_pretrained(folder, **plain).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for row, got in zip(ROWS, open_scorer(folder).score(ROWS), strict=True):
         text = "".join(f"{message.role}: {message.content}\n" for message in row.messages)
@@ -160,6 +162,15 @@ def test_folder_without_a_readable_reward_is_refused_in_one_sentence(
     with pytest.raises(CheckpointError, match=message) as caught:
         open_scorer(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ['{"a":', "[1]", '{"a": "\xff"}'])
+def test_a_broken_configuration_is_told_in_one_sentence(exported: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(CheckpointError, match=r"config\.json: not a JSON object \(.*\); copy or download it again"):
+        open_scorer(tmp_path)
+    with pytest.raises(CheckpointError, match="not a JSON object"):
+        stored(tmp_path)
 
 
 def test_classifier_without_its_head_is_refused_and_not_made_up(exported: Path, tmp_path: Path) -> None:
