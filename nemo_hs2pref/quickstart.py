@@ -118,7 +118,7 @@ def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dic
         for split, task in tasks.items():
             scores = scorer.score(conversations_of(task.examples))
             reports[name][split] = report = task.report(scores)
-            Outcome(task, scores, report, {"model": str(path), "scores": None}).write(out / split / name)
+            Outcome(task, scores, report, {"model": str(path.resolve()), "scores": None}).write(out / split / name)
     return reports
 
 

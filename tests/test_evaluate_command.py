@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,18 @@ def test_the_folder_has_the_pairs_with_their_rewards_in_order(tmp_path, pairs, m
     ]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["accuracy"] == summary["length_only_accuracy"] == 0.75
-    assert summary["model"] == "ckpt" and summary["scores"] is None and summary["left_out_long"] == 0
+    assert summary["scores"] is None and summary["left_out_long"] == 0
+
+
+def test_a_summary_has_whole_paths_as_it_is_read_from_anywhere(tmp_path, pairs, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evaluate("preferences", pairs, Path("first"), "--model", "ckpt") == 0
+    assert evaluate("preferences", pairs, Path("out"), "--scores", "first/scores.jsonl", "--baseline", "first") == 0
+    first, second = (json.loads(Path(name, "summary.json").read_text()) for name in ("first", "out"))
+    here = tmp_path.resolve()
+    assert (first["model"], first["scores"], first["baseline"]) == (str(here / "ckpt"), None, None)
+    assert (second["model"], second["scores"]) == (None, str(here / "first" / "scores.jsonl"))
+    assert second["baseline"] == str(here / "first")
 
 
 def test_goodness_makes_the_reward_of_the_attributes(tmp_path, pairs, model, monkeypatch, capsys):
@@ -87,6 +99,54 @@ def test_baseline_is_compared_pair_by_pair(tmp_path, pairs, model, capsys):
     comparison = json.loads((tmp_path / "out" / "summary.json").read_text())["comparison"]
     assert (comparison["only_model"], comparison["only_baseline"], comparison["p_value"]) == (1, 0, 1.0)
     assert "100.0% against 75.0% of 4 pairs" in capsys.readouterr().out
+
+
+@pytest.fixture
+def told_first(pairs: Path, model: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The message of an evaluation that must stop before any row is scored."""
+
+    def message(*words: str, out: Path = tmp_path / "out") -> str:
+        model.asked.clear()
+        assert evaluate("preferences", pairs, out, "--model", "ckpt", *words) == 2
+        assert model.asked == []
+        return capsys.readouterr().err
+
+    return message
+
+
+def test_a_baseline_of_another_file_with_the_same_ids_is_told_before_anything_is_scored(
+    tmp_path, pairs, model, told_first
+):
+    assert evaluate("preferences", pairs, tmp_path / "length", "--model", "ckpt") == 0
+    write_jsonl(pairs, (replace(pair, chosen=pair.chosen[::-1] + "!").to_json() for pair in PAIRS))
+    assert f"--baseline {tmp_path / 'length'}: scores of another file" in told_first(
+        "--baseline", str(tmp_path / "length")
+    )
+    file = tmp_path / "length" / "scores.jsonl"  # of which nobody knows what was scored
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--baseline", str(file)) == 0
+
+
+def test_a_baseline_that_is_not_there_or_not_whole_is_told_before_anything_is_scored(tmp_path, pairs, told_first):
+    assert "nowhere: not found; expected the folder of an evaluation" in told_first(
+        "--baseline", str(tmp_path / "nowhere")
+    )
+    assert "no whole evaluation" in told_first("--baseline", str(tmp_path))
+    for name, content in (("scores.jsonl", ""), ("summary.json", '{"input": ')):
+        (tmp_path / name).write_text(content)
+    assert "summary.json: no summary of an evaluation" in told_first("--baseline", str(tmp_path))
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_scored(tmp_path, told_first, out):
+    (tmp_path / "file").touch()
+    assert f"{tmp_path / 'file'} is a file; name a folder" in told_first(out=tmp_path / out)
+
+
+@pytest.mark.parametrize("length", ["0", "-5"])
+def test_a_longest_row_of_no_tokens_is_refused(tmp_path, pairs, model, capsys, length):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--max-length", length)
+    assert f"--max-length: {length}; expected 1 or more" in capsys.readouterr().err
 
 
 def test_long_rows_stop_or_are_left_out_and_counted(tmp_path, pairs, model, monkeypatch, capsys):

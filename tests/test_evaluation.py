@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -247,22 +248,42 @@ def test_one_cluster_alone_leaves_only_its_observations_to_be_resampled():
     assert column([1, 1, 1, 0], [0, 0, 0, 0]) == bootstrap_interval([1, 1, 1, 0])
 
 
+def test_many_small_groups_take_no_room_for_all_pairs_in_each():
+    """Every observation by every group in floats would be 320 MB."""
+    groups = np.arange(20_000)[:, None] % 500 == np.arange(500)
+    tracemalloc.start()
+    bootstrap_intervals(np.ones((20_000, 3)), groups, np.arange(20_000), resamples=20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
+
+
+def test_pairs_of_a_prompt_are_drawn_together_over_seeds_too():
+    """Five copies of each of 100 pairs know as much as 100, with every seed; one prompt leaves its pairs to draw."""
+    wins = np.random.default_rng(8).random((3, 100)) < 0.6
+    copies, prompts = np.repeat(wins, 5, axis=1), np.repeat(np.arange(100), 5)
+    alone = bootstrap_interval_over_seeds(wins, np.arange(100))
+    assert bootstrap_interval_over_seeds(copies, prompts) == pytest.approx(alone)
+    assert bootstrap_interval_over_seeds(wins, np.zeros(100, dtype=np.int64)) == alone
+    assert bootstrap_interval_over_seeds([[1, 1, 1, 0]], np.array([0, 0, 0, 1])) == (0, 1)
+
+
 def test_interval_over_one_seed_or_over_seeds_that_agree_is_that_of_the_pairs():
     wins = np.arange(100) < 60
     for seeds in (1, 3):
-        interval = bootstrap_interval_over_seeds(np.tile(wins, (seeds, 1)))
+        interval = bootstrap_interval_over_seeds(np.tile(wins, (seeds, 1)), np.arange(100))
         assert interval == pytest.approx(bootstrap_interval(wins), abs=0.011)
 
 
 def test_seeds_that_disagree_on_every_pair_give_all_that_they_give():
-    assert bootstrap_interval_over_seeds([[1, 1, 1], [0, 0, 0]]) == (0, 1)
+    assert bootstrap_interval_over_seeds([[1, 1, 1], [0, 0, 0]], np.arange(3)) == (0, 1)
 
 
 def test_interval_over_seeds_has_the_variance_of_seeds_and_the_variance_of_pairs():
     """Of a sum of a seed's part and a pair's part the mean varies by var(seeds) / S + var(pairs) / P."""
     generator = np.random.default_rng(3)
     of_seed, of_pair = generator.normal(0, 0.2, size=(40, 1)), generator.normal(0, 0.5, size=(1, 200))
-    low, high = bootstrap_interval_over_seeds(of_seed + of_pair)
+    low, high = bootstrap_interval_over_seeds(of_seed + of_pair, np.arange(200))
     deviation = (of_seed.var() / 40 + of_pair.var() / 200) ** 0.5
     assert (high - low) / 2 == pytest.approx(1.96 * deviation, rel=0.03)
 

@@ -215,6 +215,15 @@ def test_a_row_is_the_mean_of_its_seeds() -> None:
     assert low < 0.25 and high > 0.75  # the two seeds alone give 0.25 and 0.75 in a quarter of the draws each
 
 
+def test_the_interval_of_a_row_draws_prompts_each_with_its_pairs() -> None:
+    """A hundred pairs of one prompt are right, a hundred of another are wrong: a draw may have one prompt alone."""
+    prompts = {name: (Message("user", name),) for name in ("right", "wrong")}
+    pairs = [PreferencePair(f"{name}{n}", prompts[name], "a", "b", 1) for name in prompts for n in range(100)]
+    rewards = {side.id: float(side.id.startswith("right") == side.id.endswith("chosen"))
+               for pair in pairs for side in pair.conversations()}  # fmt: skip
+    assert measure(pairs, {1: rewards}).interval == (0, 1)
+
+
 def test_the_correlation_with_length_is_the_mean_over_seeds() -> None:
     """By hand. Lengths: chosen 11, 11, 11, 1, rejected 5 each; mean 54/8."""
     lengths = [11, 11, 11, 1, 5, 5, 5, 5]

@@ -24,12 +24,12 @@ from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.standardization import stored
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message, write_jsonl
-from nemo_hs2pref.errors import CheckpointError, ConfigError
+from nemo_hs2pref.errors import CheckpointError, ConfigError, DataError
 from nemo_hs2pref.evaluation.scores import Score, TooLong, rewards
 from nemo_hs2pref.runtime.scoring import open_scorer
 from nemo_hs2pref.runtime.scoring.batches import batches_by_tokens, deal, key_of
 from nemo_hs2pref.runtime.scoring.hugging_face import HuggingFaceModel
-from nemo_hs2pref.runtime.scoring.journal import partial_of
+from nemo_hs2pref.runtime.scoring.journal import fingerprint, partial_of
 from nemo_hs2pref.runtime.scoring.loop import ModelScorer
 from nemo_hs2pref.runtime.scoring.progress import Progress
 
@@ -114,10 +114,12 @@ def one_label(folder: Path, **config: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("pad_token_id", [None, 258])
+@pytest.mark.parametrize("pad_token_id", [None, 258, -1, 100_000])
 def test_anybodys_classifier_with_one_label_gives_rewards(tmp_path: Path, pad_token_id: int | None) -> None:
-    folder = one_label(tmp_path / "hf", pad_token_id=pad_token_id)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    folder = one_label(tmp_path / "hf")
+    edit_json(folder / "config.json", pad_token_id=pad_token_id)
+    plain = {} if pad_token_id == 258 else {"pad_token_id": None}
+    model = AutoModelForSequenceClassification.from_pretrained(folder, **plain).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for row, got in zip(ROWS, open_scorer(folder).score(ROWS), strict=True):
         text = "".join(f"{message.role}: {message.content}\n" for message in row.messages)
@@ -162,6 +164,15 @@ def test_folder_without_a_readable_reward_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("content", ['{"a":', "[1]", '{"a": "\xff"}'])
+def test_a_broken_configuration_is_told_in_one_sentence(exported: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(CheckpointError, match=r"config\.json: not a JSON object \(.*\); copy or download it again"):
+        open_scorer(tmp_path)
+    with pytest.raises(CheckpointError, match="not a JSON object"):
+        stored(tmp_path)
+
+
 def test_classifier_without_its_head_is_refused_and_not_made_up(exported: Path, tmp_path: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(exported)
     state = {name: tensor for name, tensor in model.state_dict().items() if name != "score.weight"}
@@ -185,6 +196,30 @@ def test_rows_that_are_too_long_are_told_together_before_the_weights_are_read(
     with pytest.raises(TooLong, match=message) as raised:
         open_scorer(exported).score([*ROWS, *long])
     assert list(raised.value.ids) == [row.id for row in long]
+
+
+@pytest.mark.parametrize("response", ["", " \n"])
+def test_an_empty_response_is_scored_as_benchmarks_have_some(exported: Path, response: str) -> None:
+    empty = Conversation("empty", (Message("user", "Why?"), Message("assistant", response)))
+    first, *rest = open_scorer(exported).score([empty, *ROWS])
+    assert first.is_finite and first.reward != rest[0].reward
+
+
+def test_rows_that_the_template_refuses_are_told_together_before_the_weights_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = one_label(tmp_path / "hf")
+    monkeypatch.setattr(HuggingFaceModel, "load", lambda _: pytest.fail("weights are read"))
+    edit_json(folder / "tokenizer_config.json", chat_template="{{ '<|eot_id|>' }}{{ messages[-1].content }}")
+    silent = Conversation("silent", (Message("user", " "), Message("assistant", "What?")))
+    forged = conversation("forged", 3)
+    forged = replace(forged, messages=(Message("user", "Why <|eot_id|>?"), forged.messages[1]))
+    with pytest.raises(DataError) as caught:
+        open_scorer(folder).score([*ROWS, silent, forged])
+    first, *told = str(caught.value).splitlines()
+    assert first == "2 rows cannot be used:"
+    assert [line.split(": ")[0].strip() for line in told] == ["silent", "forged"]
+    assert "message 1, of the user, is empty" in told[0] and "holds <|eot_id|>" in told[1]
 
 
 def test_wrong_number_of_started_processes_is_refused(
@@ -363,6 +398,36 @@ def test_two_processes_write_the_bytes_of_one(exported: Path, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_results_in_the_models_folder_do_not_make_it_another_model(
+    exported: Path, computed: list[Sequence[int]]
+) -> None:
+    partial = partial_of(exported / "evaluation" / "scores.jsonl")
+    interrupted(exported, partial)
+    before = len(computed)
+    scorer = open_scorer(exported, partial=partial)
+    scorer.score(ROWS)
+    assert before > 0 and len(computed) == len(ROWS)
+    scorer.discard_partial()
+    partial.parent.rmdir()
+
+
+@pytest.mark.parametrize("part", ["model_config.yaml", "model_weights/a.distcp", "tokenizer/vocab.json", "x.model"])
+def test_a_checkpoint_is_known_by_its_own_files(tmp_path: Path, part: str) -> None:
+    def write(name: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("changed" if (tmp_path / name).exists() else "")
+
+    for name in (part, "evaluation/summary.json", "report/report.html", "hs2pref.json"):
+        write(name)
+    before = fingerprint(tmp_path)
+    for name in ("evaluation/scores.jsonl.partial/a.0.jsonl", "report/report.html", "hs2pref.json"):
+        write(name)
+    assert fingerprint(tmp_path) == before
+    write(part)
+    assert fingerprint(tmp_path) != before
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_journal_of_another_model_is_not_used_and_told(
     exported: Path, tmp_path: Path, computed: list[Sequence[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -406,6 +471,8 @@ def test_scores_that_are_not_finite_leave_no_output(
     assert score(exported, rows_file(tmp_path, ROWS), tmp_path / "scores.jsonl") == 2
     assert "40 not finite (r0, r1, r10, ...) of 40 scores" in capsys.readouterr().err
     assert not (tmp_path / "scores.jsonl").exists()
+    monkeypatch.undo()  # a fault that passes, as of a device
+    assert score(exported, rows_file(tmp_path, ROWS), tmp_path / "scores.jsonl") == 0
 
 
 # --- standardization ---

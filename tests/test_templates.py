@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerFast
 
 from nemo_hs2pref.config import check
 from nemo_hs2pref.data.preparation.length import LengthLimit
-from nemo_hs2pref.data.records import Message, PreferencePair, RatedResponse
+from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, RatedResponse
 from nemo_hs2pref.data.templates import TEMPLATES, forges_turns, llama3, render
 from nemo_hs2pref.data.templates.extra_id import SYSTEM, parse_text, split_prompt
-from nemo_hs2pref.data.templates.tokens import make_tokenize
+from nemo_hs2pref.data.templates.tokens import make_tokenize, make_tokenize_rows
 from nemo_hs2pref.errors import ConfigError, DataError
 
 FRAME = re.compile(
@@ -274,6 +274,26 @@ def test_unknown_template_is_refused_with_the_known_ones():
 def test_conversation_without_a_response_is_refused(template):
     with pytest.raises(DataError, match='must have the role "assistant"'):
         render(TURNS[:3], template, LLAMA3)
+
+
+@pytest.mark.parametrize("response", ["", " \n"])
+@pytest.mark.parametrize(
+    ("template", "tokenizer"), [("extra_id", LLAMA3), ("llama3", LLAMA3), ("tokenizer", LLAMA3), ("tokenizer", CHATML)]
+)
+def test_an_empty_response_is_scored_and_not_trained_on(template, tokenizer, response):
+    asked = Conversation("r", answered(response))
+    with pytest.raises(DataError, match="message 2, of the assistant, is empty"):
+        make_tokenize(tokenizer, template)([asked.messages])
+    (tokens,) = make_tokenize_rows(tokenizer, template)([asked])
+    (full,) = make_tokenize_rows(tokenizer, template)([Conversation("r", answered("Because"))])
+    found, text = tokenizer.decode(tokens), tokenizer.decode(full)
+    assert found in (text.replace("Because", response), text.replace("Because", ""))  # Llama 3's strips
+
+
+def test_only_the_last_message_of_a_scored_row_may_be_empty():
+    rows = [Conversation("r", (Message("user", "Hi"), Message("assistant", ""), *ASKED)), Conversation("s", TURNS[:3])]
+    with pytest.raises(DataError, match=r'r: message 2.* is empty\n  s: .* must have the role "assistant"'):
+        make_tokenize_rows(LLAMA3, "llama3")(rows)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -46,6 +46,14 @@ def is_hugging_face(path: Path) -> bool:
     return (path / HF_CONFIG).is_file() and not (path / CONFIG).is_file()
 
 
+def read_hugging_face_config(path: Path) -> dict[str, Any]:
+    file = path / HF_CONFIG
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{file}: not a JSON object ({error}); copy or download it again") from None
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     config = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(config, dict)

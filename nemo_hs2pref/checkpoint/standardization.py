@@ -8,7 +8,6 @@ configuration, `model.reward_standardization`, and refuses it for regression mod
     {"rows": n, "input": {"name", "sha256"}, "reward": {"mean", "std"}, "attributes": {name: {"mean", "std"}}}
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def store(path: Path, measured: Figures, source: Path) -> None:
     """Put figures measured on the file `source` into the checkpoint at `path`, in place of those that it has."""
     figures = {"rows": measured["rows"], "input": {"name": str(source), "sha256": sha256(source)}, **measured}
     if layout.is_hugging_face(path):
-        config = hugging_face_config(path)
+        config = layout.read_hugging_face_config(path)
         write_json(path / HF_CONFIG, config | {HF_KEY: config.get(HF_KEY, {}) | {STANDARDIZATION: figures}})
         list_again(path, path / HF_CONFIG)
     else:
@@ -91,7 +90,7 @@ def store(path: Path, measured: Figures, source: Path) -> None:
 def stored(path: Path) -> Figures:
     """The checkpoint's figures; raises CheckpointError where it has none."""
     if layout.is_hugging_face(path):
-        figures = hugging_face_config(path).get(HF_KEY, {}).get(STANDARDIZATION)
+        figures = layout.read_hugging_face_config(path).get(HF_KEY, {}).get(STANDARDIZATION)
     else:
         opening.read_config(path)
         figures = opening.read_manifest(path).get(STANDARDIZATION)
@@ -101,7 +100,3 @@ def stored(path: Path) -> Figures:
             f"`hs2pref standardize --model {path} --input ratings.train.jsonl`"
         )
     return figures
-
-
-def hugging_face_config(path: Path) -> dict[str, Any]:
-    return json.loads((path / HF_CONFIG).read_text(encoding="utf-8"))

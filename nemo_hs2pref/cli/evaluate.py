@@ -95,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.evaluation import outcome  # heavy: numpy
 
     task, out = args.task(args), Path(args.out)  # before the model is loaded: a bad row must not cost minutes
+    refuse_no_folder(out)
     if args.baseline is not None:
-        outcome.require_pairs(task)
+        outcome.baseline_scores(task, Path(args.baseline))
     scorer, done = open_scorer(args, out)
     kept, scores = outcome.score(task, scorer, args.leave_out_long)
     scores = outcome.by_goodness(scores, args.goodness)
@@ -110,6 +111,13 @@ def run(args: argparse.Namespace) -> int:
             print(f"\n{left_out} of {len(task.examples)} rows left out: longer than the model takes")
         print(f"\n{out / outcome.SUMMARY}")
     return 0
+
+
+def refuse_no_folder(out: Path) -> None:
+    """Where a file stands in the place of the folder, or of one above it."""
+    found = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not found.is_dir():
+        raise ConfigError(f"--out {out}: {found} is a file; name a folder")
 
 
 def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], None]]:
@@ -128,11 +136,10 @@ def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], 
 
 
 def origin(args: argparse.Namespace, task: "Task", kept: "Task") -> dict[str, Any]:
-    """Whose scores these are."""
+    """Whose scores these are; whole paths, as a report of them is made from anywhere."""
+    paths = {key: getattr(args, key) for key in ("model", "scores", "baseline")}
     return {
-        "model": args.model,
-        "scores": args.scores,
+        **{key: None if path is None else str(Path(path).resolve()) for key, path in paths.items()},
         "goodness": args.goodness,
-        "baseline": args.baseline,
         "left_out_long": len(task.examples) - len(kept.examples),
     }

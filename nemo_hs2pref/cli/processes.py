@@ -150,7 +150,7 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
 
 
 def count(word: str) -> int:
-    """A number of processes."""
+    """A number of things, of which there must be one: processes, or tokens."""
     if (number := int(word)) < 1:
         raise argparse.ArgumentTypeError(f"{number}; expected 1 or more")
     return number

@@ -66,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def add_max_length(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-length", type=int, metavar="TOKENS", help="of a row (default: as in the training)")
+    parser.add_argument(
+        "--max-length", type=processes.count, metavar="TOKENS", help="of a row (default: as in the training)"
+    )
 
 
 def read_conversations(path: str) -> list[Conversation]:

@@ -181,8 +181,11 @@ def _attributes_of_both(row: Row) -> dict[str, dict[str, float]]:
     return {key: numbers(row, key, ATTRIBUTES) for key in rated}
 
 
-def check_turns(messages: Sequence[Message], last: Role) -> None:
-    """An optional system message, then user and assistant in turn and none of them empty, ending with `last`."""
+def check_turns(messages: Sequence[Message], last: Role, *, may_end_empty: bool = False) -> None:
+    """An optional system message, then user and assistant in turn, ending with `last`.
+
+    None of the turns is empty; `may_end_empty`: but the last.
+    """
     turns = list(enumerate(messages, start=1))
     if messages and messages[0].role == "system":
         turns = turns[1:]
@@ -192,7 +195,7 @@ def check_turns(messages: Sequence[Message], last: Role) -> None:
                 f'message {number} has the role "{message.role}", expected "{expected}": '
                 "user and assistant take turns after an optional system message"
             )
-        if not message.content.strip():
+        if not message.content.strip() and not (may_end_empty and number == len(messages)):
             raise DataError(f"message {number}, of the {message.role}, is empty")
     if not turns or turns[-1][1].role != last:
         raise DataError(f'the last message must have the role "{last}"')

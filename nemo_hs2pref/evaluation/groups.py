@@ -93,7 +93,9 @@ def by_strength(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:
 def by_subset(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:
     """Their names in the order of the alphabet; pairs without a subset are in none."""
     names = sorted({pair.subset for pair in pairs if pair.subset is not None})
-    return {name: np.array([pair.subset == name for pair in pairs]) for name in names}
+    numbers = {name: number for number, name in enumerate(names)}
+    of_pair = np.array([-1 if pair.subset is None else numbers[pair.subset] for pair in pairs])
+    return {name: of_pair == number for name, number in numbers.items()}
 
 
 def by_turns(pairs: Sequence[PreferencePair]) -> dict[str, Mask]:

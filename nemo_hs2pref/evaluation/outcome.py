@@ -1,5 +1,6 @@
 """The folder that an evaluation leaves: summary.json, scores.jsonl and scored_pairs.jsonl."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,12 +71,41 @@ def by_goodness(scores: Sequence[Score], name: str | None) -> Sequence[Score]:
 
 def against(task: Task, scores: Sequence[Score], baseline: Path) -> Comparison:
     """The paired test against an earlier evaluation's scores; `baseline` is its folder, or a scores.jsonl."""
-    pairs = require_pairs(task)
-    file = baseline / SCORES if baseline.is_dir() else baseline
+    pairs, file = pairs_of(task), baseline_scores(task, baseline)
     return compare(pairs, rewards(scores), rewards(ScoresFile(file).score(conversations_of(pairs))))
 
 
-def require_pairs(task: Task) -> list[PreferencePair]:
+def baseline_scores(task: Task, baseline: Path) -> Path:
+    """The scores.jsonl of a baseline, for which no row is read: call it before hours of scoring.
+
+    Raises ConfigError where the task is not of pairs, DataError where the baseline is not there, or is the evaluation
+    of another file, whose ids may be the same. A scores.jsonl does not say what it is of.
+    """
+    pairs_of(task)
+    if not baseline.is_dir():
+        if not baseline.is_file():
+            raise DataError(f"--baseline {baseline}: not found; expected the folder of an evaluation, or a {SCORES}")
+        return baseline
+    if not all((baseline / name).is_file() for name in (SUMMARY, SCORES)):
+        raise DataError(f"--baseline {baseline}: no whole evaluation; expected {SUMMARY} and {SCORES} in it")
+    evaluated = input_of(baseline / SUMMARY)
+    if evaluated.get("sha256") != task.source["sha256"]:
+        raise DataError(
+            f"--baseline {baseline}: scores of another file, {evaluated.get('name')}, or of an older one of that name; "
+            f"evaluate the baseline on {task.source['name']} as it is"
+        )
+    return baseline / SCORES
+
+
+def input_of(summary: Path) -> dict[str, Any]:
+    """What a summary says of the file that was evaluated; DataError where it is no summary."""
+    try:
+        return dict(json.loads(summary.read_text(encoding="utf-8"))["input"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{summary}: no summary of an evaluation; evaluate the baseline again") from None
+
+
+def pairs_of(task: Task) -> list[PreferencePair]:
     """The examples of a task of pairs; ConfigError where they are others."""
     pairs = [example for example in task.examples if isinstance(example, PreferencePair)]
     if len(pairs) < len(task.examples):

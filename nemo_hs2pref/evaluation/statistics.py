@@ -57,17 +57,32 @@ def bootstrap_intervals(
     Returns:
         [G][K] intervals.
     """
-    if clusters.max() == 0:
-        clusters = np.arange(len(clusters))
+    clusters = _numbers(clusters)
     of_each = np.column_stack([np.ones(len(values)), values])  # [N, 1 + K], the count and the sums of one observation
-    per_group = of_each[:, None, :] * groups[:, :, None]
-    totals = np.zeros((clusters.max() + 1, per_group[0].size))
-    np.add.at(totals, clusters, per_group.reshape(len(values), -1))
-    sums = np.concatenate([_times_drawn(drawn) @ totals for drawn in _draws(len(totals), resamples, seed)])
+    parts = [_totals(of_each[group], clusters[group]) for group in groups.T]  # a group has few of the clusters
+    sums = np.empty((len(parts), of_each.shape[1], resamples))
+    done = 0
+    for drawn in _draws(clusters.max() + 1, resamples, seed):
+        times, rows = _times_drawn(drawn), slice(done, done := done + len(drawn))
+        for place, (found, totals) in enumerate(parts):
+            sums[place, :, rows] = (np.take(times, found, axis=1) @ totals).T
     return [
         [_middle(of_value[count > 0] / count[count > 0], confidence) for of_value in of_values]
-        for count, *of_values in sums.T.reshape(groups.shape[1], of_each.shape[1], resamples)
+        for count, *of_values in sums
     ]
+
+
+def _numbers(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N] numbers of the clusters to draw: where there is one alone, its observations are all that can be drawn."""
+    return clusters if clusters.max() > 0 else np.arange(len(clusters))
+
+
+def _totals(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """[C] which clusters there are, and [C, K] the sums of their `values`, [N, K]."""
+    found, place = np.unique(clusters, return_inverse=True)
+    totals = np.zeros((len(found), values.shape[1]))
+    np.add.at(totals, place, values)
+    return found, totals
 
 
 def _draws(size: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -93,6 +108,7 @@ def _middle(means: NDArray[np.float64], confidence: float) -> tuple[float, float
 
 def bootstrap_interval_over_seeds(
     values: Sequence[Sequence[float]] | Array,
+    clusters: NDArray[np.int64],
     *,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
@@ -100,25 +116,29 @@ def bootstrap_interval_over_seeds(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of a table whose rows and columns are both samples.
 
-    Accuracy depends on which pairs were held out and on which seeds the models were trained with. Each resample draws
-    as many seeds as there are and, independently, as many pairs as there are, with replacement, and takes the mean of
-    the table that they cut out (Owen, "The pigeonhole bootstrap", 2007). All seeds share the pairs, so an interval over
-    all cells as if they were independent would be too narrow. With n seeds the bootstrap takes their variance for
-    (n - 1) / n of what it is, and with one for nothing: the interval is then that of the pairs.
+    Accuracy depends on which prompts were held out and on which seeds the models were trained with. Each resample draws
+    as many seeds as there are and, independently, as many prompts as there are, with replacement and each with its
+    pairs (see bootstrap_intervals), and takes the mean of the table that they cut out (Owen, "The pigeonhole
+    bootstrap", 2007). All seeds share the pairs, so an interval over all cells as if they were independent would be too
+    narrow. With n seeds the bootstrap takes their variance for (n - 1) / n of what it is, and with one for nothing: the
+    interval is then that of the pairs.
 
     Args:
         values: [S, P], one row a seed and one column a pair, both at least 1.
+        clusters: [P], the number of each pair's prompt, from 0. Where there is one, each pair is its own.
     """
-    values = np.asarray(values, dtype=np.float64)
+    clusters = _numbers(clusters)
+    _, totals = _totals(np.asarray(values, dtype=np.float64).T, clusters)
+    totals, sizes = np.ascontiguousarray(totals.T), np.bincount(clusters)  # [S, C] and [C]
     generator = np.random.default_rng(seed)
-    seeds, pairs = values.shape
-    at_once = max(1, DRAWS_AT_ONCE // pairs)
+    seeds, prompts = totals.shape
+    at_once = max(1, DRAWS_AT_ONCE // prompts)
     means: list[NDArray[np.float64]] = []
     for done in range(0, resamples, at_once):
         size = min(at_once, resamples - done)
-        over_seeds = values[generator.integers(seeds, size=(size, seeds))].mean(axis=1)  # [size, P]
-        drawn = generator.integers(pairs, size=(size, pairs))
-        means.append(np.take_along_axis(over_seeds, drawn, axis=1).mean(axis=1))
+        over_seeds = totals[generator.integers(seeds, size=(size, seeds))].mean(axis=1)  # [size, C]
+        drawn = generator.integers(prompts, size=(size, prompts))
+        means.append(np.take_along_axis(over_seeds, drawn, axis=1).sum(axis=1) / sizes[drawn].sum(axis=1))
     return _middle(np.concatenate(means), confidence)
 
 

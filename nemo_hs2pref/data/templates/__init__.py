@@ -34,13 +34,20 @@ TEMPLATES = {
 DEFAULT_TEMPLATE = "extra_id"
 
 
-def render(messages: Sequence[Message], template: str = DEFAULT_TEMPLATE, tokenizer: Any = None) -> str:
+def render(
+    messages: Sequence[Message],
+    template: str = DEFAULT_TEMPLATE,
+    tokenizer: Any = None,
+    *,
+    may_be_empty: bool = False,
+) -> str:
     """The text of a conversation that ends with the response to be judged.
 
     Args:
         messages: in turn, the last one the assistant's.
         template: a name of TEMPLATES.
         tokenizer: a Hugging Face tokenizer; only the template `tokenizer` needs it.
+        may_be_empty: whether the response may; it can be judged, but nothing is trained on it.
 
     Raises:
         ConfigError: unknown template, or a tokenizer without a chat template.
@@ -48,7 +55,7 @@ def render(messages: Sequence[Message], template: str = DEFAULT_TEMPLATE, tokeni
             refuses; a content with a marker of the template (not with `extra_id`: see forges_turns).
     """
     chosen = named(template)
-    check_turns(messages, last="assistant")
+    check_turns(messages, last="assistant", may_end_empty=may_be_empty)
     if not chosen.keeps_markers:
         _refuse_marker(messages, template, chosen.marker_in(messages, tokenizer))
     return chosen.render(messages, tokenizer)

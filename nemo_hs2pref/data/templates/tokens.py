@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nemo_hs2pref.data.records import Message
+from nemo_hs2pref.data.faults import BadRows, describe
+from nemo_hs2pref.data.records import Conversation, Message
 from nemo_hs2pref.data.templates import named, render
+from nemo_hs2pref.errors import DataError
 
 Tokenize = Callable[[Sequence[Sequence[Message]]], list[list[int]]]
+TokenizeRows = Callable[[Sequence[Conversation]], list[list[int]]]
 
 
 def make_tokenize(tokenizer: Any, template: str) -> Tokenize:
@@ -20,8 +23,34 @@ def make_tokenize(tokenizer: Any, template: str) -> Tokenize:
     named(template).refuse_unfit(tokenizer)
 
     def tokenize(conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
-        texts = [render(messages, template, tokenizer) for messages in conversations]
-        # not verbose: transformers warns of texts that are too long, which are refused or dropped by name here
-        return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+        return token_ids([render(messages, template, tokenizer) for messages in conversations], tokenizer)
 
     return tokenize
+
+
+def make_tokenize_rows(tokenizer: Any, template: str) -> TokenizeRows:
+    """As make_tokenize for rows that are scored: benchmarks have empty responses, and a fault has the row's id.
+
+    What it returns raises one DataError for all rows that the template refuses.
+    """
+    named(template).refuse_unfit(tokenizer)
+
+    def tokenize(rows: Sequence[Conversation]) -> list[list[int]]:
+        texts: list[str] = []
+        bad = BadRows()
+        for row in rows:
+            try:
+                texts.append(render(row.messages, template, tokenizer, may_be_empty=True))
+            except DataError as fault:
+                bad.add(row.id, fault)
+        if bad.count:
+            raise DataError(describe(bad.shown, bad.count))
+        return token_ids(texts, tokenizer)
+
+    return tokenize
+
+
+def token_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    """Of rendered texts."""
+    # not verbose: transformers warns of texts that are too long, which are refused or dropped by name here
+    return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []

@@ -5,7 +5,6 @@ the attributes; and our export as a language model whose logit of token 0 is the
 holds a whole model.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from torch import Tensor
 
 from nemo_hs2pref.checkpoint.hugging_face.head import reward_weights
 from nemo_hs2pref.checkpoint.hugging_face.layouts import KEY, NEMOTRON
-from nemo_hs2pref.checkpoint.layout import HF_CONFIG
+from nemo_hs2pref.checkpoint.layout import HF_CONFIG, read_hugging_face_config
 from nemo_hs2pref.data.batches import pad
-from nemo_hs2pref.data.templates.tokens import make_tokenize
+from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.journal import fingerprint
@@ -41,6 +40,9 @@ class HuggingFaceModel:
             tokenizer: Any = AutoTokenizer.from_pretrained(path)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path}: transformers cannot read it ({str(error).splitlines()[0]})") from error
+        if not is_token(self.config.pad_token_id, self.config.vocab_size):
+            self.config.pad_token_id = None
+        self.pad_token_id: int | None = self.config.pad_token_id
         ours: Mapping[str, Any] = getattr(self.config, KEY, {})
         self.is_nemotron = ours.get("layout") == NEMOTRON
         labels = [self.config.id2label[i] for i in range(self.config.num_labels)]
@@ -50,7 +52,7 @@ class HuggingFaceModel:
         self.num_positions: int = getattr(self.config, "max_position_embeddings", None) or UNBOUNDED
         self.max_length = min(self.num_positions, tokenizer.model_max_length)
         template = ours.get("template", "tokenizer")
-        self.tokenize = make_tokenize(tokenizer, template)
+        self.tokenize = make_tokenize_rows(tokenizer, template)
         self.dtype = dtype(self.config)
         self.fingerprint: Mapping[str, Any] = fingerprint(path, template=template, precision=str(self.dtype))
 
@@ -58,7 +60,9 @@ class HuggingFaceModel:
         from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification  # heavy
 
         auto = AutoModelForCausalLM if self.is_nemotron else AutoModelForSequenceClassification
-        self.model, info = auto.from_pretrained(self.path, torch_dtype=self.dtype, output_loading_info=True)
+        self.model, info = auto.from_pretrained(
+            self.path, config=self.config, torch_dtype=self.dtype, output_loading_info=True
+        )
         if missing := info["missing_keys"]:  # transformers would make them up, and warn
             raise CheckpointError(f"{self.path}: tensor {sorted(missing)[0]} is missing; copy or download it again")
         self.model.to(machine.device()).eval()
@@ -82,8 +86,8 @@ class HuggingFaceModel:
 
     def padding(self, rows: Sequence[Sequence[int]]) -> int:
         """The model's padding token; without one, a token that no row has, as transformers finds a row's end by it."""
-        if self.is_nemotron or self.config.pad_token_id is not None:
-            return self.config.pad_token_id
+        if self.pad_token_id is not None:
+            return self.pad_token_id
         used = {token for row in rows for token in row}
         self.model.config.pad_token_id = next(token for token in range(self.config.vocab_size) if token not in used)
         return self.model.config.pad_token_id
@@ -91,7 +95,7 @@ class HuggingFaceModel:
 
 def refuse_unreadable(path: Path) -> None:
     """What a config.json says that no reward can be read of, in one sentence."""
-    config = json.loads((path / HF_CONFIG).read_text(encoding="utf-8"))
+    config = read_hugging_face_config(path)
     architectures = config.get("architectures") or []
     if "auto_map" in config:
         raise CheckpointError(
@@ -104,6 +108,11 @@ def refuse_unreadable(path: Path) -> None:
         f"ends in {CLASSIFIER}; a language model whose logit of token 0 is the reward is read after "
         f"`hs2pref convert from-hf --layout {NEMOTRON}`"
     )
+
+
+def is_token(token: int | None, vocab_size: int) -> bool:
+    """Some configurations have -1 in the place of no token."""
+    return token is not None and 0 <= token < vocab_size
 
 
 def dtype(config: Any) -> torch.dtype:

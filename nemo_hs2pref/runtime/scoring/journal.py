@@ -3,27 +3,32 @@
     OUTPUT.partial/<model>.<rank>.jsonl   {"model": {...}}                                     the first line
                                           {"rows": [key, ...], "attributes": [[...], ...]}     one a batch
 
-A row is known by the hash of its tokens, so the journal serves another file of rows and another number of ranks too.
-A kill cuts at most the last line, which is dropped: a batch is there whole or not at all.
+A row is known by the hash of its tokens, so the journal serves any number of ranks, and another file of rows, whose
+whole run would batch them differently and differ in the last digits. A kill cuts at most the last line, which is
+dropped: a batch is there whole or not at all. One with a number that is not finite is not: it is to be computed again.
 """
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST
-from nemo_hs2pref.checkpoint.layout import MANIFEST
+from nemo_hs2pref.checkpoint.foreign import nemo2
+from nemo_hs2pref.checkpoint.layout import MANIFEST, TOKENIZER, WEIGHTS
 from nemo_hs2pref.data.jsonl import line_of
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.runtime.scoring.batches import Key
 
 Known = dict[Key, list[float]]  # row -> [K] attributes
+PARTS = (WEIGHTS, TOKENIZER, nemo2.CONTEXT, nemo2.WEIGHTS)  # folders in a checkpoint of NeMo's
 
 
 def partial_of(output: str | Path) -> Path:
@@ -36,13 +41,20 @@ def fingerprint(path: Path, **settings: str) -> dict[str, Any]:
 
     Without our manifest, which gets the mean and std of the rewards.
     """
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     described = {
         str(file.relative_to(path)): [file.stat().st_size, file.stat().st_mtime_ns]
-        for file in files
+        for file in files_of(path)
         if file.name not in (MANIFEST, FILE_LIST)
     }
     return {"path": str(path.resolve()), "files": described, **settings, "tool_version": __version__}
+
+
+def files_of(path: Path) -> list[Path]:
+    """An archive, or the model's own files in its folder: results, and the journal itself, may lie in others there."""
+    if not path.is_dir():
+        return [path]
+    files = [*path.iterdir(), *(file for part in PARTS for file in (path / part).rglob("*"))]
+    return sorted(file for file in files if file.is_file())
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,9 @@ class Journal:
         return known
 
     def append(self, rank: int, rows: Sequence[Key], attributes: Sequence[Sequence[float]]) -> None:
-        """One batch, in one write to the file of this rank."""
+        """One batch, in one write to the file of this rank, if all of it is finite."""
+        if not all(map(math.isfinite, chain.from_iterable(attributes))):
+            return
         file = self.folder / f"{self.digest}.{rank}.jsonl"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nemo_hs2pref.data.records import Conversation
-from nemo_hs2pref.data.templates.tokens import Tokenize
+from nemo_hs2pref.data.templates.tokens import TokenizeRows
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.scores import IDS_SHOWN, Score, TooLong
 from nemo_hs2pref.runtime import machine
@@ -40,7 +40,7 @@ class RewardModel(Protocol):
     reward_weights: Sequence[float]  # [K]
     max_length: int  # tokens of a row in training
     num_positions: int  # tokens that it can take
-    tokenize: Tokenize
+    tokenize: TokenizeRows
     fingerprint: Mapping[str, Any]  # what its outputs depend on
 
     def load(self) -> Place: ...
@@ -61,13 +61,14 @@ class ModelScorer:
         if max_length is not None and max_length > model.num_positions:
             raise ConfigError(f"--max-length {max_length}: the model has positions for {model.num_positions} tokens")
         self.model = model
-        self.max_length = max_length or model.max_length
+        self.max_length = model.max_length if max_length is None else max_length
         self.journal = Journal(partial, model.fingerprint) if partial else None
 
     @torch.no_grad()
     def score(self, conversations: Sequence[Conversation]) -> list[Score]:
-        """Raises TooLong for rows that the model cannot take, before the weights are read."""
-        tokens = self.model.tokenize([conversation.messages for conversation in conversations])
+        """Raises TooLong for rows that the model cannot take, DataError for those that its template refuses, before
+        the weights are read."""
+        tokens = self.model.tokenize(conversations)
         refuse_long([conversation.id for conversation in conversations], tokens, self.max_length)
         keys = [key_of(row) for row in tokens]
         rows = dict(zip(keys, tokens, strict=True))

@@ -15,7 +15,7 @@ from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import ResponseItem, collate
 from nemo_hs2pref.data.datasets import tokenizer_of
-from nemo_hs2pref.data.templates.tokens import make_tokenize
+from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.journal import fingerprint
@@ -37,7 +37,7 @@ class NemoModel:
         # NeMo's own positions are the length of the training, past which RoPE goes on
         positions = {**self.checkpoint, **self.checkpoint.get(ORIGIN, {}).get("config", {})}
         self.num_positions: int = positions["max_position_embeddings"]
-        self.tokenize = make_tokenize(tokenizer_of(opened(path)), self.config.data.template)
+        self.tokenize = make_tokenize_rows(tokenizer_of(opened(path)), self.config.data.template)
         self.fingerprint: Mapping[str, Any] = fingerprint(
             path, template=self.config.data.template, precision=precision(self.checkpoint)
         )
