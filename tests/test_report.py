@@ -285,6 +285,23 @@ def test_report_may_be_written_again(run, capsys):
     assert str(run / "report" / "report.html") in capsys.readouterr().out
 
 
+def test_evaluation_outside_its_run_is_told_with_the_run_but_the_report_stays_with_it(run, tmp_path):
+    pairs = some_pairs(30)
+    model = str(run / "checkpoints" / "last")
+    write_evaluation(tmp_path / "results" / "e", pairs, rewarded(pairs, by_quality), model=model)
+    markdown, _ = pages(tmp_path / "results" / "e")
+    assert "Nearest experiment: rm_stage2_scaled_bt" in markdown and "6 optimizer steps" in markdown
+    assert (tmp_path / "results" / "e" / "report" / "report.md").is_file() and not (run / "report").exists()
+
+
+def test_model_that_is_no_checkpoint_of_ours_tells_nothing_of_its_folder(tmp_path):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "config.yaml").write_text("somebody: else")
+    pairs = some_pairs(30)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality), model=str(tmp_path / "hf"))
+    assert "No config.yaml in this folder." in pages(tmp_path / "e")[0]
+
+
 # --- the formats ---
 
 

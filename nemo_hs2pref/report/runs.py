@@ -21,9 +21,9 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with what was found in it; whatever is not there is empty."""
+    """What was found in a folder, or of an evaluation alone in its model's; whatever is not there is empty."""
 
-    folder: Path
+    folder: Path  # of the run or model
     name: str
     config: Mapping[str, Any]  # as the run resolved it
     metrics: Sequence[Mapping[str, Any]]  # the lines of metrics.jsonl
@@ -84,17 +84,22 @@ def read_run(folder: Path, name: str) -> Run:
 
 def is_evaluation(folder: Path, evaluations: Sequence[Evaluation]) -> bool:
     """Nothing but evaluations are in the folder: the run is elsewhere."""
-    return bool(evaluations) and not any(folder.glob(pattern) for pattern in (CONFIG, METRICS, *CHECKPOINTS))
+    found = (path for pattern in (CONFIG, METRICS, *CHECKPOINTS) for path in folder.glob(pattern))
+    return bool(evaluations) and not any(found)
 
 
 def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
-    """The folder of the run whose checkpoint they all scored with, or of a checkpoint without one; None if unknown."""
+    """The folder of the run whose checkpoint they all scored with, or of a checkpoint without one.
+
+    None where that is unknown, no longer there, or no checkpoint of ours: what else lies there is not of the model.
+    """
     models = {str(evaluation.summary.get("model") or "") for evaluation in evaluations}
     if len(models) > 1 or "" in models:
         return None
     model = Path(models.pop()).resolve()
-    folder = model.parent.parent if model.parent.name == "checkpoints" else model
-    return folder if folder.is_dir() else None
+    if not (model / CHECKPOINT).is_file():
+        return None
+    return model.parent.parent if model.parent.name == "checkpoints" else model
 
 
 def read_config(path: Path) -> dict[str, Any]:
