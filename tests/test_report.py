@@ -130,6 +130,27 @@ def test_training_pairs_give_no_answer(run):
         assert "No answer: the model was trained on these pairs." in page and "Yes, as far as" not in page
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"extrapolated": {"weak": "base", "strong": "last", "alpha": 1.52}},
+        {"extrapolated": {"weak": "last", "strong": "base", "alpha": 1.52}},
+        {"averaged": [{"model": "base", "weight": 0.5}, {"model": "last", "weight": 0.5}]},
+        {"merged": {"adapter": "last", "base": "base", "step": 3}},
+    ],
+)
+def test_training_pairs_of_what_a_model_is_made_of_give_no_answer(run, tmp_path, monkeypatch, made):
+    """Also through a second model in between; the places are relative to where it was made, as a user gives them."""
+    monkeypatch.chdir(run / "checkpoints")
+    between = {"averaged": [{"model": str(tmp_path / "made"), "weight": 1.0}, {"model": "gone", "weight": 1.0}]}
+    write_json(tmp_path / "made" / "hs2pref.json", made)
+    write_json(tmp_path / "again" / "hs2pref.json", between)
+    pairs = some_pairs(30)
+    given = {"name": "pairs.train.jsonl", "sha256": "cd" * 32}
+    write_evaluation(tmp_path / "again" / "e", pairs, rewarded(pairs, by_quality), input=given)
+    assert "No answer: the model was trained on these pairs." in pages(tmp_path / "again")[0]
+
+
 def test_configuration_names_the_nearest_experiment_and_what_differs(run):
     markdown, _ = pages(run)
     assert "Nearest experiment: rm_stage2_scaled_bt" in markdown and "It differs in 2 of" in markdown
@@ -233,6 +254,11 @@ def test_extrapolated_checkpoint_says_what_it_is_made_of(tmp_path):
     write_json(tmp_path / "expo" / "hs2pref.json", made)
     markdown, _ = pages(tmp_path / "expo")
     assert "Not trained: this model is extrapolated from runs/stage1 through runs/stage2 with alpha 1.52." in markdown
+
+
+def test_merged_adapters_are_told(tmp_path):
+    write_json(tmp_path / "m" / "hs2pref.json", {"merged": {"adapter": "runs/lora", "base": "base", "step": 3}})
+    assert "Not trained: this model is the adapters runs/lora merged into base." in pages(tmp_path / "m")[0]
 
 
 def test_evaluation_without_its_pairs_has_no_pictures_and_says_so(run):

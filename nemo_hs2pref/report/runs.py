@@ -1,6 +1,5 @@
 """What a folder is: a run that trained, a checkpoint that was made of others, evaluations, or several of these."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from omegaconf import OmegaConf
 
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
+from nemo_hs2pref.report.manifests import CHECKPOINT, CHECKPOINTS, made_of, read_checkpoints, training_hashes
 from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
 
 CONFIG = "config.yaml"
-CHECKPOINT = "hs2pref.json"  # a checkpoint's manifest; checkpoint.layout has the name too, and imports torch
-CHECKPOINTS = (CHECKPOINT, f"*/{CHECKPOINT}", f"checkpoints/*/{CHECKPOINT}")
 SHOWN = 5
 
 
@@ -33,20 +31,12 @@ class Run:
     @property
     def made_of(self) -> str:
         """How a model that was not trained came to be, in words; empty where nothing tells."""
-        for manifest in self.checkpoints.values():
-            if of := manifest.get("extrapolated"):
-                return f"extrapolated from {of['weak']} through {of['strong']} with alpha {of['alpha']:g}"
-            if of := manifest.get("averaged"):
-                return "the average of " + ", ".join(f"{part['model']} (weight {part['weight']:g})" for part in of)
-        return ""
+        return next(filter(None, map(made_of, self.checkpoints.values())), "")
 
     def was_trained_on(self, evaluation: Evaluation) -> bool:
-        """The evaluated file is one of those that a checkpoint of the run names as its training data."""
+        """The evaluated file is training data of a checkpoint of the run, or of a model that it was made of."""
         digest = (evaluation.summary.get("input") or {}).get("sha256")
-        data = [
-            (name, known) for manifest in self.checkpoints.values() for name, known in manifest.get("data", {}).items()
-        ]
-        return any(".train." in name and known == digest for name, known in data)
+        return any(digest in training_hashes(manifest) for manifest in self.checkpoints.values())
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -112,24 +102,6 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise DataError(f"{path}: holds {type(config).__name__}, expected the keys of a run's configuration")
     return {str(key): value for key, value in config.items()}
-
-
-def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
-    """Manifests of the checkpoints, `last` first; those that are being written are left out."""
-    paths = {path for pattern in CHECKPOINTS for path in folder.glob(pattern)}
-    whole = [path for path in paths if path.parent.suffix not in (".incomplete", ".old")]
-    whole.sort(key=lambda path: (path.parent.name != "last", str(path)))
-    return {str(path.parent.relative_to(folder)): read_manifest(path) for path in whole}
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no JSON ({error}); copy the checkpoint again") from None
-    if not isinstance(manifest, dict):
-        raise DataError(f"{path}: holds {type(manifest).__name__}, expected a checkpoint's manifest")
-    return manifest
 
 
 def runs_below(folder: Path) -> list[str]:
