@@ -278,6 +278,25 @@ def test_folder_that_is_no_run_names_the_runs_below(tmp_path):
         write_report([tmp_path / "out"])
 
 
+@pytest.mark.parametrize("origins", [{"model": ("a", "b")}, {"scores": ("a.jsonl", "b.jsonl")}])
+def test_evaluations_of_different_models_are_no_run_and_are_named(tmp_path, origins):
+    ((key, values),) = origins.items()
+    pairs = some_pairs(30)
+    for value in values:
+        place = tmp_path / "out" / value[0]
+        write_evaluation(place, pairs, rewarded(pairs, by_quality), **{"model": None, key: value})
+    with pytest.raises(DataError, match=r"out: its evaluations are of different models; name them .*out/a .*out/b$"):
+        write_report([tmp_path / "out"])
+
+
+def test_scores_of_one_model_on_two_files_are_one_model(tmp_path):
+    pairs = some_pairs(30)
+    for name in "ab":
+        origin = {"model": None, "scores": f"{name}.jsonl", "input": {"name": name, "sha256": name * 64}}
+        write_evaluation(tmp_path / "out" / name, pairs, rewarded(pairs, by_quality), **origin)
+    assert "# Reward model out" in pages(tmp_path / "out")[0]
+
+
 @pytest.mark.parametrize(
     "name, content, message",
     [

@@ -64,6 +64,12 @@ class Evaluation:
         return f"{known} ({Path(source).name})" if source else known
 
     @property
+    def rows(self) -> tuple[str, str]:
+        """What was evaluated on: the benchmark, and the hash of its file, or its name where there is no hash."""
+        given = self.summary.get("input") or {}
+        return self.benchmark, str(given.get("sha256") or given.get("name") or "")
+
+    @property
     def is_of_pairs(self) -> bool:
         return self.benchmark in OF_PAIRS
 

@@ -14,7 +14,7 @@ from nemo_hs2pref.report.manifests import CHECKPOINT, CHECKPOINTS, made_of, read
 from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
 
 CONFIG = "config.yaml"
-SHOWN = 5
+SHOWN = 8  # places in a message
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """What lies in the folder; DataError where that is nothing of a run."""
+    """What lies in the folder; DataError where that is nothing of a run, or evaluations of several models."""
     if not folder.is_dir():
         raise DataError(f"{folder}: {'is a file' if folder.exists() else 'not found'}; expected a run's folder")
     evaluations = find_evaluations(folder)
+    refuse_several_models(folder, evaluations)
     origin = folder if not is_evaluation(folder, evaluations) else origin_of(evaluations) or folder
     run = Run(
         folder=origin,
@@ -72,6 +73,24 @@ def read_run(folder: Path, name: str) -> Run:
     return run
 
 
+def refuse_several_models(folder: Path, evaluations: Sequence[Evaluation]) -> None:
+    """One page is of one model. Scores from a file name none: on the same input, two files are of two models."""
+    models = {place for evaluation in evaluations if (place := model_of(evaluation))}
+    scores: dict[tuple[str, str], set[str]] = {}
+    for evaluation in evaluations:
+        if evaluation.summary.get("scores"):
+            scores.setdefault(evaluation.rows, set()).add(str(evaluation.summary["scores"]))
+    if len(models) > 1 or any(len(files) > 1 for files in scores.values()):
+        places = [str(evaluation.folder) for evaluation in evaluations]
+        raise DataError(f"{folder}: its evaluations are of different models; name them instead: {some(places)}")
+
+
+def model_of(evaluation: Evaluation) -> Path | None:
+    """The place of the model that was scored with; None where the summary names none."""
+    model = evaluation.summary.get("model")
+    return Path(model).resolve() if model else None
+
+
 def is_evaluation(folder: Path, evaluations: Sequence[Evaluation]) -> bool:
     """Nothing but evaluations are in the folder: the run is elsewhere."""
     found = (path for pattern in (CONFIG, METRICS, *CHECKPOINTS) for path in folder.glob(pattern))
@@ -83,11 +102,8 @@ def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
 
     None where that is unknown, no longer there, or no checkpoint of ours: what else lies there is not of the model.
     """
-    models = {str(evaluation.summary.get("model") or "") for evaluation in evaluations}
-    if len(models) > 1 or "" in models:
-        return None
-    model = Path(models.pop()).resolve()
-    if not (model / CHECKPOINT).is_file():
+    (model, *others) = {model_of(evaluation) for evaluation in evaluations}
+    if others or model is None or not (model / CHECKPOINT).is_file():
         return None
     return model.parent.parent if model.parent.name == "checkpoints" else model
 
@@ -109,8 +125,11 @@ def runs_below(folder: Path) -> list[str]:
 
 
 def hint(runs: Sequence[str]) -> str:
-    more = " ..." if len(runs) > SHOWN else ""
-    return f"; there are runs below it, name those: {' '.join(runs[:SHOWN])}{more}" if runs else ""
+    return f"; there are runs below it, name those: {some(runs)}" if runs else ""
+
+
+def some(places: Sequence[str]) -> str:
+    return " ".join(places[:SHOWN]) + (" ..." if len(places) > SHOWN else "")
 
 
 def distinct_names(places: Sequence[Path]) -> list[str]:
