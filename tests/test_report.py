@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_runs import (
     by_length,
@@ -14,6 +15,8 @@ from report_runs import (
     write_data,
     write_evaluation,
     write_rewardbench,
+    write_rewardbench2,
+    write_scored_rewardbench,
     write_training,
 )
 
@@ -21,11 +24,13 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_json
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
+from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
+from nemo_hs2pref.plots import evaluation as plots
 from nemo_hs2pref.report import drawing
 from nemo_hs2pref.report.document import Table
 from nemo_hs2pref.report.evaluations import find_evaluations
 from nemo_hs2pref.report.figures import tables
-from nemo_hs2pref.report.findings import CALIBRATION, DEPENDENCE, LENGTH, difference_interval, findings
+from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, difference_interval, findings
 from nemo_hs2pref.report.markdown import fenced, text
 from nemo_hs2pref.report.texts import printable
 from nemo_hs2pref.report.write import write_report
@@ -114,9 +119,64 @@ def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
     assert answers(tmp_path / "e")["Better than chance?"] == "not shown"
 
 
-def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
-    import numpy as np
+def rewards_right_in(pairs: list[PreferencePair], share: float, margin: float) -> dict[str, float]:
+    """Every pair has the margin; a tie is one of margin 0."""
+    right = round(share * len(pairs))
+    return {
+        side.id: margin * (side.id.endswith("chosen") == (number < right))
+        for number, pair in enumerate(pairs)
+        for side in pair.conversations()
+    }
 
+
+def pairs_where_the_chosen_is(longer: list[bool]) -> list[PreferencePair]:
+    sides = {True: ("long text", "short"), False: ("short", "long text")}
+    return [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), *sides[of], 1) for n, of in enumerate(longer)]
+
+
+@pytest.mark.parametrize("number, answer", [(30, "open"), (3000, "no, under-confident")])
+def test_gap_of_the_margins_is_open_where_the_pairs_are_too_few_to_tell(tmp_path, number, answer):
+    """By its margins right in 60 %, in fact in 70 %."""
+    pairs = some_pairs(number)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.7, margin=0.405))
+    (evaluation,) = find_evaluations(tmp_path / "e")
+    found = {finding.question: finding for finding in findings(evaluation)}[CALIBRATION]
+    assert found.answer == answer
+    assert ("too few pairs to tell" in found.reason) == (answer == "open")
+
+
+@pytest.mark.parametrize("times, answer", [(1, "open"), (50, "no, it favours long responses")])
+def test_gap_by_length_is_open_where_the_pairs_are_too_few_to_tell(tmp_path, times, answer):
+    """Right in 11 of 12 where the longer response is the better one, in 8 of 12 where the shorter one is."""
+    pairs = pairs_where_the_chosen_is(([True] * 12 + [False] * 12) * times)
+    wrong = {f"p{n}:rejected": 2.0 for n in range(24 * times) if n % 24 in (0, 12, 13, 14, 15)}
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 1, margin=1.0) | wrong)
+    assert answers(tmp_path / "e")[DEPENDENCE] == answer
+
+
+def test_fewer_than_twenty_prompts_answer_nothing(tmp_path):
+    pairs = some_pairs(19)
+    for name in "ab":
+        write_evaluation(tmp_path / name / "e", pairs, rewards_right_in(pairs, name == "a", margin=9.0))
+    assert set(answers(tmp_path / "a").values()) == {"open"}
+    assert "Nobody knows yet: this evaluation answers no question." in pages(tmp_path / "a")[0]
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert markdown.count("| open |") == 2 and "| open: fewer than 20 prompts |" in markdown
+
+
+def test_tie_is_half_right_where_margins_are_probabilities(tmp_path):
+    """Right in half of the pairs, a tie in the others: sigma(1.1) is 75 %, sigma(0) 50 %, the truth 100 % and 50 %."""
+    pairs = some_pairs(400)
+    rewards = rewards_right_in(pairs, 0.5, margin=1.0986) | {f"p{n}:rejected": 0.0 for n in range(200, 400)}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    (evaluation,) = find_evaluations(tmp_path / "e")
+    found = {finding.question: finding for finding in findings(evaluation)}[CALIBRATION]
+    assert "By its margins it is right in 62.5 %, in fact in 75.0 %: -12.5 points" in found.reason
+    line = plots.draw_reliability(evaluation.margins()).axes[0].containers[0].lines[0]
+    assert line.get_xydata() == pytest.approx(np.array([[0.5, 0.5], [0.75, 1.0]]), abs=1e-4)
+
+
+def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
     first, second = np.arange(98) < 73, np.arange(98) < 48  # with one success and one failure more: 0.74 and 0.49
     half = 1.96 * (0.74 * 0.26 / 100 + 0.49 * 0.51 / 100) ** 0.5
     assert difference_interval(first, second) == pytest.approx((0.25 - half, 0.25 + half))
@@ -201,6 +261,47 @@ def test_section_that_is_not_scored_is_a_gap_with_its_reason(tmp_path):
     markdown, _ = pages(tmp_path / "rb")
     assert "| this model | - | 90.0 | - | - | - | measured here |" in markdown
     assert "Not scored: Safety, which lacks donotanswer." in markdown
+
+
+FAIR = {"Factuality": (475, 0.5, 0.3), "Math": (183, 0.4, 0.3), "Ties": (102, 0.1, 0.3)}
+
+
+@pytest.mark.parametrize(
+    "domains, chance, length, headline",
+    [
+        (FAIR, "yes", "yes", "Yes, as far as 2,280 pairs tell"),
+        (FAIR | {"Focus": (495, 0.26, 0.1)}, "in some domains", "yes", "With care: it is better than guessing in some"),
+        ({"Focus": (495, 0.15, 0.05)}, "not shown", "yes", "No: its accuracy cannot be told from guessing"),
+        ({"Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
+        ({"Math": (19, 0.9, 0.1), "Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
+    ],
+)
+def test_rewardbench2_asks_every_domain_that_can_tell(tmp_path, domains, chance, length, headline):
+    write_rewardbench2(tmp_path / "rb2", domains)
+    assert answers(tmp_path / "rb2") == {CHANCE: chance, LENGTH: length}
+    assert f"**{headline}" in pages(tmp_path / "rb2")[0]
+
+
+@pytest.mark.parametrize("with_pairs", [True, False])
+def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_pairs):
+    """Right everywhere but in four of ten in Chat Hard; the chosen response is the longer one in Safety alone."""
+    pairs, rewards = [], {}
+    for section, subsets in SECTIONS.items():
+        for n, subset in enumerate([*subsets] * 20):
+            sides = ("long text", "short") if section == "Safety" else ("short", "long text")
+            pair = PreferencePair(f"{section}{n}", (Message("user", f"{section} {n}?"),), *sides, subset=subset)
+            right = section != "Chat Hard" or n % 10 < 4
+            rewards |= {f"{pair.id}:chosen": float(right), f"{pair.id}:rejected": float(not right)}
+            pairs.append(pair)
+    write_scored_rewardbench(tmp_path / "rb", pairs, rewards)
+    if not with_pairs:
+        summary = json.loads((tmp_path / "rb" / "summary.json").read_text())
+        write_json(tmp_path / "rb" / "summary.json", summary | {"interval": [0.8, 0.9]})
+        (tmp_path / "rb" / "scored_pairs.jsonl").unlink()
+    found = answers(tmp_path / "rb")
+    assert found[CHANCE] == "yes, but not shown in Chat Hard"
+    assert found[LENGTH] == "yes, but not shown in Safety"
+    assert "**With care: it is better than guessing in some parts of the benchmark only" in pages(tmp_path / "rb")[0]
 
 
 def test_several_runs_are_compared_on_the_same_pairs(tmp_path):

@@ -15,9 +15,10 @@ AGAINST = {
     LENGTH: "it is not shown to be better than taking the longer response",
 }
 CAUTIONS = {
+    CHANCE: "it is better than guessing in some parts of the benchmark only",
+    LENGTH: "it is better than length alone in some parts of the benchmark only",
     CALIBRATION: "its margins are not to be read as probabilities",
     DEPENDENCE: "how often it is right depends on the length of the responses",
-    LENGTH: "it is better than length alone in some domains only",
 }
 
 
@@ -39,6 +40,8 @@ def answer_of(evaluation: Evaluation, is_training_data: bool = False) -> Answer:
         headline, tone = "No answer: the model was trained on these pairs.", "unsure"
     elif failed:
         headline = f"No: {', and '.join(failed)}."
+    elif all(finding.answer == "open" for finding in found):
+        headline = "Nobody knows yet: this evaluation answers no question."
     elif unsure:
         headline = f"With care: {', and '.join(cautions(unsure))}."
     else:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.report.benchmark import own_row, with_published
 from nemo_hs2pref.report.document import Block, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, training_picture
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.figures import cells
-from nemo_hs2pref.report.findings import accuracy_interval, beats_length, percent, signed_span, verdict
+from nemo_hs2pref.report.findings import LENGTH, accuracy_interval, ask, percent, signed_span, verdict
 from nemo_hs2pref.report.runs import Run
 
 
@@ -41,7 +42,7 @@ def accuracies(runs: Sequence[Run]) -> Iterator[Block]:
     for run, evaluation in evaluations_of(runs):
         found = cells({**evaluation.summary, "interval": accuracy_interval(evaluation)}, "")
         figures = (found[key] for key in ("pairs", "accuracy", "length_only_accuracy"))
-        rows.append((run.name, evaluation.title, *figures, beats_length(evaluation).answer))
+        rows.append((run.name, evaluation.title, *figures, ask(LENGTH, evaluation).answer))
     if missing := [run.name for run in runs if not run.evaluations]:
         yield Text(f"Not evaluated: {', '.join(missing)}.")
     if rows:
@@ -87,6 +88,7 @@ def difference(one: Evaluation, other: Evaluation) -> tuple[str, ...]:
     only_one, only_other = int((gains > 0).sum()), int((gains < 0).sum())
     answer, _ = verdict(interval)
     said = {"yes": "better", "no, worse": "worse"}.get(answer, "not shown to differ")
+    said = said if one.prompts >= FEW else f"open: fewer than {FEW} prompts"
     points = f"{100 * gains.mean():+.1f}"
     return f"{len(gains):,}", points, signed_span(interval), f"{only_one:,}", f"{only_other:,}", said
 

@@ -73,6 +73,12 @@ class Evaluation:
     def is_of_pairs(self) -> bool:
         return self.benchmark in OF_PAIRS
 
+    @property
+    def prompts(self) -> int:
+        """Different ones; where neither its rows nor the summary tell, every pair has its own."""
+        several = len({pair.prompt for pair in self.pairs})
+        return self.summary.get("prompts") or several or int(self.summary["pairs"])
+
     def margins(self) -> NDArray[np.float64]:
         """[P] reward of the chosen less that of the rejected response."""
         return np.array([pair.margin for pair in self.pairs])

@@ -30,7 +30,7 @@ NAMES = {
     "ties_terms": "Terms of the score of Ties",
     "left_out": "pairs without a preference, left out",
     "equal_lengths": "pairs of equal length",
-    "ties": "pairs with equal rewards, counted as wrong",
+    "ties": "pairs with equal rewards, in the accuracy counted as wrong",
 }
 
 
