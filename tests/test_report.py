@@ -327,6 +327,27 @@ def test_runs_on_other_pairs_are_not_compared(tmp_path):
     assert "No two of these runs were evaluated on the same pairs." in pages(tmp_path / "a", tmp_path / "b")[0]
 
 
+def write_two_runs(folder: Path, *hashes: str, shares: tuple[float, float]) -> str:
+    """Runs a and b on files of one name; the comparison."""
+    pairs = some_pairs(20)
+    for name, digest, share in zip("ab", hashes, shares, strict=True):
+        given = {"name": f"{name}/pairs.jsonl", "sha256": digest}
+        write_evaluation(folder / name / "e", pairs, rewards_right_in(pairs, share, 1.0), input=given)
+    return pages(folder / "a", folder / "b")[0]
+
+
+def test_best_accuracy_is_of_runs_on_the_same_file(tmp_path):
+    told = "b has the highest accuracy, 80.0 %"
+    assert told in write_two_runs(tmp_path / "same", "1" * 64, "1" * 64, shares=(0.7, 0.8))
+    assert "highest accuracy" not in write_two_runs(tmp_path / "other", "1" * 64, "2" * 64, shares=(0.7, 0.8))
+
+
+def test_equal_accuracies_have_no_winner(tmp_path):
+    markdown = write_two_runs(tmp_path, "1" * 64, "1" * 64, shares=(0.7, 0.7))
+    assert "a, b have the same accuracy, 70.0 %, and none a higher one." in markdown
+    assert "highest accuracy" not in markdown
+
+
 def test_runs_of_one_name_are_told_apart(tmp_path):
     for seed in ("seed_1", "seed_2"):
         write_training(tmp_path / seed / "rm", tmp_path)

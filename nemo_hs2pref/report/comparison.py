@@ -103,15 +103,29 @@ def curves(runs: Sequence[Run]) -> Iterator[Block]:
 
 def headline(runs: Sequence[Run]) -> str:
     """The best accuracy by benchmark and input, where several runs have it."""
-    groups: dict[str, list[tuple[float, str]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Run, Evaluation]]] = {}
     for run, evaluation in evaluations_of(runs):
-        groups.setdefault(evaluation.title, []).append((evaluation.summary["accuracy"], run.name))
+        groups.setdefault(evaluation.rows, []).append((run, evaluation))
+    shared = [found for found in groups.values() if len({run.name for run, _ in found}) > 1]
+    titles = [found[0][1].title for found in shared]
     return " ".join(
-        f"{title}: {name} has the highest accuracy, {percent(accuracy)}; whether that is a difference stands below."
-        for title, found in groups.items()
-        if len(found) > 1
-        for accuracy, name in [max(found)]
+        best(title if titles.count(title) == 1 else f"{title}, {told_apart(found[0][1])}", found)
+        for title, found in zip(titles, shared, strict=True)
     )
+
+
+def told_apart(evaluation: Evaluation) -> str:
+    """What tells apart two files of one name."""
+    return f"SHA-256 {evaluation.rows[1][:12]}…"
+
+
+def best(title: str, found: Sequence[tuple[Run, Evaluation]]) -> str:
+    """Who has the highest accuracy on the same rows, or that several have."""
+    highest = max(evaluation.summary["accuracy"] for _, evaluation in found)
+    names = list(dict.fromkeys(run.name for run, evaluation in found if evaluation.summary["accuracy"] == highest))
+    if len(names) > 1:
+        return f"{title}: {', '.join(names)} have the same accuracy, {percent(highest)}, and none a higher one."
+    return f"{title}: {names[0]} has the highest accuracy, {percent(highest)}; whether that is a difference stands below."
 
 
 def evaluations_of(runs: Sequence[Run]) -> list[tuple[Run, Evaluation]]:
