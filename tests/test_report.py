@@ -26,6 +26,7 @@ from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
 from nemo_hs2pref.plots import evaluation as plots
+from nemo_hs2pref.plots.training import draw_training
 from nemo_hs2pref.report import drawing
 from nemo_hs2pref.report.document import Table
 from nemo_hs2pref.report.evaluations import find_evaluations
@@ -353,6 +354,19 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
         write_training(tmp_path / seed / "rm", tmp_path)
     markdown, _ = pages(tmp_path / "seed_1" / "rm", tmp_path / "seed_2" / "rm")
     assert "### seed_1/rm" in markdown and "### seed_2/rm" in markdown
+
+
+@pytest.mark.parametrize("name", [r"a$\x^$", "one $ alone"])
+def test_any_name_of_a_run_stands_in_the_legend(name, pictures):
+    rows = [{"kind": "train", "step": n, "loss": 1 / n} for n in (1, 2)]
+    for runs in ({name: rows, "b": rows}, {name: rows}):
+        picture = drawing.training_picture(runs, "t")
+        assert len(runs) == 1 or f"<!-- {name} -->" in picture.svg
+
+
+def test_any_name_of_a_run_stands_over_its_block(tmp_path):
+    rows = [{"kind": "train", "step": n, "loss": 1 / n} for n in (1, 2)]
+    draw_training({r"a$\x^$": rows, "b": rows}).savefig(tmp_path / "a.png")
 
 
 # --- what is missing ---

@@ -125,7 +125,9 @@ def best(title: str, found: Sequence[tuple[Run, Evaluation]]) -> str:
     names = list(dict.fromkeys(run.name for run, evaluation in found if evaluation.summary["accuracy"] == highest))
     if len(names) > 1:
         return f"{title}: {', '.join(names)} have the same accuracy, {percent(highest)}, and none a higher one."
-    return f"{title}: {names[0]} has the highest accuracy, {percent(highest)}; whether that is a difference stands below."
+    return (
+        f"{title}: {names[0]} has the highest accuracy, {percent(highest)}; whether that is a difference stands below."
+    )
 
 
 def evaluations_of(runs: Sequence[Run]) -> list[tuple[Run, Evaluation]]:

@@ -29,7 +29,9 @@ def domains_above(evaluation: Evaluation, question: str, what: str, level: Calla
         told += f" Left out, for want of an interval or of {FEW} prompts: {', '.join(rest)}."
     if len(above) == len(known):
         return Finding(question, "yes", "good", told)
-    return Finding(question, "in some domains", "unsure", told) if above else Finding(question, "not shown", "bad", told)
+    return (
+        Finding(question, "in some domains", "unsure", told) if above else Finding(question, "not shown", "bad", told)
+    )
 
 
 def with_sections(finding: Finding, evaluation: Evaluation, values: NDArray[np.float64], length: bool) -> Finding:
