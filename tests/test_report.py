@@ -28,10 +28,12 @@ from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
 from nemo_hs2pref.plots import evaluation as plots
 from nemo_hs2pref.plots.training import draw_training
 from nemo_hs2pref.report import drawing
-from nemo_hs2pref.report.document import Table
+from nemo_hs2pref.report.document import Section, Table
+from nemo_hs2pref.report.drawing import joined
 from nemo_hs2pref.report.evaluations import find_evaluations
 from nemo_hs2pref.report.figures import tables
 from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, difference_interval, findings
+from nemo_hs2pref.report.html import anchors
 from nemo_hs2pref.report.markdown import fenced, text
 from nemo_hs2pref.report.texts import printable
 from nemo_hs2pref.report.write import write_report
@@ -232,6 +234,33 @@ def test_groups_of_any_name_become_a_table():
     assert isinstance(table, Table)
     assert table.header == ("", "pairs", "accuracy", "gain over length, points")
     assert table.rows == [("full", "7", "50.0 % [25.0, 75.0]", "-10.0"), ("new", "1", "-", "-")]
+
+
+def test_one_group_is_shown_unless_it_is_all_pairs():
+    groups = {"by_ties": {"ties": {"pairs": 3}}}
+    (section,) = [block for block in tables({"pairs": 5, **groups}) if isinstance(block, Section)]
+    (table,) = section.blocks
+    assert isinstance(table, Table) and table.rows == [("ties", "3")], "a group's name is not a figure's"
+    assert not [block for block in tables({"pairs": 3, **groups}) if isinstance(block, Section)]
+
+
+def test_two_evaluations_of_one_file_have_places_pictures_and_titles_of_their_own(tmp_path, pictures):
+    pairs = some_pairs(30)
+    for name in ("a_b", "a-b"):
+        write_evaluation(tmp_path / "run" / name, pairs, rewarded(pairs, by_quality))
+    folder = write_report([tmp_path / "run"])
+    html, markdown = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert len(ids) == len(set(ids)) and set(re.findall(r'href="#(evaluation[^"]*)"', html)) < set(ids)
+    assert len(list(folder.glob("*.png"))) == 8
+    assert all(f"## Evaluation: Preferences (pairs.validation.jsonl), {name}" in markdown for name in ("a_b", "a-b"))
+
+
+def test_names_that_differ_stay_different_in_files_and_anchors():
+    names = [("a_b", "c"), ("a-b", "c"), ("a", "b-c"), ("a", "b/c"), ("A", "b-c"), ("ä", "c"), ("ö", "c")]
+    assert len({joined(*each).lower() for each in names}) == len(names)
+    assert joined("stage2", "evaluation") == "stage2--evaluation"
+    assert anchors(["A b", "A-b", "a b 2", "A B"]) == ["a-b", "a-b-2", "a-b-2-2", "a-b-3"]
 
 
 def test_worst_examples_are_those_with_the_largest_wrong_margin_first(tmp_path):

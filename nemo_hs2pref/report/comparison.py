@@ -42,7 +42,7 @@ def accuracies(runs: Sequence[Run]) -> Iterator[Block]:
     for run, evaluation in evaluations_of(runs):
         found = cells({**evaluation.summary, "interval": accuracy_interval(evaluation)}, "")
         figures = (found[key] for key in ("pairs", "accuracy", "length_only_accuracy"))
-        rows.append((run.name, evaluation.title, *figures, ask(LENGTH, evaluation).answer))
+        rows.append((run.name, run.title_of(evaluation), *figures, ask(LENGTH, evaluation).answer))
     if missing := [run.name for run in runs if not run.evaluations]:
         yield Text(f"Not evaluated: {', '.join(missing)}.")
     if rows:

@@ -33,6 +33,11 @@ class Run:
         """How a model that was not trained came to be, in words; empty where nothing tells."""
         return next(filter(None, map(made_of, self.checkpoints.values())), "")
 
+    def title_of(self, evaluation: Evaluation) -> str:
+        """The evaluation's title; with its name where another of the run has the same."""
+        alike = [each for each in self.evaluations if each.title == evaluation.title]
+        return evaluation.title if len(alike) == 1 else f"{evaluation.title}, {evaluation.name}"
+
     def was_trained_on(self, evaluation: Evaluation) -> bool:
         """The evaluated file is training data of a checkpoint of the run, or of a model that it was made of."""
         digest = (evaluation.summary.get("input") or {}).get("sha256")

@@ -62,7 +62,7 @@ def run_blocks(run: Run) -> list[Block]:
     """The answer first, then what it stands on, then where the model comes from."""
     return [
         Section(QUESTION, answer(run)),
-        *(evaluation_section(evaluation, run.name) for evaluation in run.evaluations),
+        *(evaluation_section(evaluation, run) for evaluation in run.evaluations),
         training_section(run),
         *provenance_sections(run),
     ]
