@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.data.records import Message, PreferencePair, write_json, write_jsonl
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
+from nemo_hs2pref.evaluation.rewardbench import evaluate_rewardbench
 
 Rule = Callable[[str, bool, random.Random], float]  # (response, whether it is the chosen one, chance) -> reward
 
@@ -71,6 +72,30 @@ def write_rewardbench(folder: Path, sections: dict[str, float]) -> None:
         folder / "summary.json",
         {"benchmark": "rewardbench", **figures, "subsets": subsets, "sections": sections, **lacking},
     )
+
+
+def write_scored_rewardbench(folder: Path, pairs: list[PreferencePair], rewards: dict[str, float]) -> None:
+    """As `hs2pref evaluate rewardbench` writes it."""
+    write_evaluation(folder, pairs, rewards)
+    summary = {"benchmark": "rewardbench", **evaluate_rewardbench(pairs, rewards).to_json()}
+    write_json(folder / "summary.json", summary)
+
+
+def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]]) -> None:
+    """The summary alone. domains: name -> prompts, score and what length scores; intervals are 10 points wide."""
+    reports = {
+        name: {
+            "prompts": prompts,
+            "score": score,
+            "interval": None if name == "Ties" else [score - 0.05, score + 0.05],
+            "length_only_score": length,
+        }
+        for name, (prompts, score, length) in domains.items()
+    }
+    prompts = sum(prompts for prompts, *_ in domains.values())
+    figures = {"prompts": prompts, "pairs": 3 * prompts, "accuracy": 0.5, "length_only_accuracy": 0.4}
+    folder.mkdir(parents=True)
+    write_json(folder / "summary.json", {"benchmark": "rewardbench2", **figures, "domains": reports})
 
 
 def write_training(folder: Path, data: Path, *overrides: str, steps: int = 6, saved: int | None = None) -> None:

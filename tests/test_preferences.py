@@ -239,12 +239,17 @@ def test_keys_that_others_read_stay():
 # Table
 
 
-def test_table_shows_partitions_into_several_groups_only():
+def test_table_shows_no_partition_that_is_one_group_of_all_pairs():
     pairs = [pair(str(n), 2, 1, strength=1 + n % 2, subset="all") for n in range(60)]
     table = evaluate(pairs, [1.0] * 60).table()
     assert "by strength                   pairs  accuracy" in table
     assert "\n  2                              30   100.0%  [100.0%, 100.0%]  100.0%  [100.0%, 100.0%]" in table
     assert not any(hidden in table for hidden in ("by subset", "by turns", "by length", "by response", "fewer than"))
+
+
+def test_table_shows_a_single_group_of_some_of_the_pairs():
+    pairs = [pair(str(n), 2, 1, strength=1 if n < 40 else None) for n in range(60)]
+    assert "\n  1                              40   100.0%" in evaluate(pairs, [1.0] * 60).table()
 
 
 def test_table_warns_where_length_alone_may_be_as_good():

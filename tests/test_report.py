@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_runs import (
     by_length,
@@ -14,6 +15,8 @@ from report_runs import (
     write_data,
     write_evaluation,
     write_rewardbench,
+    write_rewardbench2,
+    write_scored_rewardbench,
     write_training,
 )
 
@@ -21,11 +24,16 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_json
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
+from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
+from nemo_hs2pref.plots import evaluation as plots
+from nemo_hs2pref.plots.training import draw_training
 from nemo_hs2pref.report import drawing
-from nemo_hs2pref.report.document import Table
+from nemo_hs2pref.report.document import Section, Table
+from nemo_hs2pref.report.drawing import joined
 from nemo_hs2pref.report.evaluations import find_evaluations
 from nemo_hs2pref.report.figures import tables
-from nemo_hs2pref.report.findings import CALIBRATION, DEPENDENCE, LENGTH, difference_interval, findings
+from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, difference_interval, findings
+from nemo_hs2pref.report.html import anchors
 from nemo_hs2pref.report.markdown import fenced, text
 from nemo_hs2pref.report.texts import printable
 from nemo_hs2pref.report.write import write_report
@@ -114,9 +122,64 @@ def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
     assert answers(tmp_path / "e")["Better than chance?"] == "not shown"
 
 
-def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
-    import numpy as np
+def rewards_right_in(pairs: list[PreferencePair], share: float, margin: float) -> dict[str, float]:
+    """Every pair has the margin; a tie is one of margin 0."""
+    right = round(share * len(pairs))
+    return {
+        side.id: margin * (side.id.endswith("chosen") == (number < right))
+        for number, pair in enumerate(pairs)
+        for side in pair.conversations()
+    }
 
+
+def pairs_where_the_chosen_is(longer: list[bool]) -> list[PreferencePair]:
+    sides = {True: ("long text", "short"), False: ("short", "long text")}
+    return [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), *sides[of], 1) for n, of in enumerate(longer)]
+
+
+@pytest.mark.parametrize("number, answer", [(30, "open"), (3000, "no, under-confident")])
+def test_gap_of_the_margins_is_open_where_the_pairs_are_too_few_to_tell(tmp_path, number, answer):
+    """By its margins right in 60 %, in fact in 70 %."""
+    pairs = some_pairs(number)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.7, margin=0.405))
+    (evaluation,) = find_evaluations(tmp_path / "e")
+    found = {finding.question: finding for finding in findings(evaluation)}[CALIBRATION]
+    assert found.answer == answer
+    assert ("too few pairs to tell" in found.reason) == (answer == "open")
+
+
+@pytest.mark.parametrize("times, answer", [(1, "open"), (50, "no, it favours long responses")])
+def test_gap_by_length_is_open_where_the_pairs_are_too_few_to_tell(tmp_path, times, answer):
+    """Right in 11 of 12 where the longer response is the better one, in 8 of 12 where the shorter one is."""
+    pairs = pairs_where_the_chosen_is(([True] * 12 + [False] * 12) * times)
+    wrong = {f"p{n}:rejected": 2.0 for n in range(24 * times) if n % 24 in (0, 12, 13, 14, 15)}
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 1, margin=1.0) | wrong)
+    assert answers(tmp_path / "e")[DEPENDENCE] == answer
+
+
+def test_fewer_than_twenty_prompts_answer_nothing(tmp_path):
+    pairs = some_pairs(19)
+    for name in "ab":
+        write_evaluation(tmp_path / name / "e", pairs, rewards_right_in(pairs, name == "a", margin=9.0))
+    assert set(answers(tmp_path / "a").values()) == {"open"}
+    assert "Nobody knows yet: this evaluation answers no question." in pages(tmp_path / "a")[0]
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert markdown.count("| open |") == 2 and "| open: fewer than 20 prompts |" in markdown
+
+
+def test_tie_is_half_right_where_margins_are_probabilities(tmp_path):
+    """Right in half of the pairs, a tie in the others: sigma(1.1) is 75 %, sigma(0) 50 %, the truth 100 % and 50 %."""
+    pairs = some_pairs(400)
+    rewards = rewards_right_in(pairs, 0.5, margin=1.0986) | {f"p{n}:rejected": 0.0 for n in range(200, 400)}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    (evaluation,) = find_evaluations(tmp_path / "e")
+    found = {finding.question: finding for finding in findings(evaluation)}[CALIBRATION]
+    assert "By its margins it is right in 62.5 %, in fact in 75.0 %: -12.5 points" in found.reason
+    line = plots.draw_reliability(evaluation.margins()).axes[0].containers[0].lines[0]
+    assert line.get_xydata() == pytest.approx(np.array([[0.5, 0.5], [0.75, 1.0]]), abs=1e-4)
+
+
+def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
     first, second = np.arange(98) < 73, np.arange(98) < 48  # with one success and one failure more: 0.74 and 0.49
     half = 1.96 * (0.74 * 0.26 / 100 + 0.49 * 0.51 / 100) ** 0.5
     assert difference_interval(first, second) == pytest.approx((0.25 - half, 0.25 + half))
@@ -128,6 +191,27 @@ def test_training_pairs_give_no_answer(run):
     write_json(run / "evaluation" / "summary.json", summary | {"input": {**summary["input"], "sha256": "cd" * 32}})
     for page in pages(run):
         assert "No answer: the model was trained on these pairs." in page and "Yes, as far as" not in page
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"extrapolated": {"weak": "base", "strong": "last", "alpha": 1.52}},
+        {"extrapolated": {"weak": "last", "strong": "base", "alpha": 1.52}},
+        {"averaged": [{"model": "base", "weight": 0.5}, {"model": "last", "weight": 0.5}]},
+        {"merged": {"adapter": "last", "base": "base", "step": 3}},
+    ],
+)
+def test_training_pairs_of_what_a_model_is_made_of_give_no_answer(run, tmp_path, monkeypatch, made):
+    """Also through a second model in between; the places are relative to where it was made, as a user gives them."""
+    monkeypatch.chdir(run / "checkpoints")
+    between = {"averaged": [{"model": str(tmp_path / "made"), "weight": 1.0}, {"model": "gone", "weight": 1.0}]}
+    write_json(tmp_path / "made" / "hs2pref.json", made)
+    write_json(tmp_path / "again" / "hs2pref.json", between)
+    pairs = some_pairs(30)
+    given = {"name": "pairs.train.jsonl", "sha256": "cd" * 32}
+    write_evaluation(tmp_path / "again" / "e", pairs, rewarded(pairs, by_quality), input=given)
+    assert "No answer: the model was trained on these pairs." in pages(tmp_path / "again")[0]
 
 
 def test_configuration_names_the_nearest_experiment_and_what_differs(run):
@@ -150,6 +234,33 @@ def test_groups_of_any_name_become_a_table():
     assert isinstance(table, Table)
     assert table.header == ("", "pairs", "accuracy", "gain over length, points")
     assert table.rows == [("full", "7", "50.0 % [25.0, 75.0]", "-10.0"), ("new", "1", "-", "-")]
+
+
+def test_one_group_is_shown_unless_it_is_all_pairs():
+    groups = {"by_ties": {"ties": {"pairs": 3}}}
+    (section,) = [block for block in tables({"pairs": 5, **groups}) if isinstance(block, Section)]
+    (table,) = section.blocks
+    assert isinstance(table, Table) and table.rows == [("ties", "3")], "a group's name is not a figure's"
+    assert not [block for block in tables({"pairs": 3, **groups}) if isinstance(block, Section)]
+
+
+def test_two_evaluations_of_one_file_have_places_pictures_and_titles_of_their_own(tmp_path, pictures):
+    pairs = some_pairs(30)
+    for name in ("a_b", "a-b"):
+        write_evaluation(tmp_path / "run" / name, pairs, rewarded(pairs, by_quality))
+    folder = write_report([tmp_path / "run"])
+    html, markdown = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert len(ids) == len(set(ids)) and set(re.findall(r'href="#(evaluation[^"]*)"', html)) < set(ids)
+    assert len(list(folder.glob("*.png"))) == 8
+    assert all(f"## Evaluation: Preferences (pairs.validation.jsonl), {name}" in markdown for name in ("a_b", "a-b"))
+
+
+def test_names_that_differ_stay_different_in_files_and_anchors():
+    names = [("a_b", "c"), ("a-b", "c"), ("a", "b-c"), ("a", "b/c"), ("A", "b-c"), ("ä", "c"), ("ö", "c")]
+    assert len({joined(*each).lower() for each in names}) == len(names)
+    assert joined("stage2", "evaluation") == "stage2--evaluation"
+    assert anchors(["A b", "A-b", "a b 2", "A B"]) == ["a-b", "a-b-2", "a-b-2-2", "a-b-3"]
 
 
 def test_worst_examples_are_those_with_the_largest_wrong_margin_first(tmp_path):
@@ -182,6 +293,47 @@ def test_section_that_is_not_scored_is_a_gap_with_its_reason(tmp_path):
     assert "Not scored: Safety, which lacks donotanswer." in markdown
 
 
+FAIR = {"Factuality": (475, 0.5, 0.3), "Math": (183, 0.4, 0.3), "Ties": (102, 0.1, 0.3)}
+
+
+@pytest.mark.parametrize(
+    "domains, chance, length, headline",
+    [
+        (FAIR, "yes", "yes", "Yes, as far as 2,280 pairs tell"),
+        (FAIR | {"Focus": (495, 0.26, 0.1)}, "in some domains", "yes", "With care: it is better than guessing in some"),
+        ({"Focus": (495, 0.15, 0.05)}, "not shown", "yes", "No: its accuracy cannot be told from guessing"),
+        ({"Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
+        ({"Math": (19, 0.9, 0.1), "Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
+    ],
+)
+def test_rewardbench2_asks_every_domain_that_can_tell(tmp_path, domains, chance, length, headline):
+    write_rewardbench2(tmp_path / "rb2", domains)
+    assert answers(tmp_path / "rb2") == {CHANCE: chance, LENGTH: length}
+    assert f"**{headline}" in pages(tmp_path / "rb2")[0]
+
+
+@pytest.mark.parametrize("with_pairs", [True, False])
+def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_pairs):
+    """Right everywhere but in four of ten in Chat Hard; the chosen response is the longer one in Safety alone."""
+    pairs, rewards = [], {}
+    for section, subsets in SECTIONS.items():
+        for n, subset in enumerate([*subsets] * 20):
+            sides = ("long text", "short") if section == "Safety" else ("short", "long text")
+            pair = PreferencePair(f"{section}{n}", (Message("user", f"{section} {n}?"),), *sides, subset=subset)
+            right = section != "Chat Hard" or n % 10 < 4
+            rewards |= {f"{pair.id}:chosen": float(right), f"{pair.id}:rejected": float(not right)}
+            pairs.append(pair)
+    write_scored_rewardbench(tmp_path / "rb", pairs, rewards)
+    if not with_pairs:
+        summary = json.loads((tmp_path / "rb" / "summary.json").read_text())
+        write_json(tmp_path / "rb" / "summary.json", summary | {"interval": [0.8, 0.9]})
+        (tmp_path / "rb" / "scored_pairs.jsonl").unlink()
+    found = answers(tmp_path / "rb")
+    assert found[CHANCE] == "yes, but not shown in Chat Hard"
+    assert found[LENGTH] == "yes, but not shown in Safety"
+    assert "**With care: it is better than guessing in some parts of the benchmark only" in pages(tmp_path / "rb")[0]
+
+
 def test_several_runs_are_compared_on_the_same_pairs(tmp_path):
     pairs = some_pairs(100)
     right = {side.id: float(side.id.endswith("chosen")) for pair in pairs for side in pair.conversations()}
@@ -205,11 +357,45 @@ def test_runs_on_other_pairs_are_not_compared(tmp_path):
     assert "No two of these runs were evaluated on the same pairs." in pages(tmp_path / "a", tmp_path / "b")[0]
 
 
+def write_two_runs(folder: Path, *hashes: str, shares: tuple[float, float]) -> str:
+    """Runs a and b on files of one name; the comparison."""
+    pairs = some_pairs(20)
+    for name, digest, share in zip("ab", hashes, shares, strict=True):
+        given = {"name": f"{name}/pairs.jsonl", "sha256": digest}
+        write_evaluation(folder / name / "e", pairs, rewards_right_in(pairs, share, 1.0), input=given)
+    return pages(folder / "a", folder / "b")[0]
+
+
+def test_best_accuracy_is_of_runs_on_the_same_file(tmp_path):
+    told = "b has the highest accuracy, 80.0 %"
+    assert told in write_two_runs(tmp_path / "same", "1" * 64, "1" * 64, shares=(0.7, 0.8))
+    assert "highest accuracy" not in write_two_runs(tmp_path / "other", "1" * 64, "2" * 64, shares=(0.7, 0.8))
+
+
+def test_equal_accuracies_have_no_winner(tmp_path):
+    markdown = write_two_runs(tmp_path, "1" * 64, "1" * 64, shares=(0.7, 0.7))
+    assert "a, b have the same accuracy, 70.0 %, and none a higher one." in markdown
+    assert "highest accuracy" not in markdown
+
+
 def test_runs_of_one_name_are_told_apart(tmp_path):
     for seed in ("seed_1", "seed_2"):
         write_training(tmp_path / seed / "rm", tmp_path)
     markdown, _ = pages(tmp_path / "seed_1" / "rm", tmp_path / "seed_2" / "rm")
     assert "### seed_1/rm" in markdown and "### seed_2/rm" in markdown
+
+
+@pytest.mark.parametrize("name", [r"a$\x^$", "one $ alone"])
+def test_any_name_of_a_run_stands_in_the_legend(name, pictures):
+    rows = [{"kind": "train", "step": n, "loss": 1 / n} for n in (1, 2)]
+    for runs in ({name: rows, "b": rows}, {name: rows}):
+        picture = drawing.training_picture(runs, "t")
+        assert len(runs) == 1 or f"<!-- {name} -->" in picture.svg
+
+
+def test_any_name_of_a_run_stands_over_its_block(tmp_path):
+    rows = [{"kind": "train", "step": n, "loss": 1 / n} for n in (1, 2)]
+    draw_training({r"a$\x^$": rows, "b": rows}).savefig(tmp_path / "a.png")
 
 
 # --- what is missing ---
@@ -235,6 +421,11 @@ def test_extrapolated_checkpoint_says_what_it_is_made_of(tmp_path):
     assert "Not trained: this model is extrapolated from runs/stage1 through runs/stage2 with alpha 1.52." in markdown
 
 
+def test_merged_adapters_are_told(tmp_path):
+    write_json(tmp_path / "m" / "hs2pref.json", {"merged": {"adapter": "runs/lora", "base": "base", "step": 3}})
+    assert "Not trained: this model is the adapters runs/lora merged into base." in pages(tmp_path / "m")[0]
+
+
 def test_evaluation_without_its_pairs_has_no_pictures_and_says_so(run):
     (run / "evaluation" / "scored_pairs.jsonl").unlink()
     assert "No pictures and no examples: the folder has no scored_pairs.jsonl." in pages(run)[0]
@@ -250,6 +441,25 @@ def test_folder_that_is_no_run_names_the_runs_below(tmp_path):
     write_training(tmp_path / "out" / "stage1", tmp_path)
     with pytest.raises(DataError, match=r"out: no run; expected .*; there are runs below it, name those: .*stage1"):
         write_report([tmp_path / "out"])
+
+
+@pytest.mark.parametrize("origins", [{"model": ("a", "b")}, {"scores": ("a.jsonl", "b.jsonl")}])
+def test_evaluations_of_different_models_are_no_run_and_are_named(tmp_path, origins):
+    ((key, values),) = origins.items()
+    pairs = some_pairs(30)
+    for value in values:
+        place = tmp_path / "out" / value[0]
+        write_evaluation(place, pairs, rewarded(pairs, by_quality), **{"model": None, key: value})
+    with pytest.raises(DataError, match=r"out: its evaluations are of different models; name them .*out/a .*out/b$"):
+        write_report([tmp_path / "out"])
+
+
+def test_scores_of_one_model_on_two_files_are_one_model(tmp_path):
+    pairs = some_pairs(30)
+    for name in "ab":
+        origin = {"model": None, "scores": f"{name}.jsonl", "input": {"name": name, "sha256": name * 64}}
+        write_evaluation(tmp_path / "out" / name, pairs, rewarded(pairs, by_quality), **origin)
+    assert "# Reward model out" in pages(tmp_path / "out")[0]
 
 
 @pytest.mark.parametrize(
@@ -283,6 +493,23 @@ def test_folder_of_someone_else_is_not_written_over(run, tmp_path):
 def test_report_may_be_written_again(run, capsys):
     assert main(["report", str(run)]) == 0 == main(["report", str(run)])
     assert str(run / "report" / "report.html") in capsys.readouterr().out
+
+
+def test_evaluation_outside_its_run_is_told_with_the_run_but_the_report_stays_with_it(run, tmp_path):
+    pairs = some_pairs(30)
+    model = str(run / "checkpoints" / "last")
+    write_evaluation(tmp_path / "results" / "e", pairs, rewarded(pairs, by_quality), model=model)
+    markdown, _ = pages(tmp_path / "results" / "e")
+    assert "Nearest experiment: rm_stage2_scaled_bt" in markdown and "6 optimizer steps" in markdown
+    assert (tmp_path / "results" / "e" / "report" / "report.md").is_file() and not (run / "report").exists()
+
+
+def test_model_that_is_no_checkpoint_of_ours_tells_nothing_of_its_folder(tmp_path):
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "config.yaml").write_text("somebody: else")
+    pairs = some_pairs(30)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality), model=str(tmp_path / "hf"))
+    assert "No config.yaml in this folder." in pages(tmp_path / "e")[0]
 
 
 # --- the formats ---

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "folders", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a run, a checkpoint or an evaluation"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder to write; else `report` in the run's, or beside several"
+        "--out", type=Path, metavar="DIR", help="folder to write; else `report` in RUN_DIR, or beside several"
     )
     parser.set_defaults(run=run)
 

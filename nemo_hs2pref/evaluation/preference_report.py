@@ -35,7 +35,7 @@ class PreferenceReport(Group):
         return {**asdict(self), "intervals": {"method": "percentile bootstrap over prompts", **INTERVALS}}
 
     def table(self) -> str:
-        """Figures of all pairs, of the groups where there are more than one, and what to beware of."""
+        """Figures of all pairs, of the groups where they are not all pairs, and what to beware of."""
         parts = ["\n".join(self._figures())]
         parts += [_group_table(title, groups) for title, groups in self._divided().items()]
         if warnings := list(self._warnings()):
@@ -43,9 +43,13 @@ class PreferenceReport(Group):
         return "\n\n".join(parts)
 
     def _divided(self) -> dict[str, dict[str, Group]]:
-        """The partitions into more than one group; one group says what all pairs say."""
+        """The partitions that say more than all pairs do, as one group of all of them does not."""
         partitions: dict[str, dict[str, Group]] = {name: getattr(self, name) for name in PARTITIONS}
-        return {name.replace("_", " "): groups for name, groups in partitions.items() if len(groups) > 1}
+        return {
+            name.replace("_", " "): groups
+            for name, groups in partitions.items()
+            if any(group.pairs < self.pairs for group in groups.values())
+        }
 
     def _figures(self) -> Iterator[str]:
         several = "" if self.prompts == self.pairs else f"  of {self.prompts} prompts"

@@ -21,12 +21,15 @@ WIDTH_95 = 1.96  # standard deviations
 
 
 def draw_reliability(margins: Floats) -> Figure:
-    """How often the preferred side is the chosen one, against sigma(|margin|) that the margin claims. margins: [P]"""
-    claimed, right = 1 / (1 + np.exp(-np.abs(margins))), margins > 0
+    """How often the preferred side is the chosen one, against sigma(|margin|) that the margin claims. margins: [P]
+
+    A tie prefers neither side: it is half right.
+    """
+    claimed, right = 1 / (1 + np.exp(-np.abs(margins))), (np.sign(margins) + 1) / 2
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=SIZE)
         axis.plot([0.5, 1], [0.5, 1], "--", color=PAPER, linewidth=1, label="calibrated")
-        x, y, half = _binned(claimed, right.astype(float))
+        x, y, half = _binned(claimed, right)
         axis.errorbar(x, y, half, fmt="o-", color=FIRST, markersize=5, linewidth=1.2, label="this model, 95 %")
         axis.set_title("Reliability")
         axis.set_xlabel("claimed: sigma of the distance of the rewards")

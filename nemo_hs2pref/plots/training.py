@@ -57,7 +57,7 @@ def draw_training(runs: Mapping[str, Sequence[Row]]) -> Figure:
         blocks = figure.subfigures(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
         for block, (run, panels) in zip(blocks, found.items(), strict=True):
             if len(found) > 1:
-                block.suptitle(run)
+                block.suptitle(plain(run))
             axes = block.subplots(max(-(-len(panels) // COLUMNS), 1), COLUMNS, squeeze=False)
             titles = iter(panels)
             for axis in axes.flat:
@@ -78,9 +78,14 @@ def draw_runs_together(runs: Mapping[str, Sequence[Row]]) -> Figure:
             title = next(titles, "")
             curves = {name: main_curves(panels.get(title, {})) for name, panels in found.items()}
             draw_one_colour_a_run(axis, title, curves, max(map(last_step, found.values())))
-        handles = [Line2D([], [], color=f"C{number}", label=name) for number, name in enumerate(found)]
+        handles = [Line2D([], [], color=f"C{number}", label=plain(name)) for number, name in enumerate(found)]
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
+
+
+def plain(name: str) -> str:
+    """The name as matplotlib shows it: a dollar begins no formula."""
+    return name.replace("$", r"\$")
 
 
 def main_curves(curves: Curves) -> Curves:
@@ -146,7 +151,7 @@ def draw_one_colour_a_run(axis: plt.Axes, title: str, runs: Mapping[str, Curves]
 def draw_curve(axis: plt.Axes, label: str, points: Sequence[tuple[int, float]], colour: str) -> None:
     """Training as a line, validation as points joined by a line."""
     style, width = ("-", 0.9) if label.startswith("train") else ("o-", 1.5)
-    axis.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=width, color=colour)
+    axis.plot(*zip(*points, strict=True), style, label=plain(label), markersize=4, linewidth=width, color=colour)
 
 
 def finish(axis: plt.Axes, title: str, last_step: int) -> None:

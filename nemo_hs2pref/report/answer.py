@@ -15,9 +15,10 @@ AGAINST = {
     LENGTH: "it is not shown to be better than taking the longer response",
 }
 CAUTIONS = {
+    CHANCE: "it is better than guessing in some parts of the benchmark only",
+    LENGTH: "it is better than length alone in some parts of the benchmark only",
     CALIBRATION: "its margins are not to be read as probabilities",
     DEPENDENCE: "how often it is right depends on the length of the responses",
-    LENGTH: "it is better than length alone in some domains only",
 }
 
 
@@ -26,24 +27,26 @@ def answer(run: Run) -> list[Block]:
     if not run.evaluations:
         how = "Evaluate it into its own folder: hs2pref evaluate preferences --out RUN_DIR/evaluation ..."
         return [Answer("", "Nobody knows yet: this run holds no evaluation.", how, "unsure", ())]
-    return [answer_of(evaluation, run.was_trained_on(evaluation)) for evaluation in run.evaluations]
+    return [answer_of(evaluation, run) for evaluation in run.evaluations]
 
 
-def answer_of(evaluation: Evaluation, is_training_data: bool = False) -> Answer:
+def answer_of(evaluation: Evaluation, run: Run) -> Answer:
     """Bad where it fails what any reward model must pass, unsure where something else speaks against it."""
     found = findings(evaluation)
     failed = [AGAINST[finding.question] for finding in found if finding.tone == "bad"]
     unsure = [finding for finding in found if finding.tone == "unsure"]
     tone: Tone = "bad" if failed else "unsure" if unsure else "good"
-    if is_training_data:
+    if run.was_trained_on(evaluation):
         headline, tone = "No answer: the model was trained on these pairs.", "unsure"
     elif failed:
         headline = f"No: {', and '.join(failed)}."
+    elif all(finding.answer == "open" for finding in found):
+        headline = "Nobody knows yet: this evaluation answers no question."
     elif unsure:
         headline = f"With care: {', and '.join(cautions(unsure))}."
     else:
         headline = f"Yes, as far as {evaluation.summary['pairs']:,} pairs tell."
-    return Answer(evaluation.title, headline, main_figures(evaluation), tone, found)
+    return Answer(run.title_of(evaluation), headline, main_figures(evaluation), tone, found)
 
 
 def main_figures(evaluation: Evaluation) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.report.benchmark import own_row, with_published
 from nemo_hs2pref.report.document import Block, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, training_picture
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.figures import cells
-from nemo_hs2pref.report.findings import accuracy_interval, beats_length, percent, signed_span, verdict
+from nemo_hs2pref.report.findings import LENGTH, accuracy_interval, ask, percent, signed_span, verdict
 from nemo_hs2pref.report.runs import Run
 
 
@@ -41,7 +42,7 @@ def accuracies(runs: Sequence[Run]) -> Iterator[Block]:
     for run, evaluation in evaluations_of(runs):
         found = cells({**evaluation.summary, "interval": accuracy_interval(evaluation)}, "")
         figures = (found[key] for key in ("pairs", "accuracy", "length_only_accuracy"))
-        rows.append((run.name, evaluation.title, *figures, beats_length(evaluation).answer))
+        rows.append((run.name, run.title_of(evaluation), *figures, ask(LENGTH, evaluation).answer))
     if missing := [run.name for run in runs if not run.evaluations]:
         yield Text(f"Not evaluated: {', '.join(missing)}.")
     if rows:
@@ -87,6 +88,7 @@ def difference(one: Evaluation, other: Evaluation) -> tuple[str, ...]:
     only_one, only_other = int((gains > 0).sum()), int((gains < 0).sum())
     answer, _ = verdict(interval)
     said = {"yes": "better", "no, worse": "worse"}.get(answer, "not shown to differ")
+    said = said if one.prompts >= FEW else f"open: fewer than {FEW} prompts"
     points = f"{100 * gains.mean():+.1f}"
     return f"{len(gains):,}", points, signed_span(interval), f"{only_one:,}", f"{only_other:,}", said
 
@@ -101,14 +103,30 @@ def curves(runs: Sequence[Run]) -> Iterator[Block]:
 
 def headline(runs: Sequence[Run]) -> str:
     """The best accuracy by benchmark and input, where several runs have it."""
-    groups: dict[str, list[tuple[float, str]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Run, Evaluation]]] = {}
     for run, evaluation in evaluations_of(runs):
-        groups.setdefault(evaluation.title, []).append((evaluation.summary["accuracy"], run.name))
+        groups.setdefault(evaluation.rows, []).append((run, evaluation))
+    shared = [found for found in groups.values() if len({run.name for run, _ in found}) > 1]
+    titles = [found[0][1].title for found in shared]
     return " ".join(
-        f"{title}: {name} has the highest accuracy, {percent(accuracy)}; whether that is a difference stands below."
-        for title, found in groups.items()
-        if len(found) > 1
-        for accuracy, name in [max(found)]
+        best(title if titles.count(title) == 1 else f"{title}, {told_apart(found[0][1])}", found)
+        for title, found in zip(titles, shared, strict=True)
+    )
+
+
+def told_apart(evaluation: Evaluation) -> str:
+    """What tells apart two files of one name."""
+    return f"SHA-256 {evaluation.rows[1][:12]}…"
+
+
+def best(title: str, found: Sequence[tuple[Run, Evaluation]]) -> str:
+    """Who has the highest accuracy on the same rows, or that several have."""
+    highest = max(evaluation.summary["accuracy"] for _, evaluation in found)
+    names = list(dict.fromkeys(run.name for run, evaluation in found if evaluation.summary["accuracy"] == highest))
+    if len(names) > 1:
+        return f"{title}: {', '.join(names)} have the same accuracy, {percent(highest)}, and none a higher one."
+    return (
+        f"{title}: {names[0]} has the highest accuracy, {percent(highest)}; whether that is a difference stands below."
     )
 
 

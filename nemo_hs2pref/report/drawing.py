@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISSING = "No pictures: the package matplotlib is not installed; pip install nemo-hs2pref[nemo]."
+DIGITS = 6  # of the hash in a file's name
 Rows = Sequence[Mapping[str, Any]]  # of metrics.jsonl
 
 
@@ -20,7 +22,7 @@ def can_draw() -> bool:
 
 
 def evaluation_pictures(evaluation: Evaluation, place: str) -> list[Picture]:
-    """Calibration, margins and length; `place` begins the names of the files."""
+    """Calibration, margins and length; `place` begins the names of the files: see `joined`."""
     from nemo_hs2pref.plots import evaluation as plots  # heavy: matplotlib, which may be missing
 
     margins, lengths, rewards = evaluation.margins(), evaluation.lengths(), evaluation.rewards()
@@ -36,11 +38,14 @@ def evaluation_pictures(evaluation: Evaluation, place: str) -> list[Picture]:
             "Do longer responses get higher rewards?",
         ),
     }
-    return [picture(f"{place}-{kind}", caption, figure) for kind, (figure, caption) in drawn.items()]
+    return [picture(f"{place}--{kind}", caption, figure) for kind, (figure, caption) in drawn.items()]
 
 
 def training_picture(runs: Mapping[str, Rows], name: str) -> Picture:
-    """The panels of one run; of several, one line a run in those that they share. runs: name -> metrics."""
+    """The panels of one run; of several, one line a run in those that they share.
+
+    runs: name -> metrics; name: of the file, see `joined`.
+    """
     from nemo_hs2pref.plots.training import draw_runs_together, draw_training  # heavy: matplotlib
 
     if len(runs) == 1:
@@ -53,11 +58,16 @@ def training_picture(runs: Mapping[str, Rows], name: str) -> Picture:
 def picture(name: str, caption: str, figure: "Figure", *, wide: bool = False) -> Picture:
     from nemo_hs2pref.plots.vector import svg_and_png  # heavy: matplotlib
 
-    name = slug(name)
     svg, png = svg_and_png(figure, name, caption)
     return Picture(name, caption, svg, png, wide)
 
 
+def joined(*names: str) -> str:
+    """The name of a file and the beginning of an id, another for other names. A slug has no two hyphens in a row."""
+    return "--".join(map(slug, names))
+
+
 def slug(name: str) -> str:
-    """The name of a file and the beginning of an id: letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower() or "run"
+    """Small letters, digits and hyphens; with a piece of the name's hash where that is not the name itself."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:DIGITS]}".strip("-")

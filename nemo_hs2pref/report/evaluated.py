@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from nemo_hs2pref.report.benchmark import section_table
 from nemo_hs2pref.report.document import Block, Folded, Pictures, Section, Table, Text
-from nemo_hs2pref.report.drawing import MISSING, can_draw, evaluation_pictures
+from nemo_hs2pref.report.drawing import MISSING, can_draw, evaluation_pictures, joined
 from nemo_hs2pref.report.evaluations import SCORED_PAIRS, Evaluation
 from nemo_hs2pref.report.examples import worst
 from nemo_hs2pref.report.figures import tables
+from nemo_hs2pref.report.runs import Run
 
 # Where it comes from, what is told otherwise, and what no reader asks for.
 NOT_FIGURES = frozenset(
@@ -16,9 +17,9 @@ NOT_FIGURES = frozenset(
 )
 
 
-def evaluation_section(evaluation: Evaluation, run: str) -> Section:
-    """`run`: its name, with which those of the pictures begin."""
-    return Section(f"Evaluation: {evaluation.title}", [*_blocks(evaluation, f"{run}-{evaluation.name}")])
+def evaluation_section(evaluation: Evaluation, run: Run) -> Section:
+    title = f"Evaluation: {run.title_of(evaluation)}"
+    return Section(title, [*_blocks(evaluation, joined(run.name, evaluation.name))])
 
 
 def _blocks(evaluation: Evaluation, place: str) -> Iterator[Block]:

@@ -64,8 +64,20 @@ class Evaluation:
         return f"{known} ({Path(source).name})" if source else known
 
     @property
+    def rows(self) -> tuple[str, str]:
+        """What was evaluated on: the benchmark, and the hash of its file, or its name where there is no hash."""
+        given = self.summary.get("input") or {}
+        return self.benchmark, str(given.get("sha256") or given.get("name") or "")
+
+    @property
     def is_of_pairs(self) -> bool:
         return self.benchmark in OF_PAIRS
+
+    @property
+    def prompts(self) -> int:
+        """Different ones; where neither its rows nor the summary tell, every pair has its own."""
+        several = len({pair.prompt for pair in self.pairs})
+        return self.summary.get("prompts") or several or int(self.summary["pairs"])
 
     def margins(self) -> NDArray[np.float64]:
         """[P] reward of the chosen less that of the rejected response."""

@@ -30,7 +30,7 @@ NAMES = {
     "ties_terms": "Terms of the score of Ties",
     "left_out": "pairs without a preference, left out",
     "equal_lengths": "pairs of equal length",
-    "ties": "pairs with equal rewards, counted as wrong",
+    "ties": "pairs with equal rewards, in the accuracy counted as wrong",
 }
 
 
@@ -41,14 +41,18 @@ def tables(summary: Mapping[str, Any], skip: frozenset[str] = frozenset()) -> It
     if single:
         yield Table(("", ""), [(label(key), value) for key, value in single.items()])
     for key, value in kept.items():
-        yield from of_groups(key, value)
+        if not (key.startswith("by_") and is_one_of_all(value, summary.get("pairs"))):
+            yield from of_groups(key, value)
+
+
+def is_one_of_all(groups: Mapping[str, Any], pairs: int | None) -> bool:
+    """One group with as many pairs as there are, which says what they say."""
+    return len(groups) == 1 and all(group.get("pairs") == pairs for group in groups.values())
 
 
 def of_groups(key: str, value: Any) -> Iterator[Section]:
     """The table of one value, where it is one: of groups, of named figures, or of a list of groups."""
     if isinstance(value, Mapping):
-        if key.startswith("by_") and len(value) == 1:
-            return  # one group is all of them
         groups = {str(name): group for name, group in value.items() if isinstance(group, Mapping)}
         if groups and len(groups) == len(value):
             yield Section(title(key), [group_table(groups, key)])
@@ -69,11 +73,11 @@ def named_table(value: Mapping[str, Any], parent: str) -> Table:
 
 
 def group_table(groups: Mapping[str, Mapping[str, Any]], parent: str) -> Table:
-    """A row a group, a column for each figure that some group has."""
+    """A row a group, under its own name, a column for each figure that some group has."""
     rows = {name: cells(group, parent) for name, group in groups.items()}
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     header = ("", *map(label, columns))
-    return Table(header, [(label(name), *(row.get(key, "-") for key in columns)) for name, row in rows.items()])
+    return Table(header, [(name, *(row.get(key, "-") for key in columns)) for name, row in rows.items()])
 
 
 def cells(group: Mapping[str, Any], parent: str) -> dict[str, str]:

@@ -1,17 +1,18 @@
 """What an evaluation says about a reward model: four questions, each with its answer and the figures behind it.
 
 Better than chance and length is what a 95 % interval shows to be better. Calibrated and independent of length is what
-is not shown to differ by 5 points or more.
+differs by less than 5 points. Fewer than FEW prompts answer nothing.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.report.document import Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
+from nemo_hs2pref.report.parts import CHANCE_OF_FOUR, domains_above, with_sections
 
 CHANCE, LENGTH, CALIBRATION, DEPENDENCE = (
     "Better than chance?",
@@ -27,20 +28,21 @@ Booleans = NDArray[np.bool_]
 
 def findings(evaluation: Evaluation) -> list[Finding]:
     """Those that can be asked of what is there, in the order of the page."""
-    return list(_findings(evaluation))
+    asked = QUESTIONS if evaluation.is_of_pairs and evaluation.pairs else (CHANCE, LENGTH)
+    return [ask(question, evaluation) for question in asked]
 
 
-def _findings(evaluation: Evaluation) -> Iterator[Finding]:
-    if evaluation.is_of_pairs:
-        yield beats_chance(evaluation)
-    yield beats_length(evaluation)
-    if evaluation.is_of_pairs and evaluation.pairs:
-        yield is_calibrated(evaluation)
-        yield depends_on_length(evaluation)
+def ask(question: str, evaluation: Evaluation) -> Finding:
+    """The answer, which is open where there are few prompts."""
+    if (prompts := evaluation.prompts) < FEW:
+        return Finding(question, "open", "unsure", f"{prompts} prompts are too few to tell; at least {FEW} are needed.")
+    return QUESTIONS[question](evaluation)
 
 
 def beats_chance(evaluation: Evaluation) -> Finding:
-    """The interval of the accuracy against one half."""
+    """The interval of the accuracy against one half; of RewardBench 2, of every domain's score against one in four."""
+    if not evaluation.is_of_pairs:
+        return domains_above(evaluation, CHANCE, "the 25 % of guessing", lambda _: CHANCE_OF_FOUR)
     accuracy, interval = evaluation.summary["accuracy"], accuracy_interval(evaluation)
     reason = (
         f"The chosen response has the higher reward in {percent(accuracy)} of {evaluation.summary['pairs']:,} pairs"
@@ -48,58 +50,50 @@ def beats_chance(evaluation: Evaluation) -> Finding:
     if interval is None:
         return Finding(CHANCE, "open", "unsure", f"{reason}; the evaluation has no interval.")
     answer, tone = verdict((interval[0] - 0.5, interval[1] - 0.5))
-    return Finding(CHANCE, answer, tone, f"{reason} (95 % interval {span(interval)}); guessing gives 50 %.")
+    told = f"{reason} (95 % interval {span(interval)}); guessing gives 50 %."
+    found = Finding(CHANCE, answer, tone, told)
+    return with_sections(found, evaluation, (evaluation.margins() > 0) - 0.5, length=False)
 
 
 def beats_length(evaluation: Evaluation) -> Finding:
     """Against choosing the longer response: pair by pair where the pairs are there, else by the accuracy's interval."""
+    if not evaluation.is_of_pairs:
+        return domains_above(evaluation, LENGTH, "length alone", lambda domain: domain["length_only_score"])
     accuracy, length_only = evaluation.summary["accuracy"], evaluation.summary["length_only_accuracy"]
     both = f"{percent(accuracy)} by the reward, {percent(length_only)} by taking the longer response"
-    if evaluation.is_of_pairs and evaluation.pairs:
-        interval = gain_interval(evaluation)
-        answer, tone = verdict(interval)
+    gains = gains_over_length(evaluation)
+    if evaluation.pairs:
+        interval = evaluation.interval(gains)
         points = f"{100 * (accuracy - length_only):+.1f} points on the same pairs"
-        return Finding(LENGTH, answer, tone, f"{both}: {points} (95 % interval {signed_span(interval)}).")
-    if domains := evaluation.summary.get("domains"):
-        return beats_length_by_domain(domains)
-    interval = accuracy_interval(evaluation)
-    if interval is None:
-        return Finding(LENGTH, "open", "unsure", f"{both}; the evaluation has no interval.")
-    answer, tone = verdict((interval[0] - length_only, interval[1] - length_only))
-    return Finding(LENGTH, answer, tone, f"{both}; the accuracy's 95 % interval is {span(interval)}.")
+        told = f"{both}: {points} (95 % interval {signed_span(interval)})."
+    else:
+        own = accuracy_interval(evaluation)
+        if own is None:
+            return Finding(LENGTH, "open", "unsure", f"{both}; the evaluation has no interval.")
+        interval = own[0] - length_only, own[1] - length_only
+        told = f"{both}; the accuracy's 95 % interval is {span(own)}."
+    return with_sections(Finding(LENGTH, *verdict(interval), told), evaluation, gains, length=True)
 
 
-def beats_length_by_domain(domains: Mapping[str, Mapping[str, Any]]) -> Finding:
-    """RewardBench 2: in which domains the score's interval lies above what length alone scores."""
-    known = {name: domain for name, domain in domains.items() if domain.get("interval")}
-    above = [name for name, domain in known.items() if domain["interval"][0] > domain["length_only_score"]]
-    reason = f"The score's 95 % interval lies above length alone in {len(above)} of {len(known)} domains"
-    told = f"{reason}: {', '.join(above)}." if above else f"{reason}."
-    if len(above) == len(known):
-        return Finding(LENGTH, "yes", "good", told)
-    return Finding(LENGTH, "in some domains", "unsure", told) if above else Finding(LENGTH, "not shown", "bad", told)
-
-
-def gain_interval(evaluation: Evaluation) -> Interval:
-    """95 % interval of the accuracy less that of length, pair by pair."""
+def gains_over_length(evaluation: Evaluation) -> NDArray[np.float64]:
+    """[P] 1 where only the reward is right, -1 where only length is, else 0."""
     chosen, rejected = evaluation.lengths().T
-    return evaluation.interval((evaluation.margins() > 0).astype(float) - (chosen > rejected))
+    return (evaluation.margins() > 0).astype(float) - (chosen > rejected)
 
 
 def is_calibrated(evaluation: Evaluation) -> Finding:
-    """Bradley-Terry's probability of the preferred side, sigma(|margin|), against how often that side is the chosen."""
+    """Bradley-Terry's probability of the preferred side, sigma(|margin|), against how often that side is the chosen.
+
+    A tie, which prefers neither, counts half, as in the calibration of the summary.
+    """
     margins = evaluation.margins()
-    claimed, right = confidence(margins), margins > 0
+    claimed, right = confidence(margins), (np.sign(margins) + 1) / 2
     gap, interval = float((claimed - right).mean()), evaluation.interval(claimed - right)
-    reason = (
-        f"By its margins it is right in {percent(float(claimed.mean()))}, in fact in {percent(float(right.mean()))}"
-    )
-    if interval[0] <= 0 <= interval[1] or abs(gap) < NOTABLE:
-        within = f"{100 * gap:+.1f} points (95 % interval {signed_span(interval)})"
-        return Finding(CALIBRATION, "yes", "good", f"{reason}: {within}.")
     kind = "over-confident" if gap > 0 else "under-confident"
-    text = f"{reason}: {kind}, {100 * gap:+.1f} points (95 % interval {signed_span(interval)})."
-    return Finding(CALIBRATION, f"no, {kind}", "unsure", text)
+    means = percent(float(claimed.mean())), percent(float(right.mean()))
+    reason = f"By its margins it is right in {means[0]}, in fact in {means[1]}"
+    told = f"{reason}: {100 * gap:+.1f} points (95 % interval {signed_span(interval)})."
+    return close_to_zero(CALIBRATION, gap, interval, told, f"no, {kind}")
 
 
 def depends_on_length(evaluation: Evaluation) -> Finding:
@@ -113,13 +107,18 @@ def depends_on_length(evaluation: Evaluation) -> Finding:
         f"Right in {percent(of_longer.mean())} where the longer response is the better one ({len(of_longer):,} pairs), "
         f"in {percent(of_shorter.mean())} where the shorter one is ({len(of_shorter):,} pairs)"
     )
-    interval = difference_interval(of_longer, of_shorter)
-    gap = of_longer.mean() - of_shorter.mean()
-    between = f"a difference of {100 * gap:+.1f} points"
-    text = f"{reason}: {between} (95 % interval {signed_span(interval)})."
-    if interval[0] <= 0 <= interval[1] or abs(gap) < NOTABLE:
-        return Finding(DEPENDENCE, "yes", "good", text)
-    return Finding(DEPENDENCE, f"no, it favours {'long' if interval[0] > 0 else 'short'} responses", "unsure", text)
+    gap, interval = float(of_longer.mean() - of_shorter.mean()), difference_interval(of_longer, of_shorter)
+    told = f"{reason}: a difference of {100 * gap:+.1f} points (95 % interval {signed_span(interval)})."
+    return close_to_zero(DEPENDENCE, gap, interval, told, f"no, it favours {'long' if gap > 0 else 'short'} responses")
+
+
+def close_to_zero(question: str, gap: float, interval: Interval, told: str, no: str) -> Finding:
+    """Yes where the gap is small; no where it is not and its interval leaves out 0; else the pairs are too few."""
+    if abs(gap) < NOTABLE:
+        return Finding(question, "yes", "good", told)
+    if interval[0] <= 0 <= interval[1]:
+        return Finding(question, "open", "unsure", f"{told} These are too few pairs to tell it from none.")
+    return Finding(question, no, "unsure", told)
 
 
 def longer_and_shorter(evaluation: Evaluation) -> tuple[Booleans, Booleans]:
@@ -160,6 +159,14 @@ def verdict(interval: Interval) -> tuple[str, Tone]:
     if interval[0] > 0:
         return "yes", "good"
     return ("no, worse", "bad") if interval[1] < 0 else ("not shown", "bad")
+
+
+QUESTIONS: Mapping[str, Callable[[Evaluation], Finding]] = {
+    CHANCE: beats_chance,
+    LENGTH: beats_length,
+    CALIBRATION: is_calibrated,
+    DEPENDENCE: depends_on_length,
+}
 
 
 def percent(share: float) -> str:

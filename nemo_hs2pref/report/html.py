@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import singledispatch
 from html import escape
 from importlib.resources import files
+from itertools import chain, count
 from string import Template
 
 from nemo_hs2pref.report.document import (
@@ -31,13 +32,18 @@ def html_page(document: Document) -> str:
     """The page: page.html with page.css, the title and the blocks put in."""
     here = files("nemo_hs2pref.report")
     template = Template(here.joinpath("page.html").read_text(encoding="utf-8"))
-    sections = [block.title for block in document.blocks if isinstance(block, Section)]
+    titles = [block.title for block in document.blocks if isinstance(block, Section)]
+    names = anchors(titles)
+    ids = iter(names)
+    blocks = [section(of, TOP, next(ids)) if isinstance(of, Section) else html_of(of, TOP) for of in document.blocks]
     return template.substitute(
         title=text(document.title),
         subtitle=text(document.subtitle),
         style=here.joinpath("page.css").read_text(encoding="utf-8"),
-        contents="".join(f'<li><a href="#{anchor(title)}">{text(title)}</a></li>' for title in sections),
-        blocks=all_of(document.blocks, TOP),
+        contents="".join(
+            f'<li><a href="#{name}">{text(title)}</a></li>' for name, title in zip(names, titles, strict=True)
+        ),
+        blocks="\n".join(blocks),
     )
 
 
@@ -45,8 +51,13 @@ def text(value: str) -> str:
     return escape(printable(value))
 
 
-def anchor(title: str) -> str:
-    return re.sub(r"\W+", "-", title.lower()).strip("-")
+def anchors(titles: Sequence[str]) -> list[str]:
+    """An id for each title, with a number where another before it has the same."""
+    found: list[str] = []
+    for title in titles:
+        plain = re.sub(r"\W+", "-", title.lower()).strip("-")
+        found.append(next(name for name in chain([plain], (f"{plain}-{n}" for n in count(2))) if name not in found))
+    return found
 
 
 def all_of(blocks: Sequence[Block], level: int) -> str:
@@ -71,9 +82,14 @@ def _(block: Code, level: int) -> str:
 
 @html_of.register
 def _(block: Section, level: int) -> str:
+    return section(block, level)
+
+
+def section(block: Section, level: int, name: str = "") -> str:
+    """`name`: the id that the contents lead to."""
     heading = f"<h{level}>{text(block.title)}</h{level}>"
-    name = f' id="{anchor(block.title)}"' if level == TOP else ""
-    return f"<section{name}>{heading}\n{all_of(block.blocks, level + 1)}</section>"
+    place = f' id="{name}"' if name else ""
+    return f"<section{place}>{heading}\n{all_of(block.blocks, level + 1)}</section>"
 
 
 @html_of.register

@@ -1,6 +1,5 @@
 """What a folder is: a run that trained, a checkpoint that was made of others, evaluations, or several of these."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +10,18 @@ from omegaconf import OmegaConf
 
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
+from nemo_hs2pref.report.manifests import CHECKPOINT, CHECKPOINTS, made_of, read_checkpoints, training_hashes
 from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
 
 CONFIG = "config.yaml"
-CHECKPOINT = "hs2pref.json"  # a checkpoint's manifest; checkpoint.layout has the name too, and imports torch
-CHECKPOINTS = (CHECKPOINT, f"*/{CHECKPOINT}", f"checkpoints/*/{CHECKPOINT}")
-SHOWN = 5
+SHOWN = 8  # places in a message
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with what was found in it; whatever is not there is empty."""
+    """What was found in a folder, or of an evaluation alone in its model's; whatever is not there is empty."""
 
-    folder: Path
+    folder: Path  # of the run or model
     name: str
     config: Mapping[str, Any]  # as the run resolved it
     metrics: Sequence[Mapping[str, Any]]  # the lines of metrics.jsonl
@@ -33,20 +31,17 @@ class Run:
     @property
     def made_of(self) -> str:
         """How a model that was not trained came to be, in words; empty where nothing tells."""
-        for manifest in self.checkpoints.values():
-            if of := manifest.get("extrapolated"):
-                return f"extrapolated from {of['weak']} through {of['strong']} with alpha {of['alpha']:g}"
-            if of := manifest.get("averaged"):
-                return "the average of " + ", ".join(f"{part['model']} (weight {part['weight']:g})" for part in of)
-        return ""
+        return next(filter(None, map(made_of, self.checkpoints.values())), "")
+
+    def title_of(self, evaluation: Evaluation) -> str:
+        """The evaluation's title; with its name where another of the run has the same."""
+        alike = [each for each in self.evaluations if each.title == evaluation.title]
+        return evaluation.title if len(alike) == 1 else f"{evaluation.title}, {evaluation.name}"
 
     def was_trained_on(self, evaluation: Evaluation) -> bool:
-        """The evaluated file is one of those that a checkpoint of the run names as its training data."""
+        """The evaluated file is training data of a checkpoint of the run, or of a model that it was made of."""
         digest = (evaluation.summary.get("input") or {}).get("sha256")
-        data = [
-            (name, known) for manifest in self.checkpoints.values() for name, known in manifest.get("data", {}).items()
-        ]
-        return any(".train." in name and known == digest for name, known in data)
+        return any(digest in training_hashes(manifest) for manifest in self.checkpoints.values())
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -61,10 +56,11 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """What lies in the folder; DataError where that is nothing of a run."""
+    """What lies in the folder; DataError where that is nothing of a run, or evaluations of several models."""
     if not folder.is_dir():
         raise DataError(f"{folder}: {'is a file' if folder.exists() else 'not found'}; expected a run's folder")
     evaluations = find_evaluations(folder)
+    refuse_several_models(folder, evaluations)
     origin = folder if not is_evaluation(folder, evaluations) else origin_of(evaluations) or folder
     run = Run(
         folder=origin,
@@ -82,19 +78,39 @@ def read_run(folder: Path, name: str) -> Run:
     return run
 
 
+def refuse_several_models(folder: Path, evaluations: Sequence[Evaluation]) -> None:
+    """One page is of one model. Scores from a file name none: on the same input, two files are of two models."""
+    models = {place for evaluation in evaluations if (place := model_of(evaluation))}
+    scores: dict[tuple[str, str], set[str]] = {}
+    for evaluation in evaluations:
+        if evaluation.summary.get("scores"):
+            scores.setdefault(evaluation.rows, set()).add(str(evaluation.summary["scores"]))
+    if len(models) > 1 or any(len(files) > 1 for files in scores.values()):
+        places = [str(evaluation.folder) for evaluation in evaluations]
+        raise DataError(f"{folder}: its evaluations are of different models; name them instead: {some(places)}")
+
+
+def model_of(evaluation: Evaluation) -> Path | None:
+    """The place of the model that was scored with; None where the summary names none."""
+    model = evaluation.summary.get("model")
+    return Path(model).resolve() if model else None
+
+
 def is_evaluation(folder: Path, evaluations: Sequence[Evaluation]) -> bool:
     """Nothing but evaluations are in the folder: the run is elsewhere."""
-    return bool(evaluations) and not any(folder.glob(pattern) for pattern in (CONFIG, METRICS, *CHECKPOINTS))
+    found = (path for pattern in (CONFIG, METRICS, *CHECKPOINTS) for path in folder.glob(pattern))
+    return bool(evaluations) and not any(found)
 
 
 def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
-    """The folder of the run whose checkpoint they all scored with, or of a checkpoint without one; None if unknown."""
-    models = {str(evaluation.summary.get("model") or "") for evaluation in evaluations}
-    if len(models) > 1 or "" in models:
+    """The folder of the run whose checkpoint they all scored with, or of a checkpoint without one.
+
+    None where that is unknown, no longer there, or no checkpoint of ours: what else lies there is not of the model.
+    """
+    (model, *others) = {model_of(evaluation) for evaluation in evaluations}
+    if others or model is None or not (model / CHECKPOINT).is_file():
         return None
-    model = Path(models.pop()).resolve()
-    folder = model.parent.parent if model.parent.name == "checkpoints" else model
-    return folder if folder.is_dir() else None
+    return model.parent.parent if model.parent.name == "checkpoints" else model
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -109,31 +125,16 @@ def read_config(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in config.items()}
 
 
-def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
-    """Manifests of the checkpoints, `last` first; those that are being written are left out."""
-    paths = {path for pattern in CHECKPOINTS for path in folder.glob(pattern)}
-    whole = [path for path in paths if path.parent.suffix not in (".incomplete", ".old")]
-    whole.sort(key=lambda path: (path.parent.name != "last", str(path)))
-    return {str(path.parent.relative_to(folder)): read_manifest(path) for path in whole}
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no JSON ({error}); copy the checkpoint again") from None
-    if not isinstance(manifest, dict):
-        raise DataError(f"{path}: holds {type(manifest).__name__}, expected a checkpoint's manifest")
-    return manifest
-
-
 def runs_below(folder: Path) -> list[str]:
     return sorted({str(path.parent) for path in folder.rglob(CONFIG) if (path.parent / METRICS).exists()})
 
 
 def hint(runs: Sequence[str]) -> str:
-    more = " ..." if len(runs) > SHOWN else ""
-    return f"; there are runs below it, name those: {' '.join(runs[:SHOWN])}{more}" if runs else ""
+    return f"; there are runs below it, name those: {some(runs)}" if runs else ""
+
+
+def some(places: Sequence[str]) -> str:
+    return " ".join(places[:SHOWN]) + (" ..." if len(places) > SHOWN else "")
 
 
 def distinct_names(places: Sequence[Path]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from nemo_hs2pref.report.document import Block, Pictures, Section, Text
-from nemo_hs2pref.report.drawing import MISSING, can_draw, training_picture
+from nemo_hs2pref.report.drawing import MISSING, can_draw, joined, training_picture
 from nemo_hs2pref.report.runs import Run
 from nemo_hs2pref.runtime.run_log import METRICS
 
@@ -17,7 +17,10 @@ def _blocks(run: Run) -> Iterator[Block]:
         yield Text(f"Not trained: this model is {run.made_of}." if run.made_of else f"No {METRICS}: no curves.")
         return
     yield Text(progress(run))
-    yield Pictures([training_picture({run.name: run.metrics}, f"{run.name}-training")]) if can_draw() else Text(MISSING)
+    if not can_draw():
+        yield Text(MISSING)
+        return
+    yield Pictures([training_picture({run.name: run.metrics}, joined(run.name, "training"))])
 
 
 def progress(run: Run) -> str:

@@ -25,15 +25,15 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
 
     Args:
         folders: a run, a checkpoint or an evaluation each; at least one.
-        out: new, empty, or from an earlier run of this command; None: `report` in the run's folder, of several runs in
-            the deepest folder that holds them all.
+        out: new, empty, or from an earlier run of this command; None: `report` in the folder, of several folders in
+            the deepest that holds them all.
 
     Raises:
         DataError: a folder is no run, a file in it cannot be read, or `out` holds something else.
     """
     runs = read_runs(folders)
     if out is None:
-        out = (runs[0].folder if len(runs) == 1 else common_folder(folders)) / "report"
+        out = (folders[0] if len(runs) == 1 else common_folder(folders)) / "report"
     require_replaceable(out, TOOL)
     document = document_of(runs)
     texts = {HTML: html_page(document), MARKDOWN: markdown_page(document)}
@@ -62,7 +62,7 @@ def run_blocks(run: Run) -> list[Block]:
     """The answer first, then what it stands on, then where the model comes from."""
     return [
         Section(QUESTION, answer(run)),
-        *(evaluation_section(evaluation, run.name) for evaluation in run.evaluations),
+        *(evaluation_section(evaluation, run) for evaluation in run.evaluations),
         training_section(run),
         *provenance_sections(run),
     ]

@@ -1,0 +1,62 @@
+"""Checkpoints' manifests: what a model was trained on, and which models it was made of."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nemo_hs2pref.errors import DataError
+
+CHECKPOINT = "hs2pref.json"  # a checkpoint's manifest; checkpoint.layout has the name too, and imports torch
+CHECKPOINTS = (CHECKPOINT, f"*/{CHECKPOINT}", f"checkpoints/*/{CHECKPOINT}")
+Manifest = Mapping[str, Any]
+
+
+def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
+    """Manifests of the checkpoints, `last` first; those that are being written are left out."""
+    paths = {path for pattern in CHECKPOINTS for path in folder.glob(pattern)}
+    whole = [path for path in paths if path.parent.suffix not in (".incomplete", ".old")]
+    whole.sort(key=lambda path: (path.parent.name != "last", str(path)))
+    return {str(path.parent.relative_to(folder)): read_manifest(path) for path in whole}
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: no JSON ({error}); copy the checkpoint again") from None
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path}: holds {type(manifest).__name__}, expected a checkpoint's manifest")
+    return manifest
+
+
+def made_of(manifest: Manifest) -> str:
+    """How a model that was not trained came to be, in words; empty where nothing tells."""
+    if of := manifest.get("extrapolated"):
+        return f"extrapolated from {of['weak']} through {of['strong']} with alpha {of['alpha']:g}"
+    if of := manifest.get("averaged"):
+        return "the average of " + ", ".join(f"{part['model']} (weight {part['weight']:g})" for part in of)
+    if of := manifest.get("merged"):
+        return f"the adapters {of['adapter']} merged into {of['base']}"
+    return ""
+
+
+def parts(manifest: Manifest) -> list[str]:
+    """The models that it was made of, as they were named when it was made."""
+    extrapolated, merged = (manifest.get(key) or {} for key in ("extrapolated", "merged"))
+    found = [extrapolated.get("weak"), extrapolated.get("strong"), merged.get("adapter"), merged.get("base")]
+    return [place for place in (*found, *(part["model"] for part in manifest.get("averaged") or ())) if place]
+
+
+def with_parts(manifest: Manifest, seen: frozenset[Path] = frozenset()) -> Iterator[Manifest]:
+    """It, and the manifests of what it was made of, as far as they are still where they were."""
+    yield manifest
+    for path in (Path(place).resolve() / CHECKPOINT for place in parts(manifest)):
+        if path.is_file() and path not in seen:
+            yield from with_parts(read_manifest(path), seen | {path})
+
+
+def training_hashes(manifest: Manifest) -> set[str]:
+    """SHA-256 of every training file of the model and of those that it was made of."""
+    data = (item for each in with_parts(manifest) for item in (each.get("data") or {}).items())
+    return {digest for name, digest in data if ".train." in name}
