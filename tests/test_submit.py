@@ -1,5 +1,6 @@
 """What `hs2pref submit` makes of a script, a cluster and a run; sbatch is a stand-in."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from nemo_hs2pref.config.load import config_dir, load_reward_model_config
 from nemo_hs2pref.errors import ConfigError, InstallationError
@@ -132,6 +134,18 @@ def test_a_script_that_is_none_of_ours_is_refused(here: Path) -> None:
     (here / "job.sh").write_text("#!/bin/bash\n")
     with pytest.raises(ConfigError, match=r"job\.sh: no job script; expected one of slurm/"):
         make_job(here / "job.sh", [])
+
+
+@pytest.mark.parametrize("name", ["last", "last.old"])
+def test_another_run_in_the_folder_is_refused_unless_it_starts_anew(places: list[str], here: Path, name: str) -> None:
+    stored = here / "runs" / "a" / "checkpoints" / name
+    (stored / "training_state").mkdir(parents=True)
+    (stored / "training_state" / "metadata.json").touch()
+    config = OmegaConf.to_container(load_reward_model_config("train_rm", [*places, "model.seed=7"])[1])
+    (stored / "hs2pref.json").write_text(json.dumps({"run": config}))
+    with pytest.raises(ConfigError, match=r"model\.seed=7, .*; choose another .*resume_if_exists=false"):
+        make_job(SCRIPT, places)
+    assert make_job(SCRIPT, [*places, "exp_manager.resume_if_exists=false"])
 
 
 def test_a_path_that_is_missing_is_not_queued(sbatch: Path, places: list[str]) -> None:
