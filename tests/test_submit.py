@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from nemo_hs2pref.launch.jobs.cluster import load_cluster, sbatch_flags, setting
 from nemo_hs2pref.launch.jobs.record import about_environment
 from nemo_hs2pref.launch.jobs.script import refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
+from nemo_hs2pref.preflight.versions import IMAGE
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "slurm" / "train_rm_70b.sh"
@@ -119,6 +121,11 @@ def test_a_dry_run_prints_all_and_writes_nothing(here: Path) -> None:
         ("cluster=h200", "Could not find 'cluster/h200'"),
         ("cluster.container=docker", "expected one of none, enroot_pyxis, apptainer"),
         ("cluster.environment.A-B=1", "no name of a variable"),
+        ("cluster.environment.WANDB_API_KEY=x", "WANDB_API_KEY looks like a secret.*export WANDB_API_KEY before"),
+        ("cluster.environment.PROXY='http://me:word@host'", "PROXY looks like a secret"),
+        ("cluster.environment.NCCL_SOCKET_IFNAME=eth0,eth1", "has a comma: quote it for text, .*NAME='eth0,eth1'"),
+        ("cluster.container=enroot_pyxis", r"cluster\.image=None: enroot_pyxis cannot read it; expected /shared"),
+        ("cluster.mounts=['data:/data']", r"cluster\.mounts: 'data:/data' is no mount; expected /HOST"),
         ("cluster.time=soon", "cluster.time: 'soon' is not a length of time"),
         ("cluster.time=10", r"cluster\.time=10 leaves nothing for training"),
         ("cluster.gpus_per_node=4", r"trainer\.devices=8, but a node of the cluster has 4 GPUs"),
@@ -128,6 +135,74 @@ def test_a_dry_run_prints_all_and_writes_nothing(here: Path) -> None:
 def test_what_cannot_run_is_refused(places: list[str], override: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         make_job(SCRIPT, [*places, "model.global_batch_size=66", "model.micro_batch_size=66", override])
+
+
+@pytest.mark.parametrize(
+    ("container", "image", "is_read"),
+    [
+        ("enroot_pyxis", "nvcr.io#nvidia/nemo:25.02.01", True),
+        ("enroot_pyxis", "/shared/nemo.sqsh", True),
+        ("enroot_pyxis", "nvcr.io/nvidia/nemo:25.02.01", False),
+        ("apptainer", "docker://nvcr.io/nvidia/nemo:25.02.01", True),
+        ("apptainer", "/shared/nemo.sif", True),
+        ("apptainer", "nvcr.io/nvidia/nemo:25.02.01", False),
+        ("apptainer", "nemo.sif", False),
+    ],
+)
+def test_an_image_is_one_that_its_container_reads(container: str, image: str, is_read: bool) -> None:
+    words = [f"cluster.container={container}", f"cluster.image='{image}'"]
+    if is_read:
+        assert f"HS2PREF_IMAGE={shlex.quote(image)}" in settings_file(load_cluster(words))
+    else:
+        with pytest.raises(ConfigError, match="cannot read it; expected /shared/images"):
+            load_cluster(words)
+
+
+def test_the_image_of_the_clusters_is_the_one_that_preflight_knows() -> None:
+    for name in ("a100", "h100"):
+        assert load_cluster([f"cluster={name}"]).image == IMAGE.replace("/", "#", 1)
+
+
+def test_names_that_only_sound_like_secrets_are_taken() -> None:
+    words = [f"cluster.environment.{name}=1" for name in ("NCCL_IB_PKEY", "TOKENIZERS_PARALLELISM", "UCX_KEYPAIRS")]
+    assert len(load_cluster(words).environment) == 3
+
+
+@pytest.mark.parametrize("line", ["time: 12:00:00", "time: 90"])
+def test_a_time_that_yaml_has_made_a_number_is_refused(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(config_dir(), tmp_path / "conf")
+    mine = "defaults: [plain, _self_]\n"
+    (tmp_path / "conf" / "cluster" / "mine.yaml").write_text(mine + line)
+    monkeypatch.setattr("nemo_hs2pref.config.load.config_dir", lambda: tmp_path / "conf")
+    with pytest.raises(ConfigError, match=r"cluster\.time: .*put it in quotes"):
+        load_cluster(["cluster=mine"])
+    assert load_cluster(["cluster=mine", "cluster.time=90"]).time == "90"
+
+
+def test_a_path_that_the_container_does_not_see_is_not_queued(places: list[str], here: Path) -> None:
+    elsewhere = here.parent / f"{here.name}-elsewhere"
+    (here / "base").rename(elsewhere)
+    (here / "base").symlink_to(elsewhere)
+    inside = [*places, "cluster=h100", f"exp_manager.explicit_log_dir={elsewhere}/run"]
+    assert make_job(SCRIPT, [*places, f"exp_manager.explicit_log_dir={elsewhere}/run"]).faults == []
+    assert make_job(SCRIPT, [*inside, f"cluster.mounts=['{elsewhere}']"]).faults == []
+    assert make_job(SCRIPT, inside).faults == [
+        f"{key}: the container does not see {path}; add its folder to cluster.mounts"
+        for key, path in (
+            ("pretrained_checkpoint.restore_from_path", here / "base"),
+            ("exp_manager.explicit_log_dir", elsewhere / "run"),
+        )
+    ]
+
+
+def test_an_image_and_mounts_that_are_missing_are_not_queued(places: list[str]) -> None:
+    words = ["cluster=a100", "cluster.image=/no/image.sqsh", "cluster.mounts=['/no/data:/data']"]
+    assert make_job(SCRIPT, [*places, *words]).faults == [
+        "cluster.image: /no/image.sqsh is not there",
+        "cluster.mounts: /no/data is not there",
+    ]
 
 
 def test_a_script_that_is_none_of_ours_is_refused(here: Path) -> None:

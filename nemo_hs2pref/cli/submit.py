@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for title, text in pages(job):
         print(f"# ---- {title}\n{text}")
-    for sentence in job.missing:
+    for sentence in job.faults:
         say("submit", f"would be refused: {sentence}")
     return 0
 

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +11,13 @@ from omegaconf import MISSING
 from nemo_hs2pref.config.durations import parse_duration
 from nemo_hs2pref.config.load import load_config
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.launch.jobs.container import refuse_container
+from nemo_hs2pref.launch.jobs.record import SECRET_VALUE
 
-CONTAINERS = ("none", "enroot_pyxis", "apptainer")
 EARLY_S = 60  # sbatch(1), --signal
+SECRET = re.compile(  # words of a name: NCCL_IB_PKEY and TOKENIZERS_PARALLELISM are none
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|COOKIE|JWT)(_|$)|(^|_)(APIKEY|KEY|PASS|AUTH)(_|$)", re.IGNORECASE
+)
 GROUP = re.compile(r"[+~]*cluster[=.]")  # words of the command line that are the cluster's
 SETTINGS = {  # of slurm/frame.sh
     "container": "HS2PREF_CONTAINER",
@@ -35,7 +39,7 @@ class Cluster:
     gpus_per_node: int = MISSING
     sbatch_flags: list[str] = MISSING
     container: str = MISSING
-    image: str = MISSING
+    image: str | None = MISSING
     mounts: list[str] = MISSING
     python: str | None = MISSING
     mpi: str | None = MISSING
@@ -57,14 +61,27 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_cluster(overrides: Sequence[str]) -> Cluster:
     """Raises ConfigError for an unknown cluster or key, or a value that cannot be."""
-    cluster = load_config("submit", overrides, Submission)[0].cluster
-    if cluster.container not in CONTAINERS:
-        raise ConfigError(f"cluster.container={cluster.container}: expected one of {', '.join(CONTAINERS)}")
+    submission, composed = load_config("submit", overrides, Submission)
+    cluster = submission.cluster
+    refuse_container(cluster.container, cluster.image, cluster.mounts)
+    if isinstance(composed.cluster.time, int) and not any(word.startswith("cluster.time=") for word in overrides):
+        raise ConfigError(
+            f'cluster.time: YAML reads {cluster.time} seconds or minutes there; put it in quotes: "12:00:00"'
+        )
     refuse_short_time(cluster)
-    for name in cluster.environment:
+    refuse_variables(cluster.environment)
+    return cluster
+
+
+def refuse_variables(environment: Mapping[str, str]) -> None:
+    for name, value in environment.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise ConfigError(f"cluster.environment.{name}: no name of a variable")
-    return cluster
+        if SECRET.search(name) or SECRET_VALUE.search(value):
+            raise ConfigError(
+                f"cluster.environment.{name} looks like a secret, and would stand in clear in the run folder; leave it "
+                f"out and export {name} before `hs2pref submit`: a job has the environment that it was submitted with"
+            )
 
 
 def refuse_short_time(cluster: Cluster) -> None:
@@ -88,7 +105,7 @@ def sbatch_flags(cluster: Cluster, *, nodes: int, devices: int, run: Path) -> li
         *(f"--{name}={value}" for name, value in named.items() if value is not None),
         f"--nodes={nodes}",
         f"--ntasks-per-node={devices}",
-        f"--gpus-per-node={cluster.gpus_per_node}",
+        *([f"--gpus-per-node={cluster.gpus_per_node}"] if cluster.gpus_per_node else []),
         f"--time={cluster.time}",
         f"--signal=B:USR1@{cluster.signal_s}",
         f"--output={run}/logs/job-%j.out",

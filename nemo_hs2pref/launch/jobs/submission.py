@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError, InstallationError
 from nemo_hs2pref.launch.jobs.cluster import Cluster, load_cluster, sbatch_flags, settings_file, split_overrides
+from nemo_hs2pref.launch.jobs.container import absent, unseen
 from nemo_hs2pref.launch.jobs.record import about_code, about_environment, as_line, new_folder, write_record
 from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
-from nemo_hs2pref.launch.jobs.validation import load_checked, missing
+from nemo_hs2pref.launch.jobs.validation import load_checked, missing, reads
 
 SETTINGS = "cluster.sh"
 
@@ -30,7 +31,7 @@ class Job:
     settings: str  # text of the file HS2PREF_CLUSTER_FILE
     command: list[str]  # sbatch ... SCRIPT overrides
     resolved: DictConfig
-    missing: list[str]  # a sentence for each path that the run reads and that is not there
+    faults: list[str]  # a sentence for each reason not to queue it now
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,7 +45,7 @@ class Job:
 
 
 def make_job(script: Path, overrides: Sequence[str]) -> Job:
-    """Raises ConfigError for all that cannot run, except for paths that are missing: those are noted."""
+    """Raises ConfigError for all that cannot run, except for what may change until it is queued: Job.faults."""
     home = home_of(script)
     of_cluster, of_run = split_overrides(overrides)
     cluster = load_cluster(of_cluster)
@@ -55,7 +56,16 @@ def make_job(script: Path, overrides: Sequence[str]) -> Job:
     refuse_bad_syntax(settings, SETTINGS)
     flags = sbatch_flags(cluster, nodes=config.trainer.num_nodes, devices=config.trainer.devices, run=run)
     command = ["sbatch", "--parsable", "--export=ALL", *flags, str(script), *of_run]
-    return Job(script, home, run, new_folder(run), settings, command, resolved, missing(config))
+    return Job(script, home, run, new_folder(run), settings, command, resolved, faults(config, cluster, home))
+
+
+def faults(config: RewardModelConfig, cluster: Cluster, home: Path) -> list[str]:
+    """A sentence for each path that is not there, or that the container will not see."""
+    here = [*missing(config), *absent(cluster.container, cluster.image, cluster.mounts)]
+    if cluster.container == "none":
+        return here
+    paths = reads(config) | {"exp_manager.explicit_log_dir": Path(config.exp_manager.explicit_log_dir)}
+    return [*here, *unseen(paths, [str(home), str(Path.cwd()), *cluster.mounts])]
 
 
 def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
@@ -69,8 +79,8 @@ def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
 
 def submit(job: Job) -> str:
     """Record the job and hand it to sbatch; returns its id. A run that cannot start is not queued."""
-    if job.missing:
-        raise ConfigError("; ".join(job.missing))
+    if job.faults:
+        raise ConfigError("; ".join(job.faults))
     if shutil.which("sbatch") is None:
         raise InstallationError("sbatch is not here; submit on a login node of the cluster, or look with --dry-run")
     write_record(

@@ -26,8 +26,12 @@ def load_checked(overrides: Sequence[str]) -> tuple[RewardModelConfig, DictConfi
 
 def missing(config: RewardModelConfig) -> list[str]:
     """One sentence for each path that the run reads and that is not there."""
+    return [f"{key}: {path.absolute()} is not there" for key, path in reads(config).items() if not path.exists()]
+
+
+def reads(config: RewardModelConfig) -> dict[str, Path]:
+    """Key -> path that the run reads."""
     data = Path(config.data.dir)
     paths = {"pretrained_checkpoint.restore_from_path": Path(config.pretrained_checkpoint.restore_from_path)}
     paths |= {"data.train": data / config.data.train}
-    paths |= {f"data.validation.{name}": data / file for name, file in config.data.validation.items()}
-    return [f"{key}: {path.absolute()} is not there" for key, path in paths.items() if not path.exists()]
+    return paths | {f"data.validation.{name}": data / file for name, file in config.data.validation.items()}
