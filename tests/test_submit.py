@@ -176,7 +176,7 @@ def test_a_time_that_yaml_has_made_a_number_is_refused(
     mine = "defaults: [plain, _self_]\n"
     (tmp_path / "conf" / "cluster" / "mine.yaml").write_text(mine + line)
     monkeypatch.setattr("nemo_hs2pref.config.load.config_dir", lambda: tmp_path / "conf")
-    with pytest.raises(ConfigError, match=r"cluster\.time: .*put it in quotes"):
+    with pytest.raises(ConfigError, match=r"cluster\.time=.*put it in quotes"):
         load_cluster(["cluster=mine"])
     assert load_cluster(["cluster=mine", "cluster.time=90"]).time == "90"
 
@@ -203,6 +203,50 @@ def test_an_image_and_mounts_that_are_missing_are_not_queued(places: list[str]) 
         "cluster.image: /no/image.sqsh is not there",
         "cluster.mounts: /no/data is not there",
     ]
+
+
+def test_two_jobs_of_a_folder_never_run_at_once() -> None:
+    def flags(run: str) -> list[str]:
+        return sbatch_flags(load_cluster([]), nodes=1, devices=8, run=Path(run))
+
+    assert "--dependency=singleton" in flags("/x/run")
+    assert flags("/x/run")[0] == flags("/x/y/../run")[0] != flags("/y/run")[0]
+
+
+def test_a_second_job_of_a_folder_is_not_queued(sbatch: Path, submitted: Job, places: list[str]) -> None:
+    squeue = sbatch / "bin" / "squeue"
+    squeue.write_text("#!/bin/sh\n[ $3 = 4711 ] && cat queue\n")
+    squeue.chmod(0o755)
+    for state in ("RUNNING gpu1", "PENDING (Dependency)"):
+        (sbatch / "queue").write_text(state)
+        with pytest.raises(
+            ConfigError, match="runs/a: job 4711 of this folder is in the queue; wait, or `scancel 4711`"
+        ):
+            submit(make_job(SCRIPT, places))
+    for state in ("COMPLETING", ""):
+        (sbatch / "queue").write_text(state)
+        assert submit(make_job(SCRIPT, places)) == "4711"
+
+
+@pytest.mark.parametrize(("gpus", "asked"), [(8, 1), (0, 0)])
+def test_a_cluster_that_counts_no_gpus_is_asked_for_none(
+    sbatch: Path, places: list[str], gpus: int, asked: int
+) -> None:
+    job = make_job(SCRIPT, [*places, f"cluster.gpus_per_node={gpus}"])
+    submit(job)
+    queued = Path(job.command[-len(places) - 1]).read_text()
+    assert len([word for word in job.command if word.startswith("--gpus")]) == asked
+    assert queued.count("#SBATCH --gpus") == asked
+    assert queued.count("#SBATCH --") >= 10
+
+
+def test_a_run_that_does_not_fit_into_memory_is_told(here: Path) -> None:
+    small = run_cli("submit", str(SCRIPT), "--dry-run", "trainer.num_nodes=2", cwd=here)
+    assert "hs2pref submit: warning: does not fit " in small.stderr
+    assert "; no layout of these GPUs does: take more nodes" in small.stderr
+    large = run_cli("submit", str(SCRIPT), "--dry-run", "trainer.num_nodes=2", "cluster.gpu_memory=200", cwd=here)
+    assert "warning" not in large.stderr
+    assert large.returncode == small.returncode == 0
 
 
 def test_a_script_that_is_none_of_ours_is_refused(here: Path) -> None:

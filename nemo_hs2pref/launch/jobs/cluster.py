@@ -1,5 +1,6 @@
 """The cluster that a job is for (conf/cluster/): sbatch's flags, and the settings of slurm/frame.sh."""
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ class Cluster:
     time: str = MISSING
     signal_s: int = MISSING
     gpus_per_node: int = MISSING
+    gpu_memory: float = MISSING
     sbatch_flags: list[str] = MISSING
     container: str = MISSING
     image: str | None = MISSING
@@ -66,7 +68,8 @@ def load_cluster(overrides: Sequence[str]) -> Cluster:
     refuse_container(cluster.container, cluster.image, cluster.mounts)
     if isinstance(composed.cluster.time, int) and not any(word.startswith("cluster.time=") for word in overrides):
         raise ConfigError(
-            f'cluster.time: YAML reads {cluster.time} seconds or minutes there; put it in quotes: "12:00:00"'
+            f"cluster.time={cluster.time}: YAML makes a number of a time without quotes (12:00:00 is 43200); "
+            "put it in quotes"
         )
     refuse_short_time(cluster)
     refuse_variables(cluster.environment)
@@ -101,7 +104,8 @@ def sbatch_flags(cluster: Cluster, *, nodes: int, devices: int, run: Path) -> li
     """For `nodes` nodes with `devices` processes each; they go before the #SBATCH lines of the script."""
     named = {"account": cluster.account, "partition": cluster.partition}
     return [
-        f"--job-name=hs2pref-{run.name}",
+        f"--job-name={job_name(run)}",
+        "--dependency=singleton",  # two jobs in one folder would remove each other's checkpoints
         *(f"--{name}={value}" for name, value in named.items() if value is not None),
         f"--nodes={nodes}",
         f"--ntasks-per-node={devices}",
@@ -111,6 +115,16 @@ def sbatch_flags(cluster: Cluster, *, nodes: int, devices: int, run: Path) -> li
         f"--output={run}/logs/job-%j.out",
         *cluster.sbatch_flags,
     ]
+
+
+def job_name(run: Path) -> str:
+    """Of all jobs in the run folder, and of no other folder's."""
+    return f"hs2pref-{run.name}-{hashlib.sha256(bytes(run.resolve())).hexdigest()[:8]}"
+
+
+def without_gpus(script: str) -> str:
+    """A job script for a cluster that counts no GPUs, which refuses a job that asks for some."""
+    return re.sub(r"^#SBATCH --gpus.*\n", "", script, flags=re.MULTILINE)
 
 
 def settings_file(cluster: Cluster) -> str:

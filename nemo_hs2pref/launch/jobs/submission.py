@@ -11,13 +11,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError, InstallationError
-from nemo_hs2pref.launch.jobs.cluster import Cluster, load_cluster, sbatch_flags, settings_file, split_overrides
+from nemo_hs2pref.launch.jobs.cluster import (
+    Cluster,
+    load_cluster,
+    sbatch_flags,
+    settings_file,
+    split_overrides,
+    without_gpus,
+)
 from nemo_hs2pref.launch.jobs.container import absent, unseen
+from nemo_hs2pref.launch.jobs.logs import queued_job
 from nemo_hs2pref.launch.jobs.record import about_code, about_environment, as_line, new_folder, write_record
 from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.validation import load_checked, missing, reads
 
-SETTINGS = "cluster.sh"
+SETTINGS, SCRIPT = "cluster.sh", "script.sh"  # files of the record
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,10 @@ class Job:
     run: Path
     record: Path  # folder of what is written before it is submitted
     settings: str  # text of the file HS2PREF_CLUSTER_FILE
-    command: list[str]  # sbatch ... SCRIPT overrides
+    text: str  # of the script as it is submitted
+    command: list[str]  # sbatch ... RECORD/script.sh overrides
+    cluster: Cluster
+    config: RewardModelConfig
     resolved: DictConfig
     faults: list[str]  # a sentence for each reason not to queue it now
 
@@ -52,19 +63,24 @@ def make_job(script: Path, overrides: Sequence[str]) -> Job:
     config, resolved = load_checked(words_of(script, of_run)[2:])
     refuse_other_nodes(config, cluster)
     run = Path(config.exp_manager.explicit_log_dir).absolute()
-    settings = settings_file(cluster)
+    record, settings = new_folder(run), settings_file(cluster)
+    text = script.read_text() if cluster.gpus_per_node else without_gpus(script.read_text())
     refuse_bad_syntax(settings, SETTINGS)
     flags = sbatch_flags(cluster, nodes=config.trainer.num_nodes, devices=config.trainer.devices, run=run)
-    command = ["sbatch", "--parsable", "--export=ALL", *flags, str(script), *of_run]
-    return Job(script, home, run, new_folder(run), settings, command, resolved, faults(config, cluster, home))
+    command = ["sbatch", "--parsable", "--export=ALL", *flags, str(record / SCRIPT), *of_run]
+    refused = faults(config, cluster, home)
+    return Job(script, home, run, record, settings, text, command, cluster, config, resolved, refused)
 
 
 def faults(config: RewardModelConfig, cluster: Cluster, home: Path) -> list[str]:
-    """A sentence for each path that is not there, or that the container will not see."""
+    """A sentence for a job of this folder, and for each path that is not there or that the container will not see."""
+    run = Path(config.exp_manager.explicit_log_dir)
     here = [*missing(config), *absent(cluster.container, cluster.image, cluster.mounts)]
+    if job := queued_job(run):
+        here.append(f"{run.absolute()}: job {job} of this folder is in the queue; wait, or `scancel {job}`")
     if cluster.container == "none":
         return here
-    paths = reads(config) | {"exp_manager.explicit_log_dir": Path(config.exp_manager.explicit_log_dir)}
+    paths = reads(config) | {"exp_manager.explicit_log_dir": run}
     return [*here, *unseen(paths, [str(home), str(Path.cwd()), *cluster.mounts])]
 
 
@@ -88,7 +104,7 @@ def submit(job: Job) -> str:
         {
             SETTINGS: job.settings,
             "command.sh": job.line,
-            "script.sh": job.script.read_text(),
+            SCRIPT: job.text,
             "config.yaml": OmegaConf.to_yaml(job.resolved),
             "environment.txt": about_environment(),
             **about_code(job.home),
