@@ -30,7 +30,9 @@ def sources() -> list[str]:
 
 def test_image_is_the_one_that_preflight_and_docs_name():
     assert instructions("FROM") == [IMAGE]
-    for path in (FOLDER / "install.sh", ROOT / "docs" / "install.md", ROOT / "docs" / "cluster-containers.md"):
+    documents = (ROOT / "docs" / name for name in ("install.md", "cluster.md", "cluster-containers.md"))
+    clusters = (ROOT / "conf" / "cluster" / name for name in ("plain.yaml", "a100.yaml"))
+    for path in (FOLDER / "install.sh", *documents, *clusters):
         assert set(re.findall(r"nvidia/nemo:([\w.]+)", path.read_text())) == {IMAGE.split(":")[1]}, path
 
 

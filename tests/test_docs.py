@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,23 @@ def test_shown_command_can_be_given(line: str) -> None:
     args = parse(build_parser(words[0]), words)
     if words[0] == "train":
         load_reward_model_config(args.config_name, args.overrides)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_shell_that_is_shown_can_be_read(document: Path) -> None:
+    for block in re.findall(r"^```bash\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE):
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+def test_every_rank_of_an_evaluation_finds_the_plugin() -> None:
+    """NVIDIA's image has neither our command nor our package: both come from the mounted repository."""
+    commands = re.findall(
+        r"^srun .*?[^\\]$", (ROOT / "docs" / "cluster.md").read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    given = [shlex.split(command.replace("\\\n", " ")) for command in commands]
+    assert len(given) == 2
+    for words in given:
+        in_container = any(word.startswith("--container-image=") for word in words)
+        assert ("PYTHONPATH=$PWD" in words and "--container-mounts=$PWD" in words) == in_container
+        assert (".venv/bin/hs2pref" in words) != in_container

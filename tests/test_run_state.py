@@ -101,7 +101,11 @@ def test_a_finished_run_is_known_by_what_was_asked_for(tmp_path: Path) -> None:
     done = read_finished(tmp_path)
     assert done is not None and (done.step, done.checkpoint) == (10, "checkpoints/last")
     assert done.run == asked("model.micro_batch_size=2", "exp_manager.max_time_per_run=1:00:00")
-    for other in ("trainer.rm.max_epochs=2", "loss=scaled_bt", "exp_manager.create_early_stopping_callback=true"):
+    for other in (
+        *("trainer.rm.max_epochs=2", "loss=scaled_bt", "exp_manager.create_early_stopping_callback=true"),
+        *("trainer.precision=32", "trainer.rm.gradient_clip_val=0.5", "head.load_rm_head_weights=true"),
+        "model.encoder_seq_length=1000",
+    ):
         assert done.run != asked(other)
 
     start(tmp_path, step=10, checkpoint="checkpoints/last")  # a longer run

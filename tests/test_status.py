@@ -107,6 +107,21 @@ def test_a_job_that_waits_for_its_first_start_is_found(tmp_path: Path, squeue: P
     assert (status.outcome, status.job, status.num_steps) == ("waiting", "8", None)
 
 
+@pytest.mark.parametrize(
+    ("newest", "queue", "outcome"),
+    [("8", "PENDING (Priority)", "waiting"), ("8", "", "finished"), ("7", "RUNNING node1", "finished")],
+)
+def test_a_finished_run_waits_again_with_a_newer_job(
+    state: StateFile, squeue: Path, newest: str, queue: str, outcome: str
+) -> None:
+    state.note(phase="finished")
+    job(state.folder, "7", "T 0:10:00 ended: finished, exit code 0 ...")
+    (state.folder / "submissions" / "1").mkdir(parents=True)
+    (state.folder / "submissions" / "1" / "job_id").write_text(f"{newest}\n")
+    squeue.write_text(queue)
+    assert read_status(state.folder).outcome == outcome
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run has started here"):
         read_status(tmp_path)

@@ -1,13 +1,16 @@
 """What `hs2pref submit` makes of a script, a cluster and a run; sbatch is a stand-in."""
 
+import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from nemo_hs2pref.config.load import config_dir, load_reward_model_config
 from nemo_hs2pref.errors import ConfigError, InstallationError
@@ -16,9 +19,11 @@ from nemo_hs2pref.launch.jobs.cluster import load_cluster, sbatch_flags, setting
 from nemo_hs2pref.launch.jobs.record import about_environment
 from nemo_hs2pref.launch.jobs.script import refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
+from nemo_hs2pref.preflight.versions import IMAGE
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "slurm" / "train_rm_70b.sh"
+TOKEN = "hf_" + 10 * "7"  # not as it stands in a diff of this file
 CLUSTERS = sorted(path.stem for path in (config_dir() / "cluster").glob("*.yaml"))
 
 
@@ -117,6 +122,11 @@ def test_a_dry_run_prints_all_and_writes_nothing(here: Path) -> None:
         ("cluster=h200", "Could not find 'cluster/h200'"),
         ("cluster.container=docker", "expected one of none, enroot_pyxis, apptainer"),
         ("cluster.environment.A-B=1", "no name of a variable"),
+        ("cluster.environment.WANDB_API_KEY=x", "WANDB_API_KEY looks like a secret.*export WANDB_API_KEY before"),
+        ("cluster.environment.PROXY='http://me:word@host'", "PROXY looks like a secret"),
+        ("cluster.environment.NCCL_SOCKET_IFNAME=eth0,eth1", "has a comma: quote it for text, .*NAME='eth0,eth1'"),
+        ("cluster.container=enroot_pyxis", r"cluster\.image=None: enroot_pyxis cannot read it; expected /shared"),
+        ("cluster.mounts=['data:/data']", r"cluster\.mounts: 'data:/data' is no mount; expected /HOST"),
         ("cluster.time=soon", "cluster.time: 'soon' is not a length of time"),
         ("cluster.time=10", r"cluster\.time=10 leaves nothing for training"),
         ("cluster.gpus_per_node=4", r"trainer\.devices=8, but a node of the cluster has 4 GPUs"),
@@ -128,10 +138,134 @@ def test_what_cannot_run_is_refused(places: list[str], override: str, said: str)
         make_job(SCRIPT, [*places, "model.global_batch_size=66", "model.micro_batch_size=66", override])
 
 
+@pytest.mark.parametrize(
+    ("container", "image", "is_read"),
+    [
+        ("enroot_pyxis", "nvcr.io#nvidia/nemo:25.02.01", True),
+        ("enroot_pyxis", "/shared/nemo.sqsh", True),
+        ("enroot_pyxis", "nvcr.io/nvidia/nemo:25.02.01", False),
+        ("apptainer", "docker://nvcr.io/nvidia/nemo:25.02.01", True),
+        ("apptainer", "/shared/nemo.sif", True),
+        ("apptainer", "nvcr.io/nvidia/nemo:25.02.01", False),
+        ("apptainer", "nemo.sif", False),
+    ],
+)
+def test_an_image_is_one_that_its_container_reads(container: str, image: str, is_read: bool) -> None:
+    words = [f"cluster.container={container}", f"cluster.image='{image}'"]
+    if is_read:
+        assert f"HS2PREF_IMAGE={shlex.quote(image)}" in settings_file(load_cluster(words))
+    else:
+        with pytest.raises(ConfigError, match="cannot read it; expected /shared/images"):
+            load_cluster(words)
+
+
+def test_the_image_of_the_clusters_is_the_one_that_preflight_knows() -> None:
+    for name in ("a100", "h100"):
+        assert load_cluster([f"cluster={name}"]).image == IMAGE.replace("/", "#", 1)
+
+
+def test_names_that_only_sound_like_secrets_are_taken() -> None:
+    words = [f"cluster.environment.{name}=1" for name in ("NCCL_IB_PKEY", "TOKENIZERS_PARALLELISM", "UCX_KEYPAIRS")]
+    assert len(load_cluster(words).environment) == 3
+
+
+@pytest.mark.parametrize("line", ["time: 12:00:00", "time: 90"])
+def test_a_time_that_yaml_has_made_a_number_is_refused(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(config_dir(), tmp_path / "conf")
+    mine = "defaults: [plain, _self_]\n"
+    (tmp_path / "conf" / "cluster" / "mine.yaml").write_text(mine + line)
+    monkeypatch.setattr("nemo_hs2pref.config.load.config_dir", lambda: tmp_path / "conf")
+    with pytest.raises(ConfigError, match=r"cluster\.time=.*put it in quotes"):
+        load_cluster(["cluster=mine"])
+    assert load_cluster(["cluster=mine", "cluster.time=90"]).time == "90"
+
+
+def test_a_path_that_the_container_does_not_see_is_not_queued(places: list[str], here: Path) -> None:
+    elsewhere = here.parent / f"{here.name}-elsewhere"
+    (here / "base").rename(elsewhere)
+    (here / "base").symlink_to(elsewhere)
+    inside = [*places, "cluster=h100", f"exp_manager.explicit_log_dir={elsewhere}/run"]
+    assert make_job(SCRIPT, [*places, f"exp_manager.explicit_log_dir={elsewhere}/run"]).faults == []
+    assert make_job(SCRIPT, [*inside, f"cluster.mounts=['{elsewhere}']"]).faults == []
+    assert make_job(SCRIPT, inside).faults == [
+        f"{key}: the container does not see {path}; add its folder to cluster.mounts"
+        for key, path in (
+            ("pretrained_checkpoint.restore_from_path", here / "base"),
+            ("exp_manager.explicit_log_dir", elsewhere / "run"),
+        )
+    ]
+
+
+def test_an_image_and_mounts_that_are_missing_are_not_queued(places: list[str]) -> None:
+    words = ["cluster=a100", "cluster.image=/no/image.sqsh", "cluster.mounts=['/no/data:/data']"]
+    assert make_job(SCRIPT, [*places, *words]).faults == [
+        "cluster.image: /no/image.sqsh is not there",
+        "cluster.mounts: /no/data is not there",
+    ]
+
+
+def test_two_jobs_of_a_folder_never_run_at_once() -> None:
+    def flags(run: str) -> list[str]:
+        return sbatch_flags(load_cluster([]), nodes=1, devices=8, run=Path(run))
+
+    assert "--dependency=singleton" in flags("/x/run")
+    assert flags("/x/run")[0] == flags("/x/y/../run")[0] != flags("/y/run")[0]
+
+
+def test_a_second_job_of_a_folder_is_not_queued(sbatch: Path, submitted: Job, places: list[str]) -> None:
+    squeue = sbatch / "bin" / "squeue"
+    squeue.write_text("#!/bin/sh\n[ $3 = 4711 ] && cat queue\n")
+    squeue.chmod(0o755)
+    for state in ("RUNNING gpu1", "PENDING (Dependency)"):
+        (sbatch / "queue").write_text(state)
+        with pytest.raises(
+            ConfigError, match="runs/a: job 4711 of this folder is in the queue; wait, or `scancel 4711`"
+        ):
+            submit(make_job(SCRIPT, places))
+    for state in ("COMPLETING", ""):
+        (sbatch / "queue").write_text(state)
+        assert submit(make_job(SCRIPT, places)) == "4711"
+
+
+@pytest.mark.parametrize(("gpus", "asked"), [(8, 1), (0, 0)])
+def test_a_cluster_that_counts_no_gpus_is_asked_for_none(
+    sbatch: Path, places: list[str], gpus: int, asked: int
+) -> None:
+    job = make_job(SCRIPT, [*places, f"cluster.gpus_per_node={gpus}"])
+    submit(job)
+    queued = Path(job.command[-len(places) - 1]).read_text()
+    assert len([word for word in job.command if word.startswith("--gpus")]) == asked
+    assert queued.count("#SBATCH --gpus") == asked
+    assert queued.count("#SBATCH --") >= 10
+
+
+def test_a_run_that_does_not_fit_into_memory_is_told(here: Path) -> None:
+    small = run_cli("submit", str(SCRIPT), "--dry-run", "trainer.num_nodes=2", cwd=here)
+    assert "hs2pref submit: warning: does not fit " in small.stderr
+    assert "; no layout of these GPUs does: take more nodes" in small.stderr
+    large = run_cli("submit", str(SCRIPT), "--dry-run", "trainer.num_nodes=2", "cluster.gpu_memory=200", cwd=here)
+    assert "warning" not in large.stderr
+    assert large.returncode == small.returncode == 0
+
+
 def test_a_script_that_is_none_of_ours_is_refused(here: Path) -> None:
     (here / "job.sh").write_text("#!/bin/bash\n")
     with pytest.raises(ConfigError, match=r"job\.sh: no job script; expected one of slurm/"):
         make_job(here / "job.sh", [])
+
+
+@pytest.mark.parametrize("name", ["last", "last.old"])
+def test_another_run_in_the_folder_is_refused_unless_it_starts_anew(places: list[str], here: Path, name: str) -> None:
+    stored = here / "runs" / "a" / "checkpoints" / name
+    (stored / "training_state").mkdir(parents=True)
+    (stored / "training_state" / "metadata.json").touch()
+    config = OmegaConf.to_container(load_reward_model_config("train_rm", [*places, "model.seed=7"])[1])
+    (stored / "hs2pref.json").write_text(json.dumps({"run": config}))
+    with pytest.raises(ConfigError, match=r"model\.seed=7, .*; choose another .*resume_if_exists=false"):
+        make_job(SCRIPT, places)
+    assert make_job(SCRIPT, [*places, "exp_manager.resume_if_exists=false"])
 
 
 def test_a_path_that_is_missing_is_not_queued(sbatch: Path, places: list[str]) -> None:
@@ -150,7 +284,7 @@ def test_without_sbatch_the_job_stays_here(places: list[str], monkeypatch: pytes
 
 @pytest.fixture
 def submitted(sbatch: Path, places: list[str], monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
     job = make_job(SCRIPT, places)
     assert submit(job) == "4711"
@@ -170,7 +304,22 @@ def test_the_record_has_what_ran_and_no_secret(submitted: Job) -> None:
     assert kept["job_id"] == "4711\n"
     assert "NCCL_DEBUG=INFO" in kept["environment.txt"]
     assert "omegaconf==" in kept["environment.txt"]
-    assert not [name for name, text in kept.items() if "hf_0123456789" in text]
+    assert not [name for name, text in kept.items() if TOKEN in text]
+
+
+def test_all_shell_that_is_written_is_right(sbatch: Path, places: list[str]) -> None:
+    """Also where names have blanks, quotes and dollars."""
+    run = "runs/it's a $(x) `y`"
+    values = ["cluster.environment.NOTE='a \"b\" $HOME `id`'", "cluster.python='/a b/python'"]
+    quoted = run.replace("'", r"\'")
+    job = make_job(SCRIPT, [*places, *values, f"exp_manager.explicit_log_dir='{quoted}'"])
+    submit(job)
+    written = sorted(job.record.glob("*.sh"))
+    assert [path.name for path in written] == ["cluster.sh", "command.sh", "script.sh"]
+    for path in written:
+        assert subprocess.run(["bash", "-n", path], capture_output=True, text=True, check=False).stderr == ""
+    assert shlex.split(job.line)[-len(job.command) :] == job.command
+    assert job.run == sbatch / run
 
 
 def test_what_sbatch_says_is_passed_on_and_nothing_is_left(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemo_hs2pref.cli import main
+from nemo_hs2pref.cli import main, processes
 from nemo_hs2pref.cli.train import must_be_started
 from nemo_hs2pref.config.durations import format_duration, parse_duration
 from nemo_hs2pref.errors import ConfigError
@@ -248,12 +248,28 @@ def test_a_task_of_a_step_is_a_rank() -> None:
 
 
 def test_what_a_launcher_has_set_stays() -> None:
-    torchrun = STEP | {"RANK": "0"}
+    torchrun = STEP | {"RANK": "0", "WORLD_SIZE": "2"}
     slurm_step.adopt(torchrun)
+    assert (torchrun["RANK"], torchrun["WORLD_SIZE"]) == ("0", "2")
     assert "MASTER_ADDR" not in torchrun
     placed = STEP | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "4000"}
     slurm_step.adopt(placed)
     assert (placed["RANK"], placed["MASTER_ADDR"], placed["MASTER_PORT"]) == ("11", "10.0.0.1", "4000")
+
+
+def test_a_rank_that_pyxis_sets_without_the_rest_is_slurms() -> None:
+    environ = STEP | {"RANK": "99", "LOCAL_RANK": "99"}
+    slurm_step.adopt(environ)
+    assert [environ[key] for key in slurm_step.PLACE] == ["11", "3", "16"]
+    assert environ["MASTER_ADDR"] == "gpu007"
+
+
+def test_a_task_that_is_alone_is_no_rank_though_pyxis_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = STEP | {"SLURM_STEP_NUM_TASKS": "1"}
+    monkeypatch.setattr(os, "environ", environ | {"RANK": "0", "LOCAL_RANK": "0"})
+    assert not processes.is_started()
+    slurm_step.adopt(os.environ)
+    assert os.environ == environ
 
 
 @pytest.mark.parametrize(

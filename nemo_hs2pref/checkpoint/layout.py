@@ -29,6 +29,7 @@ WEIGHTS = "model_weights"
 TOKENIZER = "tokenizer"
 MANIFEST = "hs2pref.json"
 TRAINING_STATE = "training_state"
+LAST = "last"  # the folder of a run's resume state
 STANDARDIZATION = "standardization"  # in MANIFEST, or under HF_KEY: mean and std of the rewards
 HF_CONFIG = "config.json"  # a Hugging Face folder's
 HF_KEY = "hs2pref"  # in it: what Hugging Face's format has no place for
@@ -40,6 +41,14 @@ def is_foreign(folder: Path) -> bool:
         return True
     target = read_yaml(folder / CONFIG).get("target") if (folder / CONFIG).is_file() else None
     return target is not None and not str(target).startswith("nemo_hs2pref.")
+
+
+def resume_path(folder: Path) -> Path | None:
+    """The resume state among a run's checkpoints; the one before it where a kill came between the two renames."""
+    for name in (LAST, f"{LAST}.old"):
+        if (folder / name / TRAINING_STATE / "metadata.json").is_file():
+            return folder / name
+    return None
 
 
 def is_hugging_face(path: Path) -> bool:

@@ -22,8 +22,8 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def is_started() -> bool:
-    """This process is one of a group already: a launcher set RANK, or `as_rank` did for srun."""
-    return "RANK" in os.environ
+    """This process is one of a group already: a launcher placed it, or `as_rank` did for srun."""
+    return slurm_step.is_placed(os.environ)
 
 
 def is_first() -> bool:

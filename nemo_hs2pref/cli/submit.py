@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.launch.jobs.submission import make_job, submit
 
     job = make_job(args.script, args.overrides)
+    if warning := too_large(job):
+        say("submit", f"warning: {warning}")
     if not args.dry_run:
         job_id = submit(job)
         print(job_id)
@@ -45,9 +47,20 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for title, text in pages(job):
         print(f"# ---- {title}\n{text}")
-    for sentence in job.missing:
+    for sentence in job.faults:
         say("submit", f"would be refused: {sentence}")
     return 0
+
+
+def too_large(job: "Job") -> str | None:
+    """What `hs2pref plan` says of a run that does not fit into a GPU's memory."""
+    from nemo_hs2pref.cli.plan import stored_config
+    from nemo_hs2pref.launch.plan.plan import make_plan
+    from nemo_hs2pref.launch.plan.text import verdict
+
+    base = Path(job.config.pretrained_checkpoint.restore_from_path)
+    plan = make_plan(job.config, stored_config(base), job.cluster.gpu_memory)
+    return None if plan.fits else verdict(plan)
 
 
 def pages(job: "Job") -> list[tuple[str, str]]:
@@ -59,6 +72,6 @@ def pages(job: "Job") -> list[tuple[str, str]]:
     return [
         ("command", job.line),
         (str(job.record / SETTINGS), job.settings),
-        (str(job.script), job.script.read_text()),
+        (str(job.script), job.text),
         ("configuration of the run", OmegaConf.to_yaml(job.resolved)),
     ]

@@ -86,6 +86,9 @@ def named_by_user(override: str) -> str:
 
 def explain(message: str, config_name: str) -> str:
     """Hydra's message, with the nearest known key where it could not find one."""
+    if comma := re.search(r"Ambiguous value for argument '\+*([^=]+)=(.*?)'\s+1\.", message, re.DOTALL):
+        key, value = comma.groups()
+        return f'{key}={value} has a comma: quote it for text, "{key}=\'{value}\'", or a list, "{key}=[{value}]"'
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
         return " ".join(message.split())

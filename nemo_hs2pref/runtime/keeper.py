@@ -25,16 +25,7 @@ from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 from nemo_hs2pref.runtime import stop_signals
 
-LAST = "last"
 SPARE = 1.1  # of the size of a checkpoint must be free
-
-
-def resume_path(folder: Path) -> Path | None:
-    """The resume state under `folder`; the one before it where a kill came between the two renames."""
-    for name in (LAST, f"{LAST}.old"):
-        if (folder / name / layout.TRAINING_STATE / "metadata.json").is_file():
-            return folder / name
-    return None
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class CheckpointKeeper:
             self._save_weights(folder)
             save_training_state(self.model, self.optimizer, self.scheduler, progress, folder)
 
-        self._write(LAST, progress, metrics, save, training_state=True)
+        self._write(layout.LAST, progress, metrics, save, training_state=True)
 
     def _save_weights(self, folder: Path) -> None:
         save_weights(self.model, folder)
@@ -133,7 +124,7 @@ class CheckpointKeeper:
             ) from error
 
     def _way_on(self) -> str:
-        previous = resume_path(self.folder)
+        previous = layout.resume_path(self.folder)
         if previous is None:
             return "start again; there is no earlier one to resume from"
         return f"start again, the run resumes after step {opening.read_manifest(previous)['step']}"

@@ -4,22 +4,34 @@ Standard library only. The variables are those of sbatch(1) and srun(1).
 """
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 FIRST_PORT, NUM_PORTS = 20000, 10000  # below Linux's ephemeral ports, which begin at 32768, and SLURM's srun ports
 
+PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 
-def is_rank(environ: MutableMapping[str, str]) -> bool:
+
+def is_placed(environ: Mapping[str, str]) -> bool:
+    """A launcher, as torchrun, says which rank this is and of how many; RANK alone says nothing."""
+    return "RANK" in environ and "WORLD_SIZE" in environ
+
+
+def is_rank(environ: Mapping[str, str]) -> bool:
     """One of several tasks of a step. A batch script and an interactive shell are not: they start ranks."""
     return "SLURM_STEP_ID" in environ and int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
 
 
 def adopt(environ: MutableMapping[str, str]) -> None:
-    """Set RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT for a task of a step, where RANK is not set.
+    """Set RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT for a task of a step that no launcher has placed.
 
-    An address and a port that are set stay.
+    An address and a port that are set stay. pyxis sets RANK and LOCAL_RANK in images of PyTorch without the rest, also
+    for a task that is alone: there they are taken away.
     """
-    if "RANK" in environ or not is_rank(environ):
+    if is_placed(environ):
+        return
+    for name in PLACE:
+        environ.pop(name, None)
+    if not is_rank(environ):
         return
     environ["RANK"] = environ["SLURM_PROCID"]
     environ["LOCAL_RANK"] = environ["SLURM_LOCALID"]

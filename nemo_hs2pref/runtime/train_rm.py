@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.algorithms.supervised import SupervisedRun, fit
 from nemo_hs2pref.checkpoint.adapters import base_of, refuse_other_base
-from nemo_hs2pref.checkpoint.layout import TOKENIZER
+from nemo_hs2pref.checkpoint.layout import TOKENIZER, resume_path
 from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state
 from nemo_hs2pref.checkpoint.megatron.weights import load_adapters, load_weights
 from nemo_hs2pref.checkpoint.opening import opened, read_manifest
@@ -28,7 +28,7 @@ from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.run_state import StateFile, one_sentence
 from nemo_hs2pref.runtime import stop_signals
 from nemo_hs2pref.runtime.build import Trainable, build_reward_model, make_trainable
-from nemo_hs2pref.runtime.keeper import CheckpointKeeper, resume_path
+from nemo_hs2pref.runtime.keeper import CheckpointKeeper
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
 from nemo_hs2pref.runtime.rm_objective import objective_of
 from nemo_hs2pref.runtime.run_log import RunLog

@@ -1,8 +1,9 @@
 """The cluster that a job is for (conf/cluster/): sbatch's flags, and the settings of slurm/frame.sh."""
 
+import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +12,13 @@ from omegaconf import MISSING
 from nemo_hs2pref.config.durations import parse_duration
 from nemo_hs2pref.config.load import load_config
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.launch.jobs.container import refuse_container
+from nemo_hs2pref.launch.jobs.record import SECRET_VALUE
 
-CONTAINERS = ("none", "enroot_pyxis", "apptainer")
 EARLY_S = 60  # sbatch(1), --signal
+SECRET = re.compile(  # words of a name: NCCL_IB_PKEY and TOKENIZERS_PARALLELISM are none
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|COOKIE|JWT)(_|$)|(^|_)(APIKEY|KEY|PASS|AUTH)(_|$)", re.IGNORECASE
+)
 GROUP = re.compile(r"[+~]*cluster[=.]")  # words of the command line that are the cluster's
 SETTINGS = {  # of slurm/frame.sh
     "container": "HS2PREF_CONTAINER",
@@ -33,9 +38,10 @@ class Cluster:
     time: str = MISSING
     signal_s: int = MISSING
     gpus_per_node: int = MISSING
+    gpu_memory: float = MISSING
     sbatch_flags: list[str] = MISSING
     container: str = MISSING
-    image: str = MISSING
+    image: str | None = MISSING
     mounts: list[str] = MISSING
     python: str | None = MISSING
     mpi: str | None = MISSING
@@ -57,14 +63,28 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_cluster(overrides: Sequence[str]) -> Cluster:
     """Raises ConfigError for an unknown cluster or key, or a value that cannot be."""
-    cluster = load_config("submit", overrides, Submission)[0].cluster
-    if cluster.container not in CONTAINERS:
-        raise ConfigError(f"cluster.container={cluster.container}: expected one of {', '.join(CONTAINERS)}")
+    submission, composed = load_config("submit", overrides, Submission)
+    cluster = submission.cluster
+    refuse_container(cluster.container, cluster.image, cluster.mounts)
+    if isinstance(composed.cluster.time, int) and not any(word.startswith("cluster.time=") for word in overrides):
+        raise ConfigError(
+            f"cluster.time={cluster.time}: YAML makes a number of a time without quotes (12:00:00 is 43200); "
+            "put it in quotes"
+        )
     refuse_short_time(cluster)
-    for name in cluster.environment:
+    refuse_variables(cluster.environment)
+    return cluster
+
+
+def refuse_variables(environment: Mapping[str, str]) -> None:
+    for name, value in environment.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise ConfigError(f"cluster.environment.{name}: no name of a variable")
-    return cluster
+        if SECRET.search(name) or SECRET_VALUE.search(value):
+            raise ConfigError(
+                f"cluster.environment.{name} looks like a secret, and would stand in clear in the run folder; leave it "
+                f"out and export {name} before `hs2pref submit`: a job has the environment that it was submitted with"
+            )
 
 
 def refuse_short_time(cluster: Cluster) -> None:
@@ -84,16 +104,27 @@ def sbatch_flags(cluster: Cluster, *, nodes: int, devices: int, run: Path) -> li
     """For `nodes` nodes with `devices` processes each; they go before the #SBATCH lines of the script."""
     named = {"account": cluster.account, "partition": cluster.partition}
     return [
-        f"--job-name=hs2pref-{run.name}",
+        f"--job-name={job_name(run)}",
+        "--dependency=singleton",  # two jobs in one folder would remove each other's checkpoints
         *(f"--{name}={value}" for name, value in named.items() if value is not None),
         f"--nodes={nodes}",
         f"--ntasks-per-node={devices}",
-        f"--gpus-per-node={cluster.gpus_per_node}",
+        *([f"--gpus-per-node={cluster.gpus_per_node}"] if cluster.gpus_per_node else []),
         f"--time={cluster.time}",
         f"--signal=B:USR1@{cluster.signal_s}",
         f"--output={run}/logs/job-%j.out",
         *cluster.sbatch_flags,
     ]
+
+
+def job_name(run: Path) -> str:
+    """Of all jobs in the run folder, and of no other folder's."""
+    return f"hs2pref-{run.name}-{hashlib.sha256(bytes(run.resolve())).hexdigest()[:8]}"
+
+
+def without_gpus(script: str) -> str:
+    """A job script for a cluster that counts no GPUs, which refuses a job that asks for some."""
+    return re.sub(r"^#SBATCH --gpus.*\n", "", script, flags=re.MULTILINE)
 
 
 def settings_file(cluster: Cluster) -> str:

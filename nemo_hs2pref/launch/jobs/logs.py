@@ -53,6 +53,18 @@ def submitted_job(run: Path) -> str | None:
     return ids[-1].read_text().strip() if ids else None
 
 
+def queued_job(run: Path) -> str | None:
+    """The id of a job of this folder that waits or runs."""
+    logs = newest_logs(run)
+    jobs = {submitted_job(run), logs.job if logs else None} - {None}
+    return next((job for job in jobs if job and not is_over(queue_state(job))), None)
+
+
+def is_over(queue: str | None) -> bool:
+    """By what `queue_state` says."""
+    return queue is None or queue.startswith("COMPLETING")
+
+
 def queue_state(job: str) -> str | None:
     """As squeue says, RUNNING or PENDING (Resources); None where it does not know the job, or is not here."""
     words = ["squeue", "--noheader", "--jobs", job, "--format", "%T %R"]

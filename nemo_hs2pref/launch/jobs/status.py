@@ -11,7 +11,7 @@ from typing import Any
 
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.launch.jobs.logs import JobLogs, newest_logs, queue_state, submitted_job
+from nemo_hs2pref.launch.jobs.logs import JobLogs, is_over, newest_logs, queue_state, submitted_job
 from nemo_hs2pref.run_state import Failure, RunState, read_failure, read_state
 
 SILENT_S = 1800.0  # a run that nobody vouches for and that wrote nothing for so long is not running
@@ -46,7 +46,8 @@ def read_status(run: Path) -> Status:
     if logs is not None:
         job = max(job or "0", logs.job, key=int)
     queue = queue_state(job) if job else None
-    outcome = outcome_of(state, failure, logs, queue)
+    is_new = logs is None or job != logs.job
+    outcome = outcome_of(state, failure, logs, queue, is_new)
     step_s = seconds_a_step(run / "metrics.jsonl")
     step, num_steps = (state.step, state.num_steps) if state else (0, None)
     return Status(
@@ -72,11 +73,17 @@ def time_left(outcome: str, step: int, num_steps: int | None, step_s: float | No
     return step_s * (num_steps - step)
 
 
-def outcome_of(state: RunState | None, failure: Failure | None, logs: JobLogs | None, queue: str | None) -> str:
-    """A queue that knows the job knows best; without one, what the trainer and the job script wrote last."""
-    if state is not None and state.phase == "finished":
+def outcome_of(
+    state: RunState | None, failure: Failure | None, logs: JobLogs | None, queue: str | None, is_new: bool
+) -> str:
+    """A queue that knows the job knows best; without one, what the trainer and the job script wrote last.
+
+    is_new: the job has written nothing yet, so that all there is was another's.
+    """
+    is_queued = not is_over(queue)
+    if state is not None and state.phase == "finished" and not (is_queued and is_new):
         return "finished"
-    if queue is not None and not queue.startswith("COMPLETING"):
+    if is_queued:
         return "running" if queue == "RUNNING" else "waiting"
     if logs is not None and logs.has_ended:
         return "stopped" if " stopped in time" in (logs.last_line or "") else "failed"

@@ -11,12 +11,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError, InstallationError
-from nemo_hs2pref.launch.jobs.cluster import Cluster, load_cluster, sbatch_flags, settings_file, split_overrides
+from nemo_hs2pref.launch.jobs.cluster import (
+    Cluster,
+    load_cluster,
+    sbatch_flags,
+    settings_file,
+    split_overrides,
+    without_gpus,
+)
+from nemo_hs2pref.launch.jobs.container import absent, unseen
+from nemo_hs2pref.launch.jobs.logs import queued_job
 from nemo_hs2pref.launch.jobs.record import about_code, about_environment, as_line, new_folder, write_record
 from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
-from nemo_hs2pref.launch.jobs.validation import load_checked, missing
+from nemo_hs2pref.launch.jobs.validation import load_checked, missing, reads
 
-SETTINGS = "cluster.sh"
+SETTINGS, SCRIPT = "cluster.sh", "script.sh"  # files of the record
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,12 @@ class Job:
     run: Path
     record: Path  # folder of what is written before it is submitted
     settings: str  # text of the file HS2PREF_CLUSTER_FILE
-    command: list[str]  # sbatch ... SCRIPT overrides
+    text: str  # of the script as it is submitted
+    command: list[str]  # sbatch ... RECORD/script.sh overrides
+    cluster: Cluster
+    config: RewardModelConfig
     resolved: DictConfig
-    missing: list[str]  # a sentence for each path that the run reads and that is not there
+    faults: list[str]  # a sentence for each reason not to queue it now
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,18 +56,32 @@ class Job:
 
 
 def make_job(script: Path, overrides: Sequence[str]) -> Job:
-    """Raises ConfigError for all that cannot run, except for paths that are missing: those are noted."""
+    """Raises ConfigError for all that cannot run, except for what may change until it is queued: Job.faults."""
     home = home_of(script)
     of_cluster, of_run = split_overrides(overrides)
     cluster = load_cluster(of_cluster)
     config, resolved = load_checked(words_of(script, of_run)[2:])
     refuse_other_nodes(config, cluster)
     run = Path(config.exp_manager.explicit_log_dir).absolute()
-    settings = settings_file(cluster)
+    record, settings = new_folder(run), settings_file(cluster)
+    text = script.read_text() if cluster.gpus_per_node else without_gpus(script.read_text())
     refuse_bad_syntax(settings, SETTINGS)
     flags = sbatch_flags(cluster, nodes=config.trainer.num_nodes, devices=config.trainer.devices, run=run)
-    command = ["sbatch", "--parsable", "--export=ALL", *flags, str(script), *of_run]
-    return Job(script, home, run, new_folder(run), settings, command, resolved, missing(config))
+    command = ["sbatch", "--parsable", "--export=ALL", *flags, str(record / SCRIPT), *of_run]
+    refused = faults(config, cluster, home)
+    return Job(script, home, run, record, settings, text, command, cluster, config, resolved, refused)
+
+
+def faults(config: RewardModelConfig, cluster: Cluster, home: Path) -> list[str]:
+    """A sentence for a job of this folder, and for each path that is not there or that the container will not see."""
+    run = Path(config.exp_manager.explicit_log_dir)
+    here = [*missing(config), *absent(cluster.container, cluster.image, cluster.mounts)]
+    if job := queued_job(run):
+        here.append(f"{run.absolute()}: job {job} of this folder is in the queue; wait, or `scancel {job}`")
+    if cluster.container == "none":
+        return here
+    paths = reads(config) | {"exp_manager.explicit_log_dir": run}
+    return [*here, *unseen(paths, [str(home), str(Path.cwd()), *cluster.mounts])]
 
 
 def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
@@ -69,8 +95,8 @@ def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
 
 def submit(job: Job) -> str:
     """Record the job and hand it to sbatch; returns its id. A run that cannot start is not queued."""
-    if job.missing:
-        raise ConfigError("; ".join(job.missing))
+    if job.faults:
+        raise ConfigError("; ".join(job.faults))
     if shutil.which("sbatch") is None:
         raise InstallationError("sbatch is not here; submit on a login node of the cluster, or look with --dry-run")
     write_record(
@@ -78,7 +104,7 @@ def submit(job: Job) -> str:
         {
             SETTINGS: job.settings,
             "command.sh": job.line,
-            "script.sh": job.script.read_text(),
+            SCRIPT: job.text,
             "config.yaml": OmegaConf.to_yaml(job.resolved),
             "environment.txt": about_environment(),
             **about_code(job.home),

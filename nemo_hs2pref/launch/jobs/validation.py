@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from nemo_hs2pref.checkpoint.layout import MANIFEST
+from nemo_hs2pref.checkpoint.layout import resume_path
 from nemo_hs2pref.checkpoint.opening import read_config, read_manifest
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.load import load_reward_model_config
@@ -18,15 +18,20 @@ def load_checked(overrides: Sequence[str]) -> tuple[RewardModelConfig, DictConfi
     config, resolved = load_reward_model_config("train_rm", overrides)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     check(config, read_config(base) if base.exists() else {})
-    if (last := Path(config.exp_manager.explicit_log_dir) / "checkpoints" / "last" / MANIFEST).is_file():
-        refuse_other_run(config.exp_manager.explicit_log_dir, read_manifest(last.parent)["run"], resolved)
+    folder = config.exp_manager.explicit_log_dir
+    if config.exp_manager.resume_if_exists and (resumed := resume_path(Path(folder) / "checkpoints")):
+        refuse_other_run(folder, read_manifest(resumed)["run"], resolved)
     return config, resolved
 
 
 def missing(config: RewardModelConfig) -> list[str]:
     """One sentence for each path that the run reads and that is not there."""
+    return [f"{key}: {path.absolute()} is not there" for key, path in reads(config).items() if not path.exists()]
+
+
+def reads(config: RewardModelConfig) -> dict[str, Path]:
+    """Key -> path that the run reads."""
     data = Path(config.data.dir)
     paths = {"pretrained_checkpoint.restore_from_path": Path(config.pretrained_checkpoint.restore_from_path)}
     paths |= {"data.train": data / config.data.train}
-    paths |= {f"data.validation.{name}": data / file for name, file in config.data.validation.items()}
-    return [f"{key}: {path.absolute()} is not there" for key, path in paths.items() if not path.exists()]
+    return paths | {f"data.validation.{name}": data / file for name, file in config.data.validation.items()}
