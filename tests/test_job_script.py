@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,41 @@ def test_containers_are_removed_at_the_end_of_the_job_alone(run: Path) -> None:
     )
 
 
+def test_what_an_image_prints_before_the_answer_is_not_run(tmp_path: Path) -> None:
+    fake(tmp_path, "srun", "echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; echo 'hs2pref-job: RUN=/a'; echo")
+    program = "CONTAINER=none PYTHON=python; check train rm; echo $RUN"
+    assert frame(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}") == "/a\n"
+
+
+def test_a_python_that_has_no_answer_ends_the_job(tmp_path: Path) -> None:
+    program = "CONTAINER=none PYTHON=py; check train rm; echo on"
+    for said in ("echo a banner", "echo 'hs2pref-job: RUN=/a'; exit 1"):
+        fake(tmp_path, "srun", said)
+        done = called(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("hs2pref: py cannot read the configuration on gpu1; ")
+
+
+def test_every_line_of_the_answer_is_marked() -> None:
+    words = [sys.executable, "-m", "nemo_hs2pref.cli.job", "train", "rm", "model.optim.lrr=1"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "hs2pref-job: die 'unknown key model.optim.lrr; did you mean model.optim.lr?'\n"
+
+
+@pytest.mark.parametrize("container", ["none", "enroot_pyxis", "apptainer"])
+def test_the_shell_into_the_job_is_a_script_that_starts_one_task(tmp_path: Path, container: str) -> None:
+    program = f"RUN={tmp_path} CONTAINER={container}; write_attach"
+    frame(program, SLURM_JOB_ID="7", SLURMD_NODENAME="gpu1", HS2PREF_IMAGE="a b", HS2PREF_MOUNTS="/it's:/b")
+    attach = tmp_path / "attach.sh"
+    assert subprocess.run(["bash", "-n", attach], capture_output=True).stderr == b""
+    fake(tmp_path, "srun", 'printf "%s\\n" "$@"')
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_NTASKS_PER_NODE": "8"}
+    done = subprocess.run([attach, "gpu2"], env=environment, capture_output=True, text=True, timeout=60)
+    words = done.stdout.splitlines()
+    assert {"--nodelist=gpu2", "--jobid=7", "--overlap", "--ntasks=1", "--ntasks-per-node=1"} <= set(words)
+    assert words[-2:] == [ENTER, "bash"]
+
+
 # --- settings ---
 
 
@@ -343,7 +379,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & wait; done
 
 
 def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
-    fake(run, "srun", "trap 'kill $!; exit 143' TERM; sleep 30 & kill -TERM $FRAME; wait")
+    fake(run, "srun", "kill -TERM $FRAME; sleep 0.5; exit 143")
     fake(run, "scontrol", "echo JobId=7")
     (run / "logs" / "7" / "driver.log").touch()
     program = STEP.format(run=run) + "export FRAME=$$; CONTAINER=none PYTHON=python; preflight train rm a=b"
