@@ -41,6 +41,7 @@ run_job() {
   read_settings
   check "${words[@]}"
   open_logs
+  warn_of_short_time
   begin
   preflight "${words[@]}" "${GO_ON[@]}"
   train "${words[@]}" "${GO_ON[@]}"

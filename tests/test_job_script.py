@@ -335,6 +335,13 @@ def test_the_end_of_the_job_is_what_squeue_says_and_nothing_where_it_fails(
     assert said == f"{end}\n"
 
 
+def test_a_job_that_another_job_submitted_forgets_its_meeting_point_and_end(tmp_path: Path) -> None:
+    program, ours = "echo $MASTER_ADDR $MASTER_PORT ${SLURM_JOB_END_TIME-}", {"MASTER_ADDR": "gpu9", "MASTER_PORT": "5"}
+    ours["SLURM_JOB_END_TIME"] = "1"
+    assert settings(program, "exit 1", tmp_path, HS2PREF_JOB="6", **ours) == "gpu1 20007\n"
+    assert settings(program, "exit 1", tmp_path, HS2PREF_JOB="7", **ours) == "gpu9 5 1\n"
+
+
 def test_a_meeting_point_that_is_set_stays(tmp_path: Path) -> None:
     program = "echo $MASTER_ADDR $MASTER_PORT"
     assert settings(program, "exit 1", tmp_path) == "gpu1 20007\n"
@@ -388,6 +395,19 @@ def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
 
 
 # --- the start ---
+
+
+@pytest.mark.parametrize(("left", "warns"), [(600, True), (3600, False)])
+def test_a_job_shorter_than_the_lead_of_its_signal_is_warned(tmp_path: Path, left: int, warns: bool) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text(
+        f"#SBATCH --signal=B:USR1@600\nsource {FRAME}\nexec 3>/dev/null\n"
+        f"SLURM_JOB_END_TIME=$(($(date +%s) + {left}))\nwarn_of_short_time\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "HS2PREF_HOME": str(ROOT)}
+    done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert (" s are left, and SLURM asks to stop up to 660 s before the end" in done.stdout) is warns
 
 
 def start(run: Path, resumes: str, *, queued: str = "", job: str = "7") -> Done:

@@ -20,6 +20,16 @@ is_in_queue() {
 
 unlock_run() { rm -f "$RUN/logs/job.lock"; }
 
+# For bare sbatch; `hs2pref submit` refuses such a job. SLURM tells a job nothing of the --signal that sbatch was given.
+warn_of_short_time() {
+  local lead left
+  [[ -z ${HS2PREF_CLUSTER_FILE-} ]] || return 0
+  lead=$(sed -n 's/^#SBATCH --signal=.*@\([0-9]*\)$/\1/p' "$0" 2>/dev/null)
+  left=$(seconds_left)
+  [[ -z $lead || -z $left ]] || ((left > lead + 60)) ||
+    note "warning: $left s are left, and SLURM asks to stop up to $((lead + 60)) s before the end, unless sbatch had another --signal"
+}
+
 # A run that is to begin anew (exp_manager.resume_if_exists=false) does so once in a job: its later starts go on from
 # what the job itself has saved. Sets FIRST_CHECKPOINT_STEP and GO_ON.
 begin() {

@@ -4,6 +4,7 @@
 export HS2PREF_BEGUN='process has begun'   # a rank's first line
 
 read_settings() {
+  forget_other_job
   if [[ -n ${HS2PREF_CLUSTER_FILE-} ]]; then
     # shellcheck source=/dev/null
     source "$HS2PREF_CLUSTER_FILE" || die "$HS2PREF_CLUSTER_FILE cannot be read on $SLURMD_NODENAME; every node must see it"
@@ -16,6 +17,14 @@ read_settings() {
   export_defaults
   export_end
   export_meeting_point
+}
+
+# A job that was submitted from within another has inherited what this frame set for that one.
+forget_other_job() {
+  if [[ ${HS2PREF_JOB:-$SLURM_JOB_ID} != "$SLURM_JOB_ID" ]]; then
+    unset HS2PREF_LOGS MASTER_ADDR MASTER_PORT SLURM_JOB_END_TIME
+  fi
+  export HS2PREF_JOB=$SLURM_JOB_ID
 }
 
 default_python() {
