@@ -26,42 +26,56 @@ source "$HS2PREF_HOME/slurm/frame/nodes.sh"
 source "$HS2PREF_HOME/slurm/frame/step.sh"
 # shellcheck source=frame/report.sh
 source "$HS2PREF_HOME/slurm/frame/report.sh"
+# shellcheck source=frame/begin.sh
+source "$HS2PREF_HOME/slurm/frame/begin.sh"
+# shellcheck source=frame/preflight.sh
+source "$HS2PREF_HOME/slurm/frame/preflight.sh"
 # shellcheck source=frame/outcome.sh
 source "$HS2PREF_HOME/slurm/frame/outcome.sh"
 
 run_job() {
-  local words=("$@")
+  local words=("$@") GO_ON=()
   if [[ -n ${HS2PREF_PRINT_WORDS-} ]]; then printf '%s\0' "${words[@]}"; return; fi
   [[ -n ${SLURM_JOB_ID-} ]] || die "not in a SLURM job: submit this script with sbatch or \`hs2pref submit\`"
   note_early_usr1
   read_settings
   check "${words[@]}"
   open_logs
-  preflight "${words[@]}"
-  train "${words[@]}"
+  warn_of_short_time
+  begin
+  preflight "${words[@]}" "${GO_ON[@]}"
+  train "${words[@]}" "${GO_ON[@]}"
   conclude
 }
 
-# The configuration against itself, the files it names and the allocation; sets RUN, NODES, DEVICES and STOPPED_CODE,
-# or ends the job with the sentence that says why it cannot run.
+# The configuration against itself, the files it names and the allocation; sets RUN, NODES, DEVICES, STOPPED_CODE and
+# RESUMES, or ends the job with the sentence that says why it cannot run. What else an image prints is not for us.
 check() {
   local answer
   on_first_node "$PYTHON" -m nemo_hs2pref.cli.job "$@"
-  answer=$("${COMMAND[@]}") || die "$PYTHON cannot read the configuration on $SLURMD_NODENAME; is it the Python of training?"
+  answer=$("${COMMAND[@]}" | sed -n 's/^hs2pref-job: //p') && [[ -n $answer ]] ||
+    die "$PYTHON cannot read the configuration on $SLURMD_NODENAME; is it the Python of training?"
   eval "$answer"
 }
 
-# Each node, and the nodes among themselves, before anything is loaded; a fault ends the job with the first one's sentence.
+# Each node, and the nodes among themselves, before anything is loaded.
 preflight() {
   local log=$LOGS/preflight.log
   [[ ${HS2PREF_PREFLIGHT:-yes} == yes ]] || return 0
   phase preflight
   on_each_node "$log" "$PYTHON" -m nemo_hs2pref.cli preflight "${@:3}"
-  "${COMMAND[@]}" || end_early "$(sed -n 's/.*hs2pref preflight: error: //p' "$log" | head -n 1)" "see $log"
+  COMMAND=(timeout --kill-after=30 "$PREFLIGHT_LIMIT_S" "${COMMAND[@]}")
+  start_step
+  await_step
+  [[ -z $TERMINATED ]] || conclude
+  ((EXIT_CODE == 0)) || end_of_preflight "$log"
 }
 
 train() {
   phase train
   on_all_nodes "$PYTHON" -m nemo_hs2pref.cli "$@"
-  run_step
+  start_step
+  trap ask_to_stop USR1
+  [[ -z $ASKED ]] || ask_to_stop
+  await_step
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,20 +18,32 @@ MESSAGES = {
     "exit": "srun: error: gpu7: tasks 8-9: Exited with exit code 2",
     "crash": "srun: error: gpu7: task 9: Exited with exit code 1",
     "shell": "srun: error: gpu7: task 9: Exited with exit code 139",
+    "beyond": "srun: error: gpu7: task 9: Exited with exit code 255",
     "memory": "srun: error: gpu7: task 9: Out Of Memory",
     "launch": "srun: error: Unable to create step for job 7: Job/step already completing or completed",
 }
+Done = subprocess.CompletedProcess[str]
 LATER = "srun: error: gpu3: tasks 0-7: Exited with exit code 143"
 
 
 def frame(program: str, **variables: str) -> str:
     """Standard output of `program` behind the frame's functions."""
-    environment = {"PATH": os.environ["PATH"], "HS2PREF_HOME": str(ROOT), **variables}
-    done = subprocess.run(
-        ["bash", "-c", f"source {FRAME}\n{program}"], env=environment, capture_output=True, text=True, timeout=60
-    )
+    done = called(program, **variables)
     assert done.stderr == ""
     return done.stdout
+
+
+def called(program: str, **variables: str) -> Done:
+    environment = {"PATH": os.environ["PATH"], "HS2PREF_HOME": str(ROOT), **variables}
+    return subprocess.run(
+        ["bash", "-c", f"source {FRAME}\n{program}"], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def fake(folder: Path, name: str, program: str) -> None:
+    """A command that stands in for one of SLURM's, in a folder for PATH."""
+    (folder / name).write_text(f"#!/bin/bash\n{program}\n")
+    (folder / name).chmod(0o755)
 
 
 @pytest.fixture
@@ -42,18 +55,29 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def conclude(run: Path, code: int, said: list[str], *, before: int = 0, limit: int = 1, requeue: int = 1) -> str:
+def conclude(
+    run: Path,
+    code: int,
+    said: list[str],
+    *,
+    before: int = 0,
+    limit: int = 1,
+    shown: str = "Requeue=1",
+    container: str = "none",
+    **variables: str,
+) -> str:
     """The last line of a start that began after checkpoint `before` and ended with `code`; srun has `said` things."""
     (run / "logs" / "7" / "driver.log").write_text("".join(f"{line}\n" for line in said))
     program = f"""
 scontrol() {{
-  if [[ $1 == requeue ]]; then echo "requeue $2" >> {run}/asked; else echo "JobId=7 Requeue={requeue} X"; fi
+  if [[ $1 == requeue ]]; then echo "requeue $2" >> {run}/asked; else echo "JobId=7 {shown} X"; fi
 }}
-RUN={run} LOGS={run}/logs/7 STOPPED_CODE={STOPPED} EXIT_CODE={code} TERMINATED='' FIRST_CHECKPOINT_STEP={before}
+RUN={run} LOGS={run}/logs/7 STOPPED_CODE={STOPPED} EXIT_CODE={code} TERMINATED=${{TERMINATED-}} NODES=2
+CONTAINER={container} FIRST_CHECKPOINT_STEP={before} STEP=99999999
 exec 3>/dev/null
 conclude
 """
-    output = frame(program, SLURM_JOB_ID="7", HS2PREF_MAX_FAILURES=str(limit))
+    output = frame(program, SLURM_JOB_ID="7", HS2PREF_MAX_FAILURES=str(limit), **variables)
     return output.splitlines()[-1].partition(" ended: ")[2]
 
 
@@ -78,6 +102,7 @@ def test_the_line_of_a_run_that_went_well(run: Path) -> None:
         ("crash", "Traceback:\n  File\nValueError: a \\ and é", "exit code 1 after .*; rank 9: ValueError: a \\ and é"),
         ("crash", None, "exit code 1 after .*; rank 9 on gpu7: exit code 1, its output is in "),
         ("shell", None, "exit code 139 after .*; rank 9 on gpu7: killed by SIGSEGV"),
+        ("beyond", None, "exit code 255 after .*; rank 9 on gpu7: exit code 255, its output is in "),
         ("memory", None, "exit code 143 after .*; rank 9 on gpu7: Out Of Memory"),
         ("launch", None, "exit code 143 after .*; Unable to create step for job 7: Job/step already completing"),
     ],
@@ -99,7 +124,7 @@ def test_a_run_that_stopped_with_a_new_checkpoint_is_requeued(run: Path) -> None
 
 
 def test_a_job_that_may_not_be_requeued_says_how_to_go_on(run: Path) -> None:
-    line = conclude(run, STOPPED, [], before=20, requeue=0)
+    line = conclude(run, STOPPED, [], before=20, shown="Requeue=0")
     assert line.endswith("; this job may not be requeued, to go on submit the same again")
     assert not (run / "asked").exists()
 
@@ -117,19 +142,45 @@ def test_a_mistake_of_the_users_is_not_repeated(run: Path) -> None:
     assert not (run / "asked").exists()
 
 
+def test_a_preempted_job_is_told_as_such(run: Path) -> None:
+    line = conclude(run, 143, [], shown="PreemptTime=2026-11-21T10:00:00", TERMINATED="yes")
+    assert line.startswith("preempted, exit code 143 ")
+    assert conclude(run, 143, [], shown="PreemptTime=None", TERMINATED="yes").startswith("cancelled, exit code 143 ")
+
+
+def preflight(run: Path, said: str, *, limit: int = 1) -> str:
+    """The last line of a start whose preflight says `said`."""
+    fake(run, "srun", f"{said}\nexit 1")
+    fake(run, "scontrol", f'[ $1 = requeue ] && echo "$*" >> {run}/asked; echo "JobId=7 Requeue=1 X"')
+    log = run / "logs" / "7" / "preflight.log"
+    program = STEP.format(run=run) + f"CONTAINER=none PYTHON=python; preflight train rm a=b 2>{log}"
+    done = frame(program, SLURM_JOB_ID="7", HS2PREF_MAX_FAILURES=str(limit), PATH=f"{run}:{os.environ['PATH']}")
+    return done.splitlines()[-1].partition(" ended: ")[2]
+
+
+def failed_checks(*names: str) -> str:
+    return f"echo 'hs2pref preflight: error: gpu3: {len(names)} of 9 checks failed: {', '.join(names)}' >&2"
+
+
 def test_a_fault_that_preflight_finds_is_the_last_line(run: Path) -> None:
-    (run / "srun").write_text(
-        "#!/bin/sh\necho 'hs2pref preflight: error: gpu3: 1 of 9 checks failed: disk' >&2\nexit 1\n"
+    line = preflight(run, failed_checks("disk", "gpus"), limit=2)
+    assert line.startswith("failed, exit code 2 after 0:00:00, step 40 of 100, ")
+    assert line.endswith(f"; gpu3: 2 of 9 checks failed: disk, gpus; see {run}/logs/7/preflight.log")
+    assert not (run / "asked").exists()
+
+
+def test_a_node_that_preflight_finds_broken_is_worth_another_start(run: Path) -> None:
+    line = preflight(run, failed_checks("gpus", "meeting"), limit=2)
+    assert line.startswith("failed, exit code 1 after ")
+    assert line.endswith("; gpu3: 2 of 9 checks failed: gpus, meeting; requeued, failure 1 of 2 in a row")
+    assert (run / "asked").read_text() == "requeue 7\n"
+
+
+def test_a_preflight_that_cannot_be_started_is_told_in_slurms_words(run: Path) -> None:
+    line = preflight(run, "echo 'slurmstepd: error: pyxis: no such image' >&2")
+    assert line.endswith(
+        f"; pyxis: no such image; see {run}/logs/7/preflight.log; not started again after 1 of 1 failures in a row"
     )
-    (run / "srun").chmod(0o755)
-    program = f"""
-RUN={run} LOGS={run}/logs/7 NODES=2 CONTAINER=none PYTHON=python
-exec 3>/dev/null
-preflight train rm a=b 2>{run}/logs/7/preflight.log
-"""
-    done = frame(program, SLURM_JOB_ID="7", PATH=f"{run}:{os.environ['PATH']}")
-    assert " ended: failed, exit code 2 after 0:00:00, step 40 of 100, " in done
-    assert done.endswith(f"; gpu3: 1 of 9 checks failed: disk; see {run}/logs/7/preflight.log\n")
 
 
 def test_failures_in_a_row_are_counted_until_a_newer_checkpoint(run: Path) -> None:
@@ -146,33 +197,256 @@ def test_failures_in_a_row_are_counted_until_a_newer_checkpoint(run: Path) -> No
     assert (run / "asked").read_text() == 4 * "requeue 7\n"
 
 
+ENTER = f"{ROOT}/slurm/frame/enter.sh"
+
+
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
-        ("none", "srun --nodes=1 -- python x y\\ z"),
+        ("none", "srun --export=ALL --nodes=1 -- {enter} python x y\\ z"),
         (
             "enroot_pyxis",
-            "srun --nodes=1 --container-image=img --container-name=hs2pref_7 --container-writable "
-            "--container-mounts={home},{here},/a:/b --container-workdir={here} --no-container-mount-home "
-            "-- python x y\\ z",
+            "srun --export=ALL --nodes=1 --container-image=img --container-name=hs2pref_7 --container-writable "
+            "--container-mounts={home},{here},/a:/b --container-workdir={here} "
+            "--container-env=MASTER_ADDR,MASTER_PORT,NCCL_NET --no-container-mount-home --no-container-entrypoint "
+            "-- {enter} python x y\\ z",
         ),
         (
             "apptainer",
-            "srun --nodes=1 -- apptainer exec --nv --bind {home},{here},/a:/b --pwd {here} img python x y\\ z",
+            "srun --export=ALL --nodes=1 -- apptainer exec --nv --bind {home},{here},/a:/b --pwd {here} img "
+            "{enter} python x y\\ z",
         ),
     ],
 )
-def test_a_command_runs_in_its_container(container: str, expected: str) -> None:
+def test_a_command_runs_in_its_container(tmp_path: Path, container: str, expected: str) -> None:
+    (tmp_path / "cluster.sh").write_text("export HS2PREF_PYTHON=python\nexport NCCL_NET=IB\n")
     program = "inside --nodes=1 -- python x 'y z'; printf '%q ' \"${COMMAND[@]}\""
     variables = {"HS2PREF_IMAGE": "img", "HS2PREF_MOUNTS": "/a:/b", "SLURM_JOB_ID": "7", "CONTAINER": container}
+    variables["HS2PREF_CLUSTER_FILE"] = str(tmp_path / "cluster.sh")
     printed = frame(program, **variables).strip().replace("\\,", ",")
-    assert printed == expected.format(home=ROOT, here=Path.cwd()).replace(" -- ", " ", 1)
+    assert printed == expected.format(home=ROOT, here=Path.cwd(), enter=ENTER).replace(" -- ", " ", 1)
 
 
 def test_mpi_is_the_clusters_unless_it_is_named() -> None:
     program = 'CONTAINER=none; inside -- python; echo "${COMMAND[@]}"'
-    assert frame(program, HS2PREF_MPI="pmix") == "srun --mpi=pmix python\n"
-    assert frame(program) == "srun python\n"
+    assert frame(program, HS2PREF_MPI="pmix") == f"srun --export=ALL --mpi=pmix {ENTER} python\n"
+    assert frame(program) == f"srun --export=ALL {ENTER} python\n"
+
+
+def entered(program: str, **variables: str) -> Done:
+    environment = {"PATH": os.environ["PATH"], **variables}
+    return subprocess.run(
+        [ENTER, "bash", "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_repository_goes_before_the_packages_of_an_image() -> None:
+    assert entered("echo $PYTHONPATH", PYTHONPATH="/image").stdout == f"{ROOT}:/image\n"
+
+
+def test_a_node_that_does_not_see_the_run_folder_starts_nothing(tmp_path: Path) -> None:
+    done = entered("echo started", HS2PREF_LOGS=str(tmp_path / "7"), SLURMD_NODENAME="gpu3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"hs2pref preflight: error: gpu3: the run folder is not here, {tmp_path}/7 is missing"
+    )
+    (tmp_path / "7").mkdir()
+    assert entered("echo started", HS2PREF_LOGS=str(tmp_path / "7")).stdout == "started\n"
+
+
+def test_containers_are_removed_at_the_end_of_the_job_alone(run: Path) -> None:
+    fake(run, "srun", f'echo "$*" >> {run}/sruns')
+    variables = {"PATH": f"{run}:{os.environ['PATH']}"}
+    conclude(run, STOPPED, [], before=20, container="enroot_pyxis", **variables)
+    assert not (run / "sruns").exists()
+    conclude(run, 0, [], container="none", **variables)
+    assert not (run / "sruns").exists()
+    conclude(run, 0, [], container="enroot_pyxis", **variables)
+    assert (
+        (run / "sruns")
+        .read_text()
+        .endswith(" --nodes=2 --ntasks=2 --ntasks-per-node=1 enroot remove -f pyxis_hs2pref_7\n")
+    )
+
+
+def test_what_an_image_prints_before_the_answer_is_not_run(tmp_path: Path) -> None:
+    fake(tmp_path, "srun", "echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; echo 'hs2pref-job: RUN=/a'; echo")
+    program = "CONTAINER=none PYTHON=python; check train rm; echo $RUN"
+    assert frame(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}") == "/a\n"
+
+
+def test_a_python_that_has_no_answer_ends_the_job(tmp_path: Path) -> None:
+    program = "CONTAINER=none PYTHON=py; check train rm; echo on"
+    for said in ("echo a banner", "echo 'hs2pref-job: RUN=/a'; exit 1"):
+        fake(tmp_path, "srun", said)
+        done = called(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("hs2pref: py cannot read the configuration on gpu1; ")
+
+
+def test_every_line_of_the_answer_is_marked() -> None:
+    words = [sys.executable, "-m", "nemo_hs2pref.cli.job", "train", "rm", "model.optim.lrr=1"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "hs2pref-job: die 'unknown key model.optim.lrr; did you mean model.optim.lr?'\n"
+
+
+@pytest.mark.parametrize("container", ["none", "enroot_pyxis", "apptainer"])
+def test_the_shell_into_the_job_is_a_script_that_starts_one_task(tmp_path: Path, container: str) -> None:
+    program = f"RUN={tmp_path} CONTAINER={container}; write_attach"
+    frame(program, SLURM_JOB_ID="7", SLURMD_NODENAME="gpu1", HS2PREF_IMAGE="a b", HS2PREF_MOUNTS="/it's:/b")
+    attach = tmp_path / "attach.sh"
+    assert subprocess.run(["bash", "-n", attach], capture_output=True).stderr == b""
+    fake(tmp_path, "srun", 'printf "%s\\n" "$@"')
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_NTASKS_PER_NODE": "8"}
+    done = subprocess.run([attach, "gpu2"], env=environment, capture_output=True, text=True, timeout=60)
+    words = done.stdout.splitlines()
+    assert {"--nodelist=gpu2", "--jobid=7", "--overlap", "--ntasks=1", "--ntasks-per-node=1"} <= set(words)
+    assert words[-2:] == [ENTER, "bash"]
+
+
+# --- settings ---
+
+
+def settings(program: str, squeue: str, tmp_path: Path, **variables: str) -> str:
+    fake(tmp_path, "squeue", squeue)
+    fake(tmp_path, "scontrol", "echo gpu1")
+    fake(tmp_path, "getent", "exit 0")
+    defaults = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "gpu1",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "TZ": "UTC",
+    }
+    return frame(f"read_settings; {program}", **(defaults | variables))
+
+
+@pytest.mark.parametrize(
+    ("squeue", "end"),
+    [
+        ('[ -z "$SLURM_TIME_FORMAT" ] && echo 2026-11-21T10:00:00', "1795255200"),
+        ("echo 'squeue: error: busy' >&2; exit 1", ""),
+        ("echo N/A", ""),
+    ],
+)
+def test_the_end_of_the_job_is_what_squeue_says_and_nothing_where_it_fails(
+    tmp_path: Path, squeue: str, end: str
+) -> None:
+    said = settings("echo ${SLURM_JOB_END_TIME-}", squeue, tmp_path, SLURM_TIME_FORMAT="relative")
+    assert said == f"{end}\n"
+
+
+def test_a_job_that_another_job_submitted_forgets_its_meeting_point_and_end(tmp_path: Path) -> None:
+    program, ours = "echo $MASTER_ADDR $MASTER_PORT ${SLURM_JOB_END_TIME-}", {"MASTER_ADDR": "gpu9", "MASTER_PORT": "5"}
+    ours["SLURM_JOB_END_TIME"] = "1"
+    assert settings(program, "exit 1", tmp_path, HS2PREF_JOB="6", **ours) == "gpu1 20007\n"
+    assert settings(program, "exit 1", tmp_path, HS2PREF_JOB="7", **ours) == "gpu9 5 1\n"
+
+
+def test_a_meeting_point_that_is_set_stays(tmp_path: Path) -> None:
+    program = "echo $MASTER_ADDR $MASTER_PORT"
+    assert settings(program, "exit 1", tmp_path) == "gpu1 20007\n"
+    assert settings(program, "exit 1", tmp_path, MASTER_ADDR="10.0.0.1", MASTER_PORT="5") == "10.0.0.1 5\n"
+
+
+@pytest.mark.parametrize(("processors", "cores"), [(16, 2), (24, 2), (40, 4), (8, 1), (4, 1)])
+def test_a_process_has_an_even_number_of_cores(processors: int, cores: int) -> None:
+    assert frame("DEVICES=8; cores_of_a_process", SLURM_CPUS_ON_NODE=str(processors)) == f"{cores}\n"
+
+
+# --- steps and signals ---
+
+STEP = """
+RUN={run} LOGS={run}/logs/7 NODES=1 DEVICES=2 KILL_WAIT_S=2 EXIT_CODE=0
+exec 3>/dev/null
+note_early_usr1
+note_term
+"""
+
+
+def test_a_stop_is_handed_on_when_all_processes_have_begun_and_not_before(run: Path) -> None:
+    """srun that gets USR1 before it expects it ends with 138, and the run with it."""
+    fake(
+        run,
+        "srun",
+        f"""
+trap 'echo early; exit 138' USR1
+echo '0: process has begun' > {run}/logs/7/node-0-gpu1.log
+sleep 2.5 & wait
+trap 'echo asked; exit {STOPPED}' USR1
+echo '1: process has begun' >> {run}/logs/7/node-0-gpu1.log
+for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & wait; done
+""",
+    )
+    program = STEP.format(run=run) + "kill -USR1 $$; CONTAINER=none\ntrain() { :; }\n"
+    program += (
+        "COMMAND=(srun); start_step; trap ask_to_stop USR1; [[ -z $ASKED ]] || ask_to_stop; await_step; echo $EXIT_CODE"
+    )
+    said = frame(program, PATH=f"{run}:{os.environ['PATH']}").splitlines()
+    assert said[1:] == ["asked", str(STOPPED)]
+
+
+def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
+    fake(run, "srun", "kill -TERM $FRAME; sleep 0.5; exit 143")
+    fake(run, "scontrol", "echo JobId=7")
+    (run / "logs" / "7" / "driver.log").touch()
+    program = STEP.format(run=run) + "export FRAME=$$; CONTAINER=none PYTHON=python; preflight train rm a=b"
+    said = frame(program, SLURM_JOB_ID="7", PATH=f"{run}:{os.environ['PATH']}")
+    assert " ended: cancelled, exit code 143 after " in said
+
+
+# --- the start ---
+
+
+@pytest.mark.parametrize(("left", "warns"), [(600, True), (3600, False)])
+def test_a_job_shorter_than_the_lead_of_its_signal_is_warned(tmp_path: Path, left: int, warns: bool) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text(
+        f"#SBATCH --signal=B:USR1@600\nsource {FRAME}\nexec 3>/dev/null\n"
+        f"SLURM_JOB_END_TIME=$(($(date +%s) + {left}))\nwarn_of_short_time\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "HS2PREF_HOME": str(ROOT)}
+    done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert (" s are left, and SLURM asks to stop up to 660 s before the end" in done.stdout) is warns
+
+
+def start(run: Path, resumes: str, *, queued: str = "", job: str = "7") -> Done:
+    fake(run, "squeue", f"echo {queued}")
+    program = f"""
+RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=()
+lock_run
+exec 3>/dev/null
+begin
+echo $FIRST_CHECKPOINT_STEP "${{GO_ON[@]}}"
+"""
+    return called(program, SLURM_JOB_ID=job, PATH=f"{run}:{os.environ['PATH']}")
+
+
+def test_a_run_begins_anew_once_in_a_job(run: Path) -> None:
+    assert start(run, "yes").stdout == "30\n"
+    state = (run / "run_state.json").read_text()
+    assert start(run, "no").stdout == "0\n"
+    assert start(run, "no").stdout == "0\n"  # a requeue before the first checkpoint
+    (run / "run_state.json").write_text(state)
+    assert start(run, "no").stdout == "30 exp_manager.resume_if_exists=true\n"
+    assert start(run, "no", job="8").stdout == "0\n"
+
+
+def test_a_second_job_on_a_run_folder_ends_at_once(run: Path) -> None:
+    assert start(run, "yes").returncode == 0
+    second = start(run, "yes", queued="7", job="8")
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.startswith(f"hs2pref: job 7 works in {run}, or waits to go on; scancel it")
+    assert start(run, "yes", queued="7").returncode == 0
+    assert start(run, "yes", queued="", job="8").returncode == 0
+
+
+def test_starts_that_bring_nothing_do_not_go_on_for_ever(run: Path) -> None:
+    for _ in range(20):
+        assert start(run, "yes").stdout == "30\n"
+    last = start(run, "yes")
+    assert last.returncode == 2
+    assert "; 20 starts in a row brought no newer checkpoint; to go on submit the same again" in last.stdout
 
 
 def test_the_script_outside_of_a_job_says_how_to_submit_it() -> None:

@@ -4,39 +4,63 @@
 
 # One process a GPU; their output goes into a file a node, each line with its rank in front.
 on_all_nodes() {
-  local cores=$((SLURM_CPUS_ON_NODE / DEVICES))
   inside --nodes="$NODES" --ntasks-per-node="$DEVICES" --ntasks="$((NODES * DEVICES))" \
-    --cpus-per-task="$((cores > 0 ? cores : 1))" --kill-on-bad-exit=1 --wait=60 \
+    --cpus-per-task="$(cores_of_a_process)" --kill-on-bad-exit=1 --wait=60 \
     --label --unbuffered --open-mode=append --output="$LOGS/node-%n-%N.log" \
     -- "$HS2PREF_HOME/slurm/frame/task.sh" "$@"
 }
 
-# on_each_node FILE COMMAND...   one process a node, their output in FILE; what one finds does not stop the others.
+# An even number: with two threads a core SLURM gives whole cores, and a node would have too few for all processes.
+cores_of_a_process() {
+  local cores=$((SLURM_CPUS_ON_NODE / DEVICES))
+  ((cores < 2)) && echo 1 || echo "$((cores / 2 * 2))"
+}
+
+# on_each_node FILE COMMAND...   one process a node, their output in FILE; what one finds does not stop the others, and
+# the site's WaitTime neither.
 on_each_node() {
-  inside --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=0 --unbuffered --output="$1" \
-    -- "${@:2}"
+  inside --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait="$PREFLIGHT_LIMIT_S" \
+    --unbuffered --output="$1" -- "${@:2}"
 }
 
 # One process on the node of this shell, whose output it has.
 on_first_node() {
-  inside --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" -- "$@"
+  inside --nodes=1 --ntasks=1 --ntasks-per-node=1 --nodelist="$SLURMD_NODENAME" -- "$@"
 }
 
 # inside SRUN_FLAG... -- COMMAND...   pyxis knows nothing of an earlier srun's flags, so every srun gets them all.
 inside() {
-  local flags=() mounts
+  local flags=(--export=ALL) mounts   # else srun takes sbatch's --export, and our variables do not arrive
   while [[ $1 != -- ]]; do flags+=("$1"); shift; done
   shift
-  COMMAND=("$@")
+  COMMAND=("$HS2PREF_HOME/slurm/frame/enter.sh" "$@")
   [[ -z ${HS2PREF_MPI-} ]] || flags+=(--mpi="$HS2PREF_MPI")
   mounts=$HS2PREF_HOME,$PWD${HS2PREF_MOUNTS:+,$HS2PREF_MOUNTS}
   case $CONTAINER in
     none) ;;
     enroot_pyxis)
-      flags+=(--container-image="$HS2PREF_IMAGE" --container-name="hs2pref_$SLURM_JOB_ID" --container-writable
-        --container-mounts="$mounts" --container-workdir="$PWD" --no-container-mount-home) ;;
-    apptainer) COMMAND=(apptainer exec --nv --bind "$mounts" --pwd "$PWD" "$HS2PREF_IMAGE" "$@") ;;
+      flags+=(--container-image="$HS2PREF_IMAGE" --container-name="$(container_name)" --container-writable
+        --container-mounts="$mounts" --container-workdir="$PWD" --container-env="$(names_that_win)"
+        --no-container-mount-home --no-container-entrypoint) ;;
+    apptainer) COMMAND=(apptainer exec --nv --bind "$mounts" --pwd "$PWD" "$HS2PREF_IMAGE" "${COMMAND[@]}") ;;
     *) die "HS2PREF_CONTAINER=$CONTAINER: expected none, enroot_pyxis or apptainer" ;;
   esac
   COMMAND=(srun "${flags[@]}" "${COMMAND[@]}")
+}
+
+container_name() { echo "hs2pref_$SLURM_JOB_ID"; }
+
+# What the user has set goes before the variables of the image, NAME,...
+names_that_win() {
+  local names=MASTER_ADDR,MASTER_PORT name
+  while read -r name; do names+=,$name; done < <(
+    [[ -z ${HS2PREF_CLUSTER_FILE-} ]] || sed -nE '/^export HS2PREF_/!s/^export ([A-Za-z_][A-Za-z0-9_]*)=.*/\1/p' "$HS2PREF_CLUSTER_FILE")
+  echo "$names"
+}
+
+# pyxis keeps a container that has a name on its node, tens of gigabytes, unless the site has container_scope=job.
+remove_containers() {
+  [[ $CONTAINER == enroot_pyxis ]] || return 0
+  timeout 60 srun --export=ALL --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 \
+    enroot remove -f "pyxis_$(container_name)" >/dev/null 2>&1
 }

@@ -14,18 +14,23 @@ conclude() {
     judge
     note_end
   fi
-  [[ $NEXT != requeued* ]] || requeue
+  leave
+}
+
+# A job that starts again keeps its lock and its container.
+leave() {
+  if [[ $NEXT == requeued* ]]; then requeue; else unlock_run; remove_containers; fi
   exit "$EXIT_CODE"
 }
 
 # Sets OUTCOME, FAILURE (why) and NEXT (what follows); EXIT_CODE becomes that of the first rank to fail.
 judge() {
-  NEXT=''
+  NEXT='' FAILURE=''
   read_progress
   explain_failure
   if [[ -n $TERMINATED ]]; then
     OUTCOME=$(terminated_by) FAILURE=''   # that of a rank which was told to end
-    NEXT="to go on submit the same again"
+    NEXT=$(after_term)
   elif ((EXIT_CODE == 0)); then
     OUTCOME=finished
   elif ((EXIT_CODE == STOPPED_CODE)) && ((CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); then
@@ -43,12 +48,14 @@ note_end() {
     "$(checkpoint_words)${FAILURE:+; $FAILURE}${NEXT:+; $NEXT}"
 }
 
-# end_early REASON HINT   before training has begun; the job stays ended.
+# end_early CODE REASON HINT   before training has begun.
 end_early() {
   read_progress
-  OUTCOME=failed EXIT_CODE=$CONFIG_ERROR FAILURE=$1 NEXT=$2
+  OUTCOME=failed EXIT_CODE=$1 FAILURE=$2
+  NEXT=$(after_failure)
+  [[ $NEXT == requeued* ]] || NEXT=$3${NEXT:+; $NEXT}
   note_end
-  exit "$EXIT_CODE"
+  leave
 }
 
 # value FILE KEY: of a JSON file with one key a line; nothing where there is none.
@@ -72,7 +79,7 @@ checkpoint_words() {
 # Sets FAILURE, the first rank to fail and its message, and EXIT_CODE to its code: srun gives the largest of all, which
 # may be that of a rank that was stopped for it. A rank that a signal killed has said nothing; srun has.
 explain_failure() {
-  local node task what
+  local node task what signal
   FAILURE=
   ((EXIT_CODE == 0)) && return
   IFS=$'\t' read -r node task what < <(sed -nE '/^srun: error: [^:]+: tasks? [0-9]+/{
@@ -81,11 +88,17 @@ explain_failure() {
     FAILURE=$(sed -n 's/^srun: error: //p' "$LOGS/driver.log" | head -n 1)
   elif [[ $what == "Exited with exit code "* ]]; then
     EXIT_CODE=${what##* }
-    if ((EXIT_CODE > 128)); then FAILURE="rank $task on $node: killed by SIG$(kill -l "$EXIT_CODE")"
+    if signal=$(signal_of "$EXIT_CODE"); then FAILURE="rank $task on $node: killed by $signal"
     elif ((EXIT_CODE != STOPPED_CODE)); then FAILURE=$(said_by_rank "$node" "$task"); fi
   else
     FAILURE="rank $task on $node: $what"
   fi
+}
+
+# SIGKILL of 137; 255, as of a failing ssh or exit(-1), is nobody's.
+signal_of() {
+  local name
+  (($1 > 128)) && name=$(kill -l "$1" 2>/dev/null) && [[ $name == [A-Z]* ]] && echo "SIG$name"
 }
 
 # The sentence, or the last line of a traceback, of the rank that failed first.
@@ -100,22 +113,36 @@ said_by_rank() {
 terminated_by() {
   local left
   left=$(seconds_left)
-  if [[ -n $left ]] && ((left <= 5)); then echo "the time limit came before the run had saved"
+  if is_preempted; then echo "preempted"
+  elif [[ -n $left ]] && ((left <= 5)); then echo "the time limit came before the run had saved"
   else echo "cancelled"; fi
+}
+
+is_preempted() { scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' PreemptTime=[0-9]'; }
+
+after_term() {
+  if is_preempted; then echo "SLURM starts it again where PreemptMode is REQUEUE, else submit the same again"
+  else echo "to go on submit the same again"; fi
 }
 
 seconds_left() { [[ -z ${SLURM_JOB_END_TIME-} ]] || echo "$((SLURM_JOB_END_TIME - $(date +%s)))"; }
 
 # Counts starts in a row of this job that failed without a newer checkpoint, and says what follows.
 after_failure() {
-  local file=$RUN/logs/failures limit=${HS2PREF_MAX_FAILURES:-1} job count step
+  local limit=${HS2PREF_MAX_FAILURES:-1} count
   ((EXIT_CODE != CONFIG_ERROR)) || return 0
-  read -r job count step 2>/dev/null < "$file" || job=
-  if [[ $job != "$SLURM_JOB_ID" ]] || ((CHECKPOINT_STEP > step)); then count=0; fi
-  count=$((count + 1))
-  echo "$SLURM_JOB_ID $count $CHECKPOINT_STEP" > "$file.new" && mv "$file.new" "$file"
+  count=$(in_a_row failures)
   if ((count < limit)); then echo "$(next_start), failure $count of $limit in a row"
   else echo "not started again after $count of $limit failures in a row"; fi
+}
+
+# in_a_row NAME: counts one more of this job without a newer checkpoint, in RUN/logs/NAME, and says how many there are.
+in_a_row() {
+  local file=$RUN/logs/$1 job count step
+  read -r job count step 2>/dev/null < "$file" || job=
+  if [[ $job != "$SLURM_JOB_ID" ]] || ((CHECKPOINT_STEP > step)); then count=0; fi
+  echo "$SLURM_JOB_ID $((count + 1)) $CHECKPOINT_STEP" > "$file.new" && mv "$file.new" "$file"
+  echo "$((count + 1))"
 }
 
 next_start() {

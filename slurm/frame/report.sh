@@ -9,14 +9,15 @@ die() {
 # From here on output goes to driver.log; what is noted goes to sbatch's own file too.
 open_logs() {
   LOGS=$RUN/logs/$SLURM_JOB_ID${SLURM_RESTART_COUNT:+-r$SLURM_RESTART_COUNT}
+  export HS2PREF_LOGS=$LOGS
+  mkdir -p "$RUN/logs" || die "$RUN/logs cannot be made"
+  lock_run
   mkdir -p "$LOGS" || die "$LOGS cannot be made"
+  note_term
   exec 3>&1
   exec >>"$LOGS/driver.log" 2>&1
   note "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, $NODES nodes x $DEVICES processes, logs in $LOGS"
   write_attach
-  rm -f "$RUN/failure.json"   # of an earlier start
-  read_progress
-  FIRST_CHECKPOINT_STEP=$CHECKPOINT_STEP
 }
 
 note() {
@@ -34,7 +35,7 @@ elapsed() { printf '%d:%02d:%02d' $((SECONDS / 3600)) $((SECONDS / 60 % 60)) $((
 write_attach() {
   local words
   # shellcheck disable=SC2016  # for the script that is written
-  inside --overlap --jobid="$SLURM_JOB_ID" --nodes=1 --ntasks=1 --pty -- bash
+  inside --overlap --jobid="$SLURM_JOB_ID" --nodes=1 --ntasks=1 --ntasks-per-node=1 --pty -- bash
   words=$(printf ' %q' "${COMMAND[@]:1}")
   cat > "$RUN/attach.sh.new" <<SCRIPT
 #!/usr/bin/env bash

@@ -1,21 +1,26 @@
 # shellcheck shell=bash disable=SC2034
-# The training step: started in the background, asked to stop in time, waited for. Sets EXIT_CODE and, after scancel or
-# at the time limit, TERMINATED.
+# A step: started in the background, asked to stop in time, waited for. Sets EXIT_CODE and, after scancel or at the time
+# limit, TERMINATED.
 
-# USR1 may come before there is a step; it would end this shell.
+# Either would end this shell without a word. USR1 may come before there is a step to hand it to.
 note_early_usr1() {
   ASKED=''
   trap 'ASKED=yes' USR1
 }
 
-# bash runs a trap between two commands, and at once only in `wait`; hence the background.
-run_step() {
-  TERMINATED='' EXIT_CODE=143
+note_term() {
+  TERMINATED=''
   trap 'TERMINATED=yes' TERM
+}
+
+start_step() {
+  EXIT_CODE=143
   "${COMMAND[@]}" &
   STEP=$!
-  trap ask_to_stop USR1
-  [[ -z $ASKED ]] || ask_to_stop
+}
+
+# bash runs a trap between two commands, and at once only in `wait`; hence the background.
+await_step() {
   while is_alive && [[ -z $TERMINATED ]]; do wait "$STEP"; done
   if [[ -n $TERMINATED ]]; then give_time "$((KILL_WAIT_S / 2))"; fi
   collect_exit_code
@@ -28,11 +33,17 @@ collect_exit_code() {
 
 is_alive() { kill -0 "$STEP" 2>/dev/null; }
 
-# srun hands the signal to all processes. Again and again, for a process that still loads does not hear it.
+# srun hands the signal to all processes. Again and again, for Python does not hear it while it loads; not before all
+# processes have begun, since it would end srun, or a process, that does not yet expect it.
 ask_to_stop() {
   note "USR1: the run saves and stops"
-  { while is_alive; do kill -USR1 "$STEP"; sleep 20; done; } &
+  {
+    while is_alive && ! have_all_begun; do sleep 1; done
+    while is_alive; do kill -USR1 "$STEP"; sleep 20; done
+  } >/dev/null 2>&1 &
 }
+
+have_all_begun() { (($(cat "$LOGS"/node-*.log 2>/dev/null | grep -c "^ *[0-9]*: $HS2PREF_BEGUN\$") >= NODES * DEVICES)); }
 
 # SLURM asks with TERM, and KILL_WAIT_S later ends what is left, this shell too; the last line must be written by then.
 give_time() {

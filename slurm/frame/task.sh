@@ -8,6 +8,7 @@
 trap '' USR1
 trap : TERM
 export HS2PREF_TASK=$SLURM_JOB_ID.$SLURM_STEP_ID.$SLURM_PROCID
+echo "$HS2PREF_BEGUN"   # the batch shell waits for it before it hands on a signal
 
 "$@" &
 child=$!

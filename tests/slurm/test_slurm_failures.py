@@ -40,18 +40,31 @@ class Broken:
     job: str
     state: str
     seconds: float  # from the kill to the line
+    second: str  # what a second job on the folder says
     left: list[psutil.Process]  # at the very end
     while_running: tuple[int, dict]  # hs2pref status
     canceled_s: float  # from scancel to the job's end
+
+
+STEPS = "trainer.rm.max_steps=99"
+
+
+def second_job(cluster: Cluster, run: Run) -> str:
+    """What bare sbatch on a folder in which a job is at work ends with."""
+    output = cluster.folder / "second.out"
+    cluster.wait(cluster.sbatch("--oversubscribe", overrides=cluster.overrides(run, STEPS), output=output))
+    return output.read_text()
 
 
 @pytest.fixture(scope="module")
 def broken(cluster: Cluster) -> Broken:
     """Rank 1 is killed after step 2; the job may fail once and starts again; then it is cancelled."""
     run = cluster.run("broken")
-    job = cluster.checked_submit(run, "cluster.max_failures=2", "trainer.rm.save_interval=1", "trainer.rm.max_steps=99")
+    settings = ["cluster.max_failures=2", "cluster.sbatch_flags=[--oversubscribe]"]  # room for a second job
+    job = cluster.checked_submit(run, *settings, "trainer.rm.save_interval=1", STEPS)
     wait_until(lambda: run.state.get("checkpoint_step", 0) >= 2, "no second step")
     while_running = cluster.status(run)
+    second = second_job(cluster, run)
     kill_rank(job, 1)
     killed = time.monotonic()
     wait_until(lambda: " ended: " in run.last_line(job), "no last line")
@@ -60,7 +73,7 @@ def broken(cluster: Cluster) -> Broken:
     cluster.checked("scancel", job)
     canceled = time.monotonic()
     state = cluster.wait(job)
-    return Broken(run, job, state, seconds, processes_of(job), while_running, time.monotonic() - canceled)
+    return Broken(run, job, state, seconds, second, processes_of(job), while_running, time.monotonic() - canceled)
 
 
 def test_a_killed_rank_ends_the_start_and_is_named_in_the_last_line(broken: Broken) -> None:
@@ -68,6 +81,10 @@ def test_a_killed_rank_ends_the_start_and_is_named_in_the_last_line(broken: Brok
     assert " ended: failed, exit code 137 after " in line
     assert "; rank 1 on node2: killed by SIGKILL; " in line
     assert broken.seconds < 30
+
+
+def test_a_second_job_on_the_folder_ends_at_once(broken: Broken) -> None:
+    assert broken.second.startswith(f"hs2pref: job {broken.job} works in {broken.run.folder}, or waits to go on; ")
 
 
 def test_a_failed_start_is_followed_by_another_while_the_limit_allows(broken: Broken) -> None:

@@ -35,6 +35,17 @@ def stopped(cluster: Cluster) -> Ended:
     return Ended(run, job, cluster.wait(job))
 
 
+@pytest.fixture(scope="module")
+def hurried(cluster: Cluster) -> Ended:
+    """A run that is to begin anew, whose batch shell gets USR1 before srun has started anything."""
+    run = cluster.run("hurried")
+    job = cluster.checked_submit(run, "exp_manager.resume_if_exists=false")
+    log = run.folder / "logs" / job / "driver.log"
+    wait_until(lambda: log.exists() and "phase: train" in log.read_text(), "no training")
+    cluster.checked("scancel", "--batch", "--signal=USR1", job)
+    return Ended(run, job, cluster.wait(job))
+
+
 def test_a_job_trains_across_nodes_and_ends_with_one_line(straight: Ended) -> None:
     last = straight.run.folder / "checkpoints" / "last"
     assert straight.state == "COMPLETED"
@@ -72,6 +83,18 @@ def test_a_run_that_is_asked_to_stop_saves_and_its_job_is_requeued(stopped: Ende
     assert line.endswith("; requeued")
     assert stopped.state == "COMPLETED"
     assert " ended: finished, exit code 0 " in stopped.run.last_line(f"{stopped.job}-r1")
+
+
+def test_a_run_that_is_asked_to_stop_before_it_has_begun_loses_nothing(hurried: Ended) -> None:
+    assert " ended: stopped in time, exit code 85 after " in hurried.run.last_line(hurried.job)
+    assert hurried.state == "COMPLETED"
+
+
+def test_a_run_that_is_to_begin_anew_does_so_once(straight: Ended, hurried: Ended) -> None:
+    assert [row["step"] for row in hurried.run.trained()] == list(range(1, STEPS + 1))
+    assert hurried.run.losses() == straight.run.losses()
+    assert hurried.run.state["starts"] == 2
+    assert not (hurried.run.folder / "logs" / "job.lock").exists()
 
 
 def test_it_resumes_with_the_losses_of_a_run_that_was_never_stopped(straight: Ended, stopped: Ended) -> None:
