@@ -27,7 +27,8 @@ warn_of_short_time() {
   lead=$(sed -n 's/^#SBATCH --signal=.*@\([0-9]*\)$/\1/p' "$0" 2>/dev/null)
   left=$(seconds_left)
   [[ -z $lead || -z $left ]] || ((left > lead + 60)) ||
-    note "warning: $left s are left, and SLURM asks to stop up to $((lead + 60)) s before the end, unless sbatch had another --signal"
+    note "warning: $left s are left, and SLURM asks to stop up to $((lead + 60)) s before the end," \
+      "unless sbatch had another --signal"
 }
 
 # A run that is to begin anew (exp_manager.resume_if_exists=false) does so once in a job: its later starts go on from

@@ -52,10 +52,9 @@ container_name() { echo "hs2pref_$SLURM_JOB_ID"; }
 
 # What the user has set goes before the variables of the image, NAME,...
 names_that_win() {
-  local names=MASTER_ADDR,MASTER_PORT name
-  while read -r name; do names+=,$name; done < <(
-    [[ -z ${HS2PREF_CLUSTER_FILE-} ]] || sed -nE '/^export HS2PREF_/!s/^export ([A-Za-z_][A-Za-z0-9_]*)=.*/\1/p' "$HS2PREF_CLUSTER_FILE")
-  echo "$names"
+  local name find='/^export HS2PREF_/!s/^export ([A-Za-z_][A-Za-z0-9_]*)=.*/\1/p'
+  printf MASTER_ADDR,MASTER_PORT
+  sed -nE "$find" "${HS2PREF_CLUSTER_FILE:-/dev/null}" | while read -r name; do printf ',%s' "$name"; done
 }
 
 # pyxis keeps a container that has a name on its node, tens of gigabytes, unless the site has container_scope=job.

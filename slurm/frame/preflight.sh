@@ -9,7 +9,9 @@ end_of_preflight() {
   local said code=1
   said=$(sed -n 's/.*hs2pref preflight: error: //p' "$1")
   if [[ -n $said ]] && ! are_the_machines "$said"; then code=$CONFIG_ERROR; fi
-  if [[ -z $said ]] && ((EXIT_CODE == 124 || EXIT_CODE == 137)); then said="preflight took more than $PREFLIGHT_LIMIT_S s"; fi
+  if [[ -z $said ]] && ((EXIT_CODE == 124 || EXIT_CODE == 137)); then
+    said="preflight took more than $PREFLIGHT_LIMIT_S s"
+  fi
   [[ -n $said ]] || said=$(cat "$1" "$LOGS/driver.log" 2>/dev/null | sed -nE 's/.*\berror: //p')
   end_early "$code" "${said%%$'\n'*}" "see $1"
 }
