@@ -20,6 +20,12 @@ CAUTIONS = {
     CALIBRATION: "its margins are not to be read as probabilities",
     DEPENDENCE: "how often it is right depends on the length of the responses",
 }
+OPEN = {
+    CHANCE: "whether it is better than guessing is open",
+    LENGTH: "whether it is better than length alone is open",
+    CALIBRATION: "whether its margins are probabilities is open",
+    DEPENDENCE: "whether the length of the responses sways it is open",
+}
 
 
 def answer(run: Run) -> list[Block]:
@@ -59,7 +65,4 @@ def main_figures(evaluation: Evaluation) -> str:
 
 
 def cautions(unsure: Sequence[Finding]) -> list[str]:
-    return [
-        f"{finding.question.rstrip('?').lower()} is open" if finding.answer == "open" else CAUTIONS[finding.question]
-        for finding in unsure
-    ]
+    return [(OPEN if finding.answer == "open" else CAUTIONS)[finding.question] for finding in unsure]
