@@ -47,34 +47,35 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class PreferencesTask:
-    """Accuracy and more on a pairs file."""
+class PairsTask:
+    """What the tasks of pairs have in common."""
 
     source: Mapping[str, Any]
     examples: Sequence[PreferencePair]
-    benchmark: str = "preferences"
-
-    def report(self, scores: Sequence[Score]) -> PreferenceReport:
-        attributes = {score.id: score.attributes for score in scores if score.attributes}
-        return evaluate_pairs(self.examples, rewards(scores), attributes)
 
     def scored_pairs(self, scores: Sequence[Score]) -> Iterator[Row]:
         return with_rewards(self.examples, rewards(scores))
 
 
 @dataclass(frozen=True)
-class RewardBenchTask:
+class PreferencesTask(PairsTask):
+    """Accuracy and more on a pairs file."""
+
+    benchmark: str = "preferences"
+
+    def report(self, scores: Sequence[Score]) -> PreferenceReport:
+        attributes = {score.id: score.attributes for score in scores if score.attributes}
+        return evaluate_pairs(self.examples, rewards(scores), attributes)
+
+
+@dataclass(frozen=True)
+class RewardBenchTask(PairsTask):
     """RewardBench's sections, and its prior sets where the pairs have them."""
 
-    source: Mapping[str, Any]
-    examples: Sequence[PreferencePair]
     benchmark: str = "rewardbench"
 
     def report(self, scores: Sequence[Score]) -> RewardBenchReport:
         return evaluate_rewardbench(self.examples, rewards(scores))
-
-    def scored_pairs(self, scores: Sequence[Score]) -> Iterator[Row]:
-        return with_rewards(self.examples, rewards(scores))
 
 
 @dataclass(frozen=True)
