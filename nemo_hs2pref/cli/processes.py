@@ -41,6 +41,7 @@ def as_rank(run: Run) -> Run:
 
     @functools.wraps(run)
     def run_as_rank(args: argparse.Namespace) -> int:
+        stop_signals.await_usr1()
         slurm_step.adopt(os.environ)
         if not is_started():
             return run_alone(run, args)

@@ -33,6 +33,13 @@ def note(number: int, frame: FrameType | None) -> None:
     received[signal.Signals(number).name] = time.monotonic()
 
 
+def await_usr1() -> None:
+    """From now on SIGUSR1 is noted; a job script that waits for the line is told (slurm/frame/step.sh)."""
+    if line := os.environ.pop("HS2PREF_BEGUN", None):
+        catch(signal.SIGUSR1)
+        print(line, flush=True)
+
+
 def came(name: str, within_s: float) -> bool:
     return name in received and time.monotonic() - received[name] < within_s
 

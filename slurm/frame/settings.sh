@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The settings of a job and the variables of its processes. What is set already stays.
 
-export HS2PREF_BEGUN='process has begun'   # a rank's first line
+export HS2PREF_BEGUN='process has begun'   # a rank's first line: from here on it notes USR1
 
 read_settings() {
   forget_other_job

@@ -33,8 +33,8 @@ collect_exit_code() {
 
 is_alive() { kill -0 "$STEP" 2>/dev/null; }
 
-# srun hands the signal to all processes. Again and again, for Python does not hear it while it loads; not before all
-# processes have begun, since it would end srun, or a process, that does not yet expect it.
+# srun hands the signal to all processes: not before all have begun, for it would end srun, or be lost; then again and
+# again, should a node lose it.
 ask_to_stop() {
   note "USR1: the run saves and stops"
   {

@@ -3,12 +3,11 @@
 #
 # It is started as a child, so that a rank that is killed leaves nothing behind: megatron-core's helper processes would
 # live on, and on a node with one rank SLURM would wait for the output that they hold open.
-# USR1 is ignored until Python asks for it, since it may come while the process still loads. SLURM sends it and TERM to
-# the child as well as to this shell.
+# USR1 is ignored until Python notes it and says HS2PREF_BEGUN. SLURM sends it and TERM to the child as well as to this
+# shell.
 trap '' USR1
 trap : TERM
 export HS2PREF_TASK=$SLURM_JOB_ID.$SLURM_STEP_ID.$SLURM_PROCID
-echo "$HS2PREF_BEGUN"   # the batch shell waits for it before it hands on a signal
 
 "$@" &
 child=$!
