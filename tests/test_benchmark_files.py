@@ -12,9 +12,9 @@ from pyarrow import parquet
 
 from nemo_hs2pref.data.records import Message, read_pairs, write_jsonl
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.evaluation.rewardbench import load_rewardbench, read_rewardbench
+from nemo_hs2pref.evaluation.rewardbench import load_rewardbench
 from nemo_hs2pref.evaluation.rewardbench.sections import PRIOR_SETS
-from nemo_hs2pref.evaluation.rewardbench2 import read_rewardbench2
+from nemo_hs2pref.evaluation.rewardbench2 import load_rewardbench2
 
 MESSAGES = [
     {"content": "Hi", "role": "user"},
@@ -149,8 +149,8 @@ def write(path, rows):
 def test_a_copy_of_the_hubs_file_is_found_in_its_folder_and_by_itself(tmp_path, name):
     path = write(tmp_path / name, CORE)
     expected = ["math-prm/0", "math-prm/1", "hep-cpp/0"]
-    assert [pair.id for pair in read_rewardbench(str(tmp_path))] == expected
-    assert [pair.id for pair in read_rewardbench(str(path))] == expected
+    assert [pair.id for pair in load_rewardbench(str(tmp_path)).records] == expected
+    assert [pair.id for pair in load_rewardbench(str(path)).records] == expected
     assert load_rewardbench(str(path)).describe() == {
         "name": str(path),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -162,7 +162,7 @@ def test_a_clone_of_both_repositories_has_the_prior_sets(tmp_path):
     write(tmp_path / "data" / "filtered-00000-of-00001.parquet", CORE)
     for name in PRIOR_SETS:
         write(tmp_path / "data" / f"{name}.jsonl", [prior_row(0)])
-    pairs = read_rewardbench(str(tmp_path), prior_sets=True)
+    pairs = load_rewardbench(str(tmp_path), prior_sets=True).records
     assert [pair.subset for pair in pairs] == ["math-prm", "math-prm", "hep-cpp", *PRIOR_SETS]
     assert pairs[-1].prompt == tuple(Message(turn["role"], turn["content"]) for turn in MESSAGES)
 
@@ -173,22 +173,22 @@ def test_a_pairs_file_is_read_as_elsewhere_and_keeps_ids_that_are_unique(tmp_pat
         {"id": "b", "prompt": "Why?", "chosen": "yes", "rejected": "no", "subset": "math-prm"},
     ]
     path = write(tmp_path / "mine.jsonl", rows)
-    assert read_rewardbench(str(path)) == read_pairs(path, require_strength=False)
+    assert load_rewardbench(str(path)).records == read_pairs(path, require_strength=False)
 
 
 def test_an_empty_response_is_a_response(tmp_path):
-    (pair,) = read_rewardbench(str(write(tmp_path / "x.jsonl", [core_row()])))
+    (pair,) = load_rewardbench(str(write(tmp_path / "x.jsonl", [core_row()]))).records
     assert (pair.rejected, pair.id) == ("", "0")
 
 
 def test_rows_without_an_id_are_called_by_their_number(tmp_path):
     rows = [core_row(id=None), {**core_row(), "id": None}]
-    assert [pair.id for pair in read_rewardbench(str(write(tmp_path / "x.jsonl", rows)))] == ["1", "2"]
+    assert [pair.id for pair in load_rewardbench(str(write(tmp_path / "x.jsonl", rows))).records] == ["1", "2"]
 
 
 def test_domains_are_known_whatever_their_capitals_and_ties_keep_their_numbers(tmp_path):
     rows = [row2("ref:0", "ties"), row2("tied:0", "TIES", chosen=("a", "b")), row2("ref:0", "precise if")]
-    items = read_rewardbench2(str(write(tmp_path / "test.jsonl", rows)))
+    items = load_rewardbench2(str(write(tmp_path / "test.jsonl", rows))).records
     assert [item.id for item in items] == ["Ties/ref:0", "Ties/tied:0", "Precise IF/ref:0"]
     assert [item.ties_id for item in items[:2]] == [("ref", 0), ("tied", 0)]
 
@@ -209,7 +209,7 @@ def test_all_bad_rows_are_named_with_their_lines(tmp_path):
     ]
     path = write(tmp_path / "x.jsonl", rows)
     with pytest.raises(DataError) as error:
-        read_rewardbench(str(path))
+        load_rewardbench(str(path))
     assert str(error.value) == (
         f"7 rows cannot be used:\n"
         f'  {path}:3: "chosen" is None; expected a string\n'
@@ -237,7 +237,7 @@ def test_all_bad_rows_are_named_with_their_lines(tmp_path):
 def test_a_bad_prompt_of_rewardbench_2_is_named_with_its_row(tmp_path, row, message):
     path = write(tmp_path / "test.jsonl", [row2("fine", "Math"), row])
     with pytest.raises(DataError) as error:
-        read_rewardbench2(str(path))
+        load_rewardbench2(str(path))
     assert str(error.value).startswith(f"{path}:2: {message}")
 
 
@@ -254,5 +254,5 @@ def test_sources_that_are_none_say_what_would_be_one(tmp_path):
     ]
     for arguments, message in cases:
         with pytest.raises(DataError) as error:
-            read_rewardbench(**arguments)
+            load_rewardbench(**arguments)
         assert message in str(error.value)

@@ -119,6 +119,9 @@ def test_run_folder_with_another_run_is_refused_and_with_this_one_goes_on(config
 
     last = shutil.copytree(nemo, tmp_path / "run" / "checkpoints" / "last")
     (last / FILE_LIST).unlink()
+    assert result_of(stored.look_at_resume_state(config, resolved)).status == "skipped"  # weights only
+    (last / layout.TRAINING_STATE).mkdir()
+    (last / layout.TRAINING_STATE / "metadata.json").write_text("{}")
     edit_json(last / layout.MANIFEST, run=json.loads(json.dumps(plain(resolved))), step=40)
     assert result_of(stored.look_at_resume_state(config, resolved)).text == "goes on after step 40"
 

@@ -200,9 +200,10 @@ def test_training_pairs_give_no_answer(run):
         {"extrapolated": {"weak": "last", "strong": "base", "alpha": 1.52}},
         {"averaged": [{"model": "base", "weight": 0.5}, {"model": "last", "weight": 0.5}]},
         {"merged": {"adapter": "last", "base": "base", "step": 3}},
+        {"run": {"pretrained_checkpoint": {"restore_from_path": "last"}}},
     ],
 )
-def test_training_pairs_of_what_a_model_is_made_of_give_no_answer(run, tmp_path, monkeypatch, made):
+def test_training_pairs_of_what_a_model_comes_from_give_no_answer(run, tmp_path, monkeypatch, made):
     """Also through a second model in between; the places are relative to where it was made, as a user gives them."""
     monkeypatch.chdir(run / "checkpoints")
     between = {"averaged": [{"model": str(tmp_path / "made"), "weight": 1.0}, {"model": "gone", "weight": 1.0}]}

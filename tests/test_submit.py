@@ -16,7 +16,7 @@ from nemo_hs2pref.config.load import config_dir, load_reward_model_config
 from nemo_hs2pref.errors import ConfigError, InstallationError
 from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
 from nemo_hs2pref.launch.jobs.cluster import load_cluster, sbatch_flags, settings_file
-from nemo_hs2pref.launch.jobs.record import about_environment
+from nemo_hs2pref.launch.jobs.record import about_code, about_environment
 from nemo_hs2pref.launch.jobs.script import refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
 from nemo_hs2pref.preflight.versions import IMAGE
@@ -329,6 +329,19 @@ def test_what_sbatch_says_is_passed_on_and_nothing_is_left(
     with pytest.raises(ConfigError, match="sbatch refused the job: sbatch: error: invalid account"):
         submit(make_job(SCRIPT, places))
     assert not [*(sbatch / "runs" / "a" / "submissions").iterdir()]
+
+
+def test_the_diff_is_kept_without_what_looks_like_a_secret(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "run.sh").write_text("train\n")
+    git("add", "run.sh")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "a")
+    (tmp_path / "run.sh").write_text(f"export HF_TOKEN={TOKEN}\nproxy=http://me:word@host:80\n")
+    diff = about_code(tmp_path)["git.diff"]
+    assert "-train\n+export HF_TOKEN=[a secret was here]\n+proxy=http://[a secret was here]@host:80\n" in diff
 
 
 @pytest.mark.parametrize(

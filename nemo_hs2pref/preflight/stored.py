@@ -30,8 +30,7 @@ def look_at_checkpoint(config: RewardModelConfig) -> Iterator[Finding]:
 
 def look_at_resume_state(config: RewardModelConfig, resolved: DictConfig) -> Iterator[Finding]:
     """Where the run folder holds a run, it is this one, and its resume state is whole."""
-    folder = Path(config.exp_manager.explicit_log_dir) / "checkpoints"
-    last = next((folder / name for name in ("last", "last.old") if (folder / name / layout.MANIFEST).is_file()), None)
+    last = layout.resume_path(Path(config.exp_manager.explicit_log_dir) / "checkpoints")
     if last is None or not config.exp_manager.resume_if_exists:
         yield skipped("the run starts anew")
         return

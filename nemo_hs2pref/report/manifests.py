@@ -42,14 +42,15 @@ def made_of(manifest: Manifest) -> str:
 
 
 def parts(manifest: Manifest) -> list[str]:
-    """The models that it was made of, as they were named when it was made."""
+    """The models that it was made of or trained from, as they were named then."""
     extrapolated, merged = (manifest.get(key) or {} for key in ("extrapolated", "merged"))
-    found = [extrapolated.get("weak"), extrapolated.get("strong"), merged.get("adapter"), merged.get("base")]
+    start = ((manifest.get("run") or {}).get("pretrained_checkpoint") or {}).get("restore_from_path")
+    found = [start, extrapolated.get("weak"), extrapolated.get("strong"), merged.get("adapter"), merged.get("base")]
     return [place for place in (*found, *(part["model"] for part in manifest.get("averaged") or ())) if place]
 
 
 def with_parts(manifest: Manifest, seen: frozenset[Path] = frozenset()) -> Iterator[Manifest]:
-    """It, and the manifests of what it was made of, as far as they are still where they were."""
+    """It, and the manifests of what it was made of, as far as those are still where they were."""
     yield manifest
     for path in (Path(place).resolve() / CHECKPOINT for place in parts(manifest)):
         if path.is_file() and path not in seen:
@@ -57,6 +58,6 @@ def with_parts(manifest: Manifest, seen: frozenset[Path] = frozenset()) -> Itera
 
 
 def training_hashes(manifest: Manifest) -> set[str]:
-    """SHA-256 of every training file of the model and of those that it was made of."""
+    """SHA-256 of every training file of the model and of those that it was made of or trained from."""
     data = (item for each in with_parts(manifest) for item in (each.get("data") or {}).items())
     return {digest for name, digest in data if ".train." in name}

@@ -39,7 +39,7 @@ class Run:
         return evaluation.title if len(alike) == 1 else f"{evaluation.title}, {evaluation.name}"
 
     def was_trained_on(self, evaluation: Evaluation) -> bool:
-        """The evaluated file is training data of a checkpoint of the run, or of a model that it was made of."""
+        """The evaluated file is training data of a checkpoint of the run, or of a model that it came from."""
         digest = (evaluation.summary.get("input") or {}).get("sha256")
         return any(digest in training_hashes(manifest) for manifest in self.checkpoints.values())
 

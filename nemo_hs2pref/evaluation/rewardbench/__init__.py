@@ -1,6 +1,6 @@
 """RewardBench (arXiv 2403.13787): 2,985 pairs in 23 subsets, which four sections weigh together."""
 
-from nemo_hs2pref.evaluation.rewardbench.files import load_rewardbench, read_rewardbench
+from nemo_hs2pref.evaluation.rewardbench.files import load_rewardbench
 from nemo_hs2pref.evaluation.rewardbench.report import RewardBenchReport, SubsetReport, evaluate_rewardbench
 from nemo_hs2pref.evaluation.rewardbench.sections import section_scores
 
@@ -9,6 +9,5 @@ __all__ = [
     "SubsetReport",
     "evaluate_rewardbench",
     "load_rewardbench",
-    "read_rewardbench",
     "section_scores",
 ]

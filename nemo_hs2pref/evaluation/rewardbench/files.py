@@ -28,11 +28,6 @@ PRIOR_RELEASE = Release(
 )
 
 
-def read_rewardbench(source: str, *, revision: str | None = None, prior_sets: bool = False) -> list[PreferencePair]:
-    """The pairs alone; see load_rewardbench."""
-    return load_rewardbench(source, revision=revision, prior_sets=prior_sets).records
-
-
 def load_rewardbench(
     source: str, *, revision: str | None = None, prior_sets: bool = False
 ) -> Benchmark[PreferencePair]:

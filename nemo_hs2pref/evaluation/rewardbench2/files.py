@@ -20,11 +20,6 @@ RELEASE = Release(
 DOMAIN_OF_NAME = {name.lower(): name for name in DOMAINS}
 
 
-def read_rewardbench2(source: str, *, revision: str | None = None) -> list[Item]:
-    """The items alone; see load_rewardbench2."""
-    return load_rewardbench2(source, revision=revision).records
-
-
 def load_rewardbench2(source: str, *, revision: str | None = None) -> Benchmark[Item]:
     """All prompts of a source, and where they come from; ids, empty responses and errors as in load_rewardbench.
 

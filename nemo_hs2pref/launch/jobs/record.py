@@ -16,7 +16,9 @@ from nemo_hs2pref.errors import ConfigError
 SUBMISSIONS = "submissions"  # in the run folder; one folder a submission, named by its time
 SHOWN = re.compile(r"(SLURM|SBATCH|HS2PREF|NCCL|TORCH|CUDA|NVTE|NVIDIA|OMP|HF|HYDRA|WANDB|PYTHON|MASTER|GLOO|UCX)_?")
 SECRET = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|JWT|COOKIE", re.IGNORECASE)
-SECRET_VALUE = re.compile(r"\b(hf_|sk-|ghp_|glpat-|nvapi-|AKIA)\w{8,}|://[^/\s]*:[^/\s]*@|\b[0-9a-f]{40}\b")
+# Tokens by their beginning, passwords in addresses.
+SECRET_TEXT = re.compile(r"\b(hf_|sk-|ghp_|glpat-|nvapi-|AKIA)\w{8,}|(?<=://)[^/\s]*:[^/\s]*(?=@)")
+BARE_KEY = re.compile(r"\b[0-9a-f]{40}\b")  # as Weights & Biases'; in a diff it is git's
 TIME_LIMIT_S = 60
 
 
@@ -38,9 +40,13 @@ def write_record(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def about_code(repository: Path) -> dict[str, str]:
-    """git.txt: the commit and what differs from it by name; git.diff: how. Where there is no git, why not."""
+    """git.txt: the commit and what differs from it by name; git.diff: how, without what looks like a secret.
+
+    Where there is no git, why not.
+    """
     commit, status = git(repository, "rev-parse", "HEAD"), git(repository, "status", "--short")
-    return {"git.txt": f"commit {commit}\n{status}", "git.diff": git(repository, "diff", "HEAD", "--binary")}
+    diff = SECRET_TEXT.sub("[a secret was here]", git(repository, "diff", "HEAD", "--binary"))
+    return {"git.txt": f"commit {commit}\n{status}", "git.diff": diff}
 
 
 def git(repository: Path, *words: str) -> str:
@@ -61,7 +67,12 @@ def about_environment(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def is_shown(name: str, value: str) -> bool:
-    return bool(SHOWN.match(name)) and not SECRET.search(name) and not SECRET_VALUE.search(value)
+    return bool(SHOWN.match(name)) and not SECRET.search(name) and not is_secret(value)
+
+
+def is_secret(value: str) -> bool:
+    """It looks like one."""
+    return bool(SECRET_TEXT.search(value) or BARE_KEY.search(value))
 
 
 def as_line(words: Sequence[str]) -> str:

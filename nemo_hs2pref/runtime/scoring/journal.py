@@ -62,7 +62,7 @@ class Journal:
     """The journal of one model in `folder`."""
 
     folder: Path
-    model: Mapping[str, Any]  # its fingerprint
+    model: Mapping[str, Any]  # its fingerprint, and where it is computed
 
     @property
     def digest(self) -> str:
@@ -73,7 +73,7 @@ class Journal:
         known: Known = {}
         for file in sorted(self.folder.glob("*.jsonl")):
             if not file.name.startswith(self.digest):
-                print(f"{file}: scores of another model or precision, not used", file=sys.stderr)
+                print(f"{file}: scores of another model, precision or device, not used", file=sys.stderr)
                 continue
             for line in whole_lines(file)[1:]:
                 batch = json.loads(line)

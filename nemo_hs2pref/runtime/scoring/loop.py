@@ -62,7 +62,7 @@ class ModelScorer:
             raise ConfigError(f"--max-length {max_length}: the model has positions for {model.num_positions} tokens")
         self.model = model
         self.max_length = model.max_length if max_length is None else max_length
-        self.journal = Journal(partial, model.fingerprint) if partial else None
+        self.journal = Journal(partial, {**model.fingerprint, "device": machine.device().type}) if partial else None
 
     @torch.no_grad()
     def score(self, conversations: Sequence[Conversation]) -> list[Score]:
