@@ -19,18 +19,18 @@ from nemo_hs2pref.errors import HS2PrefError
 VERBS = {
     "quickstart": "base model, data, regression, scaled Bradley-Terry, ExPO and evaluation, end to end",
     "data": "prepare ratings and preference pairs, and inspect them",
-    "plan": "layout, batches, parameters, memory and disk of a run, before it is started",
+    "plan": "layout, batches, parameters, memory and disk of a run, before it starts",
     "train": "train a model from a Hydra configuration",
-    "preflight": "can this node, and with a configuration this run, work at all",
-    "submit": "queue a run on a SLURM cluster, checked beforehand",
+    "preflight": "check whether this node, and a given run, can work at all",
+    "submit": "check a run and queue it on a SLURM cluster",
     "status": "where a run stands: step, rate, time left, last checkpoint, how it ended",
-    "convert": "Hugging Face checkpoints to NeMo",
+    "convert": "checkpoints from and to Hugging Face; LoRA adapters into a whole model",
     "extrapolate": "ExPO: extrapolate from a weak to a strong model; averages of models",
     "checkpoint": "what a checkpoint is, and whether it is whole",
     "score": "reward of every row of a file",
     "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
-    "evaluate": "accuracy of a reward model on preference pairs",
-    "report": "one page about a run, or several: can the reward model be trusted?",
+    "evaluate": "accuracy of a reward model on preference pairs and on RewardBench",
+    "report": "one page about a run, or several, that says whether the reward model can be trusted",
     "reproduce": "the reward models of the paper's Table 1, trained and compared",
 }
 
@@ -39,7 +39,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
     """Keeps the examples' line breaks and shows defaults where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
+        return action.help if action.default in (None, False, [], "") else super()._get_help_string(action)
 
 
 def build_parser(verb: str | None) -> argparse.ArgumentParser:

@@ -10,13 +10,13 @@ VERIFY_EXAMPLES = """examples:
   hs2pref checkpoint verify reward-hf --json
 
 Reads every byte once: sizes and SHA-256 as listed at save, dtypes, shapes and finite values of all tensors.
-exit code: 0 whole, 1 not whole (each problem is a line), 2 no checkpoint
+exit code: 0 whole, 1 not whole (a line for each problem), 2 no checkpoint
 """
 INSPECT_EXAMPLES = """examples:
   hs2pref checkpoint inspect runs/stage2/checkpoints/last
   hs2pref checkpoint inspect reward-hf --json
 
-Reads the small files and the index; no tensor, and no code that a file may hold.
+Reads the small files and the index, no tensor; runs no code that a file may hold.
 """
 
 
@@ -35,8 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         added.add_argument("--json", action="store_true", help="one JSON object on standard output")
         return added
 
-    action("verify", "is every file whole and every number finite", VERIFY_EXAMPLES).set_defaults(run=run_verify)
-    action("inspect", "what it is and where it comes from", INSPECT_EXAMPLES).set_defaults(run=run_inspect)
+    action("verify", "check that every file is whole and every number finite", VERIFY_EXAMPLES).set_defaults(
+        run=run_verify
+    )
+    action("inspect", "show what a checkpoint is and where it comes from", INSPECT_EXAMPLES).set_defaults(
+        run=run_inspect
+    )
     parser.epilog = VERIFY_EXAMPLES
 
 

@@ -1,4 +1,4 @@
-"""`hs2pref convert`: Hugging Face checkpoints to NeMo and back, LoRA adapters to whole checkpoints."""
+"""`hs2pref convert`: checkpoints from and to Hugging Face; LoRA adapters into a whole model."""
 
 import argparse
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ from tempfile import TemporaryDirectory
 from nemo_hs2pref.checkpoint.hugging_face.layouts import LAYOUTS
 
 FROM_HF_EXAMPLES = """examples:
-  hs2pref convert from-hf meta-llama/Llama-3.1-70B-Instruct checkpoints/llama31-70b
+  hs2pref convert from-hf meta-llama/Llama-3.1-70B-Instruct checkpoints/llama31_70b
   hs2pref convert from-hf ./SmolLM2-135M-Instruct checkpoints/smollm2 --dtype float32
   hs2pref convert from-hf smollm2 checkpoints/smollm2-8 --layers 8    # SmolLM2-135M-Instruct: hub or installed package
   hs2pref convert from-hf llama_tiny checkpoints/tiny                 # random weights, for tests of layouts
   hs2pref convert from-hf nvidia/Llama-3.1-Nemotron-70B-Reward-HF checkpoints/nemotron --layout nemotron-reward
 
 DST becomes a folder laid out as an unpacked .nemo file; its weights load under any TP and PP.
-One process without GPU does it, tensor by tensor; a .gguf file alone has to fit into memory.
+One process without a GPU does it, tensor by tensor; only a .gguf file has to fit into memory.
 """
 TO_HF_EXAMPLES = """examples:
   hs2pref convert to-hf runs/stage2/checkpoints/last reward-hf        # AutoModelForSequenceClassification
   hs2pref convert to-hf expo reward-nemotron --layout nemotron-reward --dtype bfloat16
 
 DST becomes a folder that transformers loads: safetensors, tokenizer with the training template, model card.
-One process without GPU does it, tensor by tensor.
+One process without a GPU does it, tensor by tensor.
 """
 MERGE_EXAMPLES = """examples:
   hs2pref convert merge-lora runs/lora/checkpoints/last checkpoints/merged
@@ -59,17 +59,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         TO_HF_EXAMPLES,
     )
     to_hf.add_argument("source", metavar="SRC", type=Path, help="checkpoint")
-    to_hf.add_argument("--drop-bias", action="store_true", help="leave a head's bias out; config.json and card have it")
-    to_hf.add_argument("--merge-attributes", action="store_true", help="the reward as the only label, as TRL needs it")
+    to_hf.add_argument(
+        "--drop-bias", action="store_true", help="leave out a head's bias; config.json and the card record it"
+    )
+    to_hf.add_argument(
+        "--merge-attributes", action="store_true", help="write the reward as the only label, as TRL needs it"
+    )
     to_hf.set_defaults(run=run_to_hf)
     for each in (from_hf, to_hf):
         each.add_argument("destination", metavar="DST", type=Path, help="folder to write; must not exist")
-        each.add_argument("--dtype", choices=["float32", "bfloat16"], help="of the weights (default: the source's)")
-        each.add_argument("--layout", choices=LAYOUTS, help="of Hugging Face's files (default: by what the source has)")
+        each.add_argument(
+            "--dtype", choices=["float32", "bfloat16"], help="dtype of the weights (default: the source's)"
+        )
+        each.add_argument(
+            "--layout", choices=LAYOUTS, help="layout of Hugging Face's files (default: by what the source has)"
+        )
     merge = direction(
         "merge-lora",
-        "the adapters of a LoRA run and their base to a whole checkpoint",
-        "Add the adapters of `train rm peft=lora` to their base: a whole checkpoint.",
+        "the adapters of a LoRA run into a whole checkpoint",
+        "Merge the adapters of a LoRA run into their base and write a whole checkpoint.",
         MERGE_EXAMPLES,
     )
     merge.add_argument("adapter", metavar="ADAPTER", type=Path, help="checkpoint of a LoRA run")

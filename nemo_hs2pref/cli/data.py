@@ -20,15 +20,16 @@ from nemo_hs2pref.errors import ConfigError
 
 PREPARE_EXAMPLES = """examples:
   # HelpSteer2 and HelpSteer2-Preference from the hub, at the revision whose rows and hashes are known
-  hs2pref data prepare --source nvidia/HelpSteer2 --out data/hs2 --max-length 4096 --tokenizer Llama-3.1-70B-Instruct
+  hs2pref data prepare --source nvidia/HelpSteer2 --out data/helpsteer2 --max-length 4096 \\
+      --tokenizer checkpoints/llama31_70b/tokenizer
 
-  # from files that were downloaded before; stop unless they are the released ones
-  hs2pref data prepare --source downloads/HelpSteer2 --out data/hs2 --strict
+  # from files downloaded earlier; stop unless they are the released ones
+  hs2pref data prepare --source downloads/HelpSteer2 --out data/helpsteer2 --strict
 
   # a team's own annotations, three to five people a task (docs/data.md)
   hs2pref data prepare --format annotations --source tasks.jsonl --out data/ours --on-bad-row skip
 
-  # chosen and rejected responses from anywhere; prompts for RL and NeMo-Aligner's own rows beside
+  # chosen and rejected responses from anywhere; also prompts for RL and NeMo-Aligner's own rows
   hs2pref data prepare --format pairs --source ultrafeedback.parquet --out data/uf --also prompts aligner
 
   # the data of HelpSteer2's baselines
@@ -60,22 +61,26 @@ def configure_prepare(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--source",
         required=True,
-        help="a folder with its files (.jsonl, .jsonl.gz, .parquet), one of them, a hub id with @REVISION or not, or "
-        "`sample` (helpsteer2)",
+        help="a folder with its files (.jsonl, .jsonl.gz, .parquet), one of them, a hub id with or without @REVISION, "
+        "or `sample` (helpsteer2)",
     )
     verb.add_argument("--out", required=True, help="folder to write: new, empty, or from an earlier preparation")
-    verb.add_argument("--max-length", type=int, metavar="N", help="drop what has more tokens; needs --tokenizer")
-    verb.add_argument("--tokenizer", metavar="PATH", help="Hugging Face tokenizer that counts them")
+    verb.add_argument("--max-length", type=int, metavar="N", help="drop rows with more tokens; needs --tokenizer")
     verb.add_argument(
-        "--template", choices=TEMPLATES, help=f"of the text whose tokens are counted (default: {DEFAULT_TEMPLATE})"
+        "--tokenizer", metavar="PATH", help="tokenizer that counts them: a folder (CHECKPOINT/tokenizer) or a hub id"
+    )
+    verb.add_argument(
+        "--template",
+        choices=TEMPLATES,
+        help=f"template of the text whose tokens are counted (default: {DEFAULT_TEMPLATE})",
     )
     also = "; ".join(f"{name}: {view.help}" for name, view in VIEWS.items())
     verb.add_argument("--also", nargs="+", choices=VIEWS, default=[], metavar="NAME", help=f"further files. {also}")
-    verb.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the shuffle, and of --swap-responses")
+    verb.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the shuffle and of --swap-responses")
     verb.add_argument(
         "--swap-responses",
         action="store_true",
-        help="exchange response 1 and 2 of every other pair, by chance, against a bias for a position",
+        help="exchange responses 1 and 2 of each pair with probability 1/2, against a bias for a position",
     )
     verb.add_argument(
         "--validation-share",

@@ -18,40 +18,46 @@ from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, TEMPLATES
 from nemo_hs2pref.errors import ConfigError
 
-SUMMARY = "say what a data file or folder holds: counts, lengths, strengths, ratings, random rows, and a picture"
+SUMMARY = "show what a data file or folder holds: counts, lengths, strengths, ratings, random rows, and a picture"
 DEFAULT_PICTURE = "inspect.png"
 DEFAULT_SAMPLES = 2
 DEFAULT_TOKEN_ROWS = 2000
 DEFAULT_SEED = 1234
 
 EXAMPLES = """examples:
-  hs2pref data inspect data/hs2
-  hs2pref data inspect data/hs2/pairs.train.jsonl --samples 5 --full
-  hs2pref data inspect data/hs2 --tokenizer Llama-3.1-70B-Instruct --token-rows 10000 --plot pictures/hs2.png
+  hs2pref data inspect data/helpsteer2
+  hs2pref data inspect data/helpsteer2/pairs.train.jsonl --samples 5 --full
+  hs2pref data inspect data/helpsteer2 --tokenizer checkpoints/llama31_70b/tokenizer --token-rows 10000
   hs2pref data inspect downloads/HelpSteer2/train.jsonl.gz --samples 0 --no-plot
-  hs2pref data inspect data/hs2 --json > facts.json
+  hs2pref data inspect data/helpsteer2 --json > facts.json
 
 PATH is a folder that `data prepare` wrote, any folder with .jsonl, .jsonl.gz or .parquet files, or one such file: rated
 responses, pairs, conversations, prompts, NeMo-Aligner's rows, or HelpSteer2's files as released.
 
-Exit code: 0; 1 where a row is malformed or a file is not as its manifest says; 2 where there is nothing to inspect.
+Exit code: 0; 1 if a row is malformed or a file is not as its manifest says; 2 if there is nothing to inspect.
 """
 
 
 def configure_inspect(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, `run` and the description to the parser of the action."""
     parser.add_argument("path", metavar="PATH", help="a folder or a file of rows")
-    parser.add_argument("--samples", type=int, default=DEFAULT_SAMPLES, metavar="N", help="random rows to show a file")
-    parser.add_argument("--full", action="store_true", help="show long texts whole, not without their middle")
-    parser.add_argument("--tokenizer", metavar="PATH", help="Hugging Face tokenizer that counts tokens")
     parser.add_argument(
-        "--template", choices=TEMPLATES, default=DEFAULT_TEMPLATE, help="of the shown and counted texts"
+        "--samples", type=int, default=DEFAULT_SAMPLES, metavar="N", help="random rows to show of each file"
+    )
+    parser.add_argument("--full", action="store_true", help="show long texts whole, their middle too")
+    parser.add_argument(
+        "--tokenizer", metavar="PATH", help="tokenizer that counts tokens: a folder (CHECKPOINT/tokenizer) or a hub id"
     )
     parser.add_argument(
-        "--token-rows", type=int, default=DEFAULT_TOKEN_ROWS, metavar="N", help="random rows to tokenise a file"
+        "--template", choices=TEMPLATES, default=DEFAULT_TEMPLATE, help="template of the shown and counted texts"
     )
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the random rows")
-    parser.add_argument("--json", action="store_true", help="print the facts as JSON; no rows, and no picture unasked")
+    parser.add_argument(
+        "--token-rows", type=int, default=DEFAULT_TOKEN_ROWS, metavar="N", help="random rows to tokenise of each file"
+    )
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the random rows")
+    parser.add_argument(
+        "--json", action="store_true", help="print the facts as JSON; no rows, and no picture without --plot"
+    )
     picture = parser.add_mutually_exclusive_group()
     picture.add_argument("--plot", metavar="FILE", help=f"the picture to write ({DEFAULT_PICTURE}, unless --json)")
     picture.add_argument("--no-plot", action="store_true", help="write no picture")

@@ -18,12 +18,12 @@ EXAMPLES = """examples:
   hs2pref evaluate preferences --model expo --baseline results --input pairs.validation.jsonl --out results_expo
   hs2pref evaluate preferences --scores scores.jsonl --input pairs.validation.jsonl --out results
   hs2pref evaluate rewardbench --model reward-hf --out results/rewardbench                   # from the hub
-  hs2pref evaluate rewardbench --model llama31-70b-rm --tensor-parallel 8 --input rewardbench.parquet --out results
+  hs2pref evaluate rewardbench --model runs/expo --tensor-parallel 8 --input rewardbench.parquet --out results
   hs2pref evaluate rewardbench --version 2 --model expo --out results/rewardbench2
-  hs2pref evaluate rewardbench --goodness llama3-70b --model five-attributes --out results   # as HelpSteer2 has it
+  hs2pref evaluate rewardbench --goodness llama3-70b --model five-attributes --out results   # as in HelpSteer2's paper
 
-OUT gets summary.json, scores.jsonl and scored_pairs.jsonl; `hs2pref report OUT` makes a page of them. What was scored
-before a kill is not scored again when the same command is given once more.
+OUT gets summary.json, scores.jsonl and scored_pairs.jsonl; `hs2pref report OUT` makes a page of them. After a
+kill the same command goes on: what was scored is not scored again.
 """
 HUB = {1: "allenai/reward-bench", 2: "allenai/reward-bench-2"}
 
@@ -34,7 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, summary: str, task: Callable[[argparse.Namespace], "Task"]) -> argparse.ArgumentParser:
         verb = benchmarks.add_parser(
-            name, help=summary, description=summary, epilog=EXAMPLES, formatter_class=parser.formatter_class
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=EXAMPLES,
+            formatter_class=parser.formatter_class,
         )
         verb.set_defaults(run=run, task=task)
         return verb
@@ -47,9 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--input", metavar="SOURCE", help=f"hub id, folder or file (default: {HUB[1]}, or {HUB[2]} with --version 2)"
     )
-    verb.add_argument("--version", type=int, choices=(1, 2), default=1, help="of RewardBench")
-    verb.add_argument("--revision", metavar="COMMIT", help="of the repository on the hub")
-    verb.add_argument("--prior-sets", action="store_true", help="the four prior sets of version 1 too")
+    verb.add_argument("--version", type=int, choices=(1, 2), default=1, help="version of RewardBench")
+    verb.add_argument("--revision", metavar="COMMIT", help="commit of the repository on the hub")
+    verb.add_argument("--prior-sets", action="store_true", help="also the four prior sets of version 1")
     add_common(verb)
 
 
@@ -59,14 +63,14 @@ def add_common(verb: argparse.ArgumentParser) -> None:
     source.add_argument("--model", metavar="CKPT", help=f"{MODEL}; it scores the rows now")
     source.add_argument("--scores", metavar="FILE", help='scores.jsonl with the ids "<id>:chosen" and "<id>:rejected"')
     verb.add_argument(
-        "--goodness", choices=sorted(GOODNESS), help="make the reward of the attributes by the papers' weights"
+        "--goodness", choices=sorted(GOODNESS), help="weigh the attributes into the reward as the papers do"
     )
     verb.add_argument(
         "--baseline", metavar="PATH", help="results of another model on the same pairs, or its scores.jsonl, to compare"
     )
     add_max_length(verb)
     verb.add_argument(
-        "--leave-out-long", action="store_true", help="leave out longer rows, and count them, in place of an error"
+        "--leave-out-long", action="store_true", help="leave out and count longer rows instead of stopping"
     )
     processes.add_layout(verb)
 

@@ -21,14 +21,17 @@ Models are checkpoints of ours or Hugging Face folders with safetensors; what is
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("--weak", type=Path, metavar="A", help="model that the strong one started from")
-    parser.add_argument("--strong", type=Path, metavar="B", help="model trained further")
+    parser.add_argument("--weak", type=Path, metavar="A", help="the model that the strong one started from")
+    parser.add_argument("--strong", type=Path, metavar="B", help="the model trained further")
     parser.add_argument(
-        "--alpha", type=float, nargs="+", help=f"extrapolation factor, or several, each a folder in C ({ALPHA})"
+        "--alpha",
+        type=float,
+        nargs="+",
+        help=f"extrapolation factor, or several, each a folder in C (default: {ALPHA})",
     )
     parser.add_argument("--average", type=Path, nargs="+", metavar="MODEL", help="average these models instead")
     parser.add_argument(
-        "--weights", type=float, nargs="+", metavar="W", help="of --average, one a model, divided by their sum"
+        "--weights", type=float, nargs="+", metavar="W", help="weights of --average, one a model, divided by their sum"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="C", help="folder to write; must not exist")
     parser.set_defaults(run=run)

@@ -9,15 +9,15 @@ from typing import Any
 from nemo_hs2pref.errors import InstallationError
 
 EXAMPLES = """examples:
-  # the paper's stage 1 as it stands: 64 GPUs of 80 GB
+  # the paper's stage 1 as shipped: 64 GPUs of 80 GB
   hs2pref plan experiment=rm_stage1_helpfulness
 
-  # the same on 16 GPUs: what fits is named
-  hs2pref plan experiment=rm_stage1_helpfulness trainer.num_nodes=2
+  # the same on 32 GPUs: does not fit; the nearest layout that does is named
+  hs2pref plan experiment=rm_stage1_helpfulness trainer.num_nodes=4
 
-  # sizes of a checkpoint, steps of prepared data, GPUs of 141 GB
-  hs2pref plan experiment=rm_stage2_scaled_bt data.dir=data pretrained_checkpoint.restore_from_path=stage1 \\
-      --gpu-memory 141
+  # sizes of a checkpoint, steps of prepared data, H200 GPUs
+  hs2pref plan experiment=rm_stage2_scaled_bt data.dir=data/helpsteer2 \\
+      pretrained_checkpoint.restore_from_path=runs/stage1/checkpoints/last --gpu-memory 139
 
 Needs neither GPU, torch nor NeMo. Paths that are not given or not here are left out: sizes are then the model group's.
 exit code: 0 it works and fits, 1 it does not fit into --gpu-memory, 2 it cannot work (the rule and the nearest layout)
@@ -27,7 +27,7 @@ NOT_GIVEN = ("data.dir", "exp_manager.explicit_log_dir", "pretrained_checkpoint.
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("--config-name", default="train_rm", help="file in conf/, without .yaml")
+    parser.add_argument("--config-name", default="train_rm", help=argparse.SUPPRESS)  # conf/ has no other yet
     parser.add_argument("--gpu-memory", type=float, default=80, metavar="GIB", help="memory of one GPU")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")

@@ -1,4 +1,4 @@
-"""`hs2pref preflight`: can this node, with a configuration this run, work at all?"""
+"""`hs2pref preflight`: whether this node, and a given run, can work at all."""
 
 import argparse
 import json
@@ -15,9 +15,9 @@ from nemo_hs2pref.preflight.node import Node
 EXAMPLES = """examples:
   hs2pref preflight                                     # this machine
 
-  # what a run needs too: checkpoint, data, disk, tokenizer
-  hs2pref preflight experiment=rm_stage1_helpfulness data.dir=data pretrained_checkpoint.restore_from_path=llama31 \\
-      exp_manager.explicit_log_dir=runs/stage1
+  # and what a run needs: checkpoint, data, disk, tokenizer
+  hs2pref preflight experiment=rm_stage1_helpfulness data.dir=data/helpsteer2 \\
+      pretrained_checkpoint.restore_from_path=checkpoints/llama31_70b exp_manager.explicit_log_dir=runs/stage1
 
   # every node of a job, with the speed of the network; the job scripts of slurm/ do this before training
   srun --ntasks-per-node=1 --kill-on-bad-exit=0 hs2pref preflight --bandwidth 100 experiment=...
@@ -28,7 +28,7 @@ Exit code 0: nothing failed on this node; 1: something failed; 2: the configurat
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("--config-name", metavar="NAME", help="file in conf/, without .yaml; train_rm with overrides")
+    parser.add_argument("--config-name", help=argparse.SUPPRESS)  # train_rm with overrides; conf/ has no other yet
     parser.add_argument("--json", action="store_true", help="one line of JSON a node")
     parser.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="how long nodes wait for each other")
     parser.add_argument(

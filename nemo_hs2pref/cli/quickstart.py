@@ -15,7 +15,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--out", type=Path, default=Path("out/quickstart"), metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--data", default="sample", metavar="DIR", help="what `hs2pref data prepare --source` takes, or its output"
+        "--data",
+        default="sample",
+        metavar="DIR",
+        help="what `hs2pref data prepare --source` takes, or a folder that it wrote",
     )
     parser.set_defaults(run=run)
 

@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   # an evaluation alone
   hs2pref report results/llmbar
 
-A run's evaluations are found wherever they lie in its folder. What a run does not have is named on the page.
+A run's evaluations are found at any depth in its folder. The page names what a run does not have.
 """
 
 
@@ -24,7 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "folders", nargs="+", type=Path, metavar="RUN_DIR", help="folder of a run, a checkpoint or an evaluation"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder to write; else `report` in RUN_DIR, or beside several"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder to write (default: `report` in RUN_DIR, or in the deepest folder that holds all of several)",
     )
     parser.set_defaults(run=run)
 

@@ -8,14 +8,14 @@ from nemo_hs2pref.laptop import command, is_prepared
 from nemo_hs2pref.reproduce.plan import BASE, DATA, Plan, seeds_of, with_starts
 
 EXAMPLES = """examples:
-  # all rows of Table 1 with three seeds, on prepared rows; started again, it goes on where it was stopped
+  # all rows of Table 1 with three seeds, on prepared rows; started again, it goes on where it stopped
   hs2pref reproduce table1 --data data/helpsteer2 --out out/table1
 
-  # two rows (and stage 1, from which one of them starts) with one seed, from a base model that is there
+  # two rows (and stage 1, from which one of them starts) with one seed, from a base model converted earlier
   hs2pref reproduce table1 --data sample --base base --rows rm_stage2_scaled_bt,rm_scratch_scaled_bt --seeds 1
 
   # the commands of the paper's own runs
-  hs2pref reproduce table1 --scale 70b --data data/helpsteer2 --base llama31-70b --dry-run
+  hs2pref reproduce table1 --scale 70b --data data/helpsteer2 --base checkpoints/llama31_70b --dry-run
 
 Writes OUT/table1.md, table1.json, table1.png, and the run folders OUT/seed_<seed>/<row>.
 """
@@ -32,8 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/table1"), metavar="DIR", help="folder to write or go on in"
     )
-    parser.add_argument("--seeds", metavar="N", help="how many (3), or which (5,7); laptop: 3, 70b: 1")
-    parser.add_argument("--rows", default="", metavar="A,B", help="some rows, with those they start from; else all")
+    parser.add_argument("--seeds", metavar="N", help="how many (3), or which (5,7); default: 3 on a laptop, 1 at 70b")
+    parser.add_argument(
+        "--rows", default="", metavar="A,B", help="only these rows and those they start from (default: all)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides for every training")
     parser.set_defaults(run=run)

@@ -13,13 +13,13 @@ EXAMPLES = """examples:
   hs2pref score --model runs/stage2/checkpoints/last --input pairs.validation.jsonl --output scores.jsonl
   hs2pref score --model reward-hf --input rows.jsonl --output scores.jsonl          # transformers, without NeMo
   hs2pref score --model reward-hf --data-parallel 8 --input rows.jsonl --output scores.jsonl         # 8 processes
-  hs2pref score --model llama31-70b-rm --tensor-parallel 8 --input rows.jsonl --output scores.jsonl  # 8 processes
+  hs2pref score --model runs/expo --tensor-parallel 8 --input rows.jsonl --output scores.jsonl       # 8 processes
   hs2pref score --standardize --model runs/stage2/checkpoints/last --input rows.jsonl --output scores.jsonl
 
 input rows   {"id", "messages": [{"role", "content"}, ...]}   gives {"id", "reward", "attributes"}
 input pairs  {"id", "prompt", "chosen", "rejected"}           gives two rows, "<id>:chosen" and "<id>:rejected"
 
-A run that is killed goes on where it was when the same command is given again: OUTPUT.partial has what is scored.
+After a kill the same command goes on where it was: OUTPUT.partial keeps what is scored.
 """
 
 MODEL = "reward model: a checkpoint of NeMo's, or a Hugging Face folder"
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 def add_max_length(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--max-length", type=processes.count, metavar="TOKENS", help="of a row (default: as in the training)"
+        "--max-length", type=processes.count, metavar="TOKENS", help="longest row (default: as in training)"
     )
 
 

@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   until hs2pref status runs/stage2 >/dev/null; do sleep 60; done      # until it is finished
 
 Reads the run folder, and asks squeue where the run is a job.
-exit code: 0 finished, 1 failed, 2 no run here, 3 running, 4 queued, 5 stopped, goes on when started again
+exit code: 0 finished, 1 failed, 2 no run here, 3 running, 4 queued, 5 stopped (resumes when started again)
 """
 EXIT_CODES = {"finished": 0, "failed": 1, "running": 3, "waiting": 4, "stopped": 5}
 

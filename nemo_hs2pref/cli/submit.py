@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from nemo_hs2pref.launch.jobs.submission import Job
 
 EXAMPLES = """examples:
-  # what would be submitted: sbatch's command, the script and the resolved configuration; nothing is written
+  # show what would be submitted: sbatch's command, the script and the resolved configuration; write nothing
   hs2pref submit slurm/train_rm_70b.sh --dry-run model.optim.lr=2e-6
 
   # the paper's stage 2 on H100 nodes; `cluster.` keys are the cluster's (conf/cluster/), all others the run's
   hs2pref submit slurm/train_rm_70b.sh cluster=h100 cluster.account=my_project cluster.time=08:00:00 \\
-      experiment=rm_stage2_scaled_bt data.dir=data pretrained_checkpoint.restore_from_path=stage1 \\
+      experiment=rm_stage2_scaled_bt pretrained_checkpoint.restore_from_path=runs/stage1/checkpoints/last \\
       exp_manager.explicit_log_dir=runs/stage2
 
   # any other flag of sbatch
@@ -28,9 +28,13 @@ exit code: 0 submitted, 2 refused; standard output is the job's id
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("script", type=Path, metavar="SCRIPT", help="a job script of slurm/")
-    parser.add_argument("--dry-run", action="store_true", help="print all and submit nothing")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the cluster and of the run")
+    parser.add_argument(
+        "script", type=Path, metavar="SCRIPT", help="a job script in slurm/, given from the repository's root"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be submitted, and submit nothing")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="overrides of the cluster (cluster.KEY=...) and of the run"
+    )
     parser.set_defaults(run=run)
 
 

@@ -15,17 +15,18 @@ from nemo_hs2pref.runtime import stop_signals
 
 EXAMPLES = """examples:
   # the paper's stage 1 (helpfulness regression) on 8 nodes of 8 GPUs, one process a GPU
-  hs2pref train rm experiment=rm_stage1_helpfulness data.dir=data pretrained_checkpoint.restore_from_path=llama31 \\
-      exp_manager.explicit_log_dir=runs/stage1
+  hs2pref train rm experiment=rm_stage1_helpfulness data.dir=data/helpsteer2 \\
+      pretrained_checkpoint.restore_from_path=checkpoints/llama31_70b exp_manager.explicit_log_dir=runs/stage1
 
-  # the same recipe on a laptop
-  hs2pref train rm experiment=rm_stage1_helpfulness model=smollm2 data.dir=data \\
-      pretrained_checkpoint.restore_from_path=smollm2 exp_manager.explicit_log_dir=runs/laptop
+  # the same recipe on a laptop: batch, rate and warm-up fit the bundled sample
+  hs2pref train rm experiment=rm_stage1_helpfulness model=smollm2 model.encoder_seq_length=512 \\
+      model.global_batch_size=16 model.optim.lr=1e-4 model.optim.sched.warmup_steps=2 trainer.rm.max_epochs=1 \\
+      data.dir=data pretrained_checkpoint.restore_from_path=base exp_manager.explicit_log_dir=runs/stage1
 
-  # two processes, tensor parallel; they are started from here
+  # two processes, tensor parallel; this command starts them
   hs2pref train rm model=llama_tiny parallel=tp2 ...
 
-  # ratings and preferences in one loss; stop when validation gets no better; curves on Weights & Biases
+  # ratings and preferences in one loss; stop when validation no longer improves; curves on Weights & Biases
   hs2pref train rm experiment=rm_combined loss.weights.regression=0.5 exp_manager.create_early_stopping_callback=true \\
       exp_manager.create_wandb_logger=true ...
 
@@ -40,7 +41,7 @@ EXAMPLES = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("what", choices=["rm"], help="rm: reward model")
-    parser.add_argument("--config-name", default="train_rm", help="file in conf/, without .yaml")
+    parser.add_argument("--config-name", default="train_rm", help=argparse.SUPPRESS)  # conf/ has no other yet
     parser.add_argument("--print-config", action="store_true", help="check and print the configuration, then stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
     parser.set_defaults(run=run)
