@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Trains a reward model on a SLURM cluster; which one is an argument.
 #
-#   sbatch slurm/train_rm_70b.sh                                          # the paper's stage 1: 8 nodes of 8 GPUs
-#   sbatch --nodes=4 slurm/train_rm_70b.sh experiment=rm_stage2_scaled_bt model.optim.lr=2e-6
-#   hs2pref submit slurm/train_rm_70b.sh cluster=h100 experiment=rm_stage2_scaled_bt     # flags from the configuration
+#   sbatch slurm/train_rm_70b.sh model.optim.lr=3e-6                # the paper's stage 1 (8 nodes of 8 GPUs), another rate
+#   sbatch --nodes=4 slurm/train_rm_70b.sh experiment=rm_stage2_scaled_bt \
+#     pretrained_checkpoint.restore_from_path=runs/stage1/checkpoints/last exp_manager.explicit_log_dir=runs/stage2
+#   hs2pref submit slurm/train_rm_70b.sh cluster=h100 [key=value ...]     # sbatch's flags from the configuration
 #
-# The lines below are defaults; SBATCH_* variables and sbatch's flags go before them, and arguments of the script before
+# The lines below are defaults: SBATCH_* variables and sbatch's flags override them, and arguments of the script override
 # those in PLACES. slurm/frame.sh says what else can be set and what happens in the job.
 #SBATCH --job-name=hs2pref-rm
 #SBATCH --nodes=8
