@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains a reward model on a SLURM cluster; which one is an argument.
 #
-#   sbatch slurm/train_rm_70b.sh model.optim.lr=3e-6                # the paper's stage 1 (8 nodes of 8 GPUs), another rate
+#   sbatch slurm/train_rm_70b.sh exp_manager.explicit_log_dir=runs/stage1       # the paper's stage 1: 8 nodes of 8 GPUs
 #   sbatch --nodes=4 slurm/train_rm_70b.sh experiment=rm_stage2_scaled_bt \
 #     pretrained_checkpoint.restore_from_path=runs/stage1/checkpoints/last exp_manager.explicit_log_dir=runs/stage2
 #   hs2pref submit slurm/train_rm_70b.sh cluster=h100 [key=value ...]     # sbatch's flags from the configuration
