@@ -15,7 +15,7 @@ from nemo_hs2pref.evaluation.published import PUBLISHED
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
-HEADER = ["experiment", "what", "data", "start", "loss", "LR", "length", "overall", "sections", "sure"]
+HEADER = ["experiment", "what", "data", "start", "loss", "LR", "length", "overall", "sections", "source"]
 
 
 def load(experiment: str, *overrides: str) -> RewardModelConfig:
