@@ -68,7 +68,7 @@ def test_a_learning_rate_given_on_the_command_line_stays_constant() -> None:
     ],
 )
 def test_a_typo_stops_with_the_key_and_what_was_meant(override: str, hint: str) -> None:
-    """Fault 14 of Aligner: keys must be forced in with ++, which takes any typo."""
+    """Fault 11 of Aligner: keys must be forced in with ++, which takes any typo."""
     with pytest.raises(ConfigError) as error:
         load(override)
     assert hint in str(error.value)
@@ -171,7 +171,7 @@ def test_all_faults_are_reported_together() -> None:
 
 
 def test_the_command_prints_the_resolved_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    """Fault 14 of Aligner: its own configuration cannot be resolved for printing."""
+    """Fault 11 of Aligner: its own configuration cannot be resolved for printing."""
     assert main(["train", "rm", "--print-config", *GIVEN, "model.optim.lr=4e-6"]) == 0
     assert "min_lr: 4.0e-06" in capsys.readouterr().out
 

@@ -78,7 +78,7 @@ def test_resumed_in_the_same_layout_is_bitwise_the_same(outcome_of: Callable[[st
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_rank_that_fails_stops_the_others(layout: str, outcome_of: Callable[[str], Outcome]) -> None:
-    """Fault 13: on one rank alone an error leaves the others waiting until a watchdog kills them."""
+    """Fault 10: on one rank alone an error leaves the others waiting until a watchdog kills them."""
     first, second = outcome_of(layout).result["stopped"]
     assert second == "row 7 is broken"
     assert first.startswith("1 other rank(s) could not build a batch")
