@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the job scripts of this folder share: check, preflight, train, then the last line and, where it goes on, a requeue.
+# What the job scripts of this folder share: check, preflight, train, the last line and, if the run goes on, a requeue.
 #
 #   run_job VERB WHAT key=value ...      `hs2pref VERB WHAT key=value ...`, one process a GPU
 #
