@@ -4,18 +4,17 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from nemo_hs2pref.config.schema import ExpManager
+from nemo_hs2pref.run_metrics import METRICS, by_set, cut_after, set_and_metric
 from nemo_hs2pref.run_state import one_sentence
 from nemo_hs2pref.runtime.boards import boards
 
 SHOWN = ("loss", "accuracy", "margin", "mse_helpfulness", "pearson_helpfulness", "reward_mean", "reward_std",
          "grad_norm", "lr", "tokens_per_s", "step_s")  # fmt: skip
-METRICS = "metrics.jsonl"
 
 
 class RunLog:
@@ -73,21 +72,6 @@ class RunLog:
                 board.close()
 
 
-def by_set(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """val_<set>_<metric> by set."""
-    sets: dict[str, dict[str, float]] = {}
-    for key, value in metrics.items():
-        name, metric = set_and_metric(key)
-        sets.setdefault(name, {})[metric] = value
-    return sets
-
-
-def set_and_metric(key: str) -> tuple[str, str]:
-    """("pairs", "reward_mean") of "val_pairs_reward_mean"; the name of a set has no underscore."""
-    name, _, metric = key.removeprefix("val_").partition("_")
-    return name, metric
-
-
 def tag(kind: str, key: str) -> str:
     """As boards group them: train/loss, val_pairs/accuracy."""
     return f"train/{key}" if kind == "train" else "val_" + "/".join(set_and_metric(key))
@@ -96,26 +80,3 @@ def tag(kind: str, key: str) -> str:
 def one_line(metrics: Mapping[str, float]) -> str:
     """The metrics that a person follows, in one order; all are in metrics.jsonl."""
     return "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN if name in metrics)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    rows: list[dict[str, Any]] = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
-def cut_after(path: Path, step: int) -> None:
-    """Drop the lines after `step`: the resumed run writes them again."""
-    rows = [row for row in read_metrics(path) if row["step"] <= step]
-    if path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        temporary.replace(path)
