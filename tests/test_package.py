@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "data": {"errors", "functional"},
     "evaluation": INNER,
     "models": INNER,
-    "checkpoint": INNER | {"models", "evaluation.scores"},
+    "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
     "run_metrics": set(),
     "run_state": {"errors"},

@@ -13,12 +13,13 @@ from stand_in import StandIn
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.standardization import measure, standardized, store, stored
+from nemo_hs2pref.checkpoint.standardization import store, stored
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import CheckpointError, DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.scores import Score, read_scores, rewards
+from nemo_hs2pref.evaluation.standardization import measure, standardized
 
 
 def scored(*rewards: float, attribute: float = -2.0) -> list[Score]:
