@@ -21,10 +21,11 @@ from report_runs import (
 )
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.data.records import Message, PreferencePair, write_json
+from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
+from nemo_hs2pref.files import write_json
 from nemo_hs2pref.plots import evaluation as plots
 from nemo_hs2pref.plots.training import draw_training
 from nemo_hs2pref.report import drawing

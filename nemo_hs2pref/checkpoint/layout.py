@@ -21,8 +21,8 @@ from omegaconf import OmegaConf
 
 from nemo_hs2pref.checkpoint.file_list import describe, files_in, list_again, write_file_list
 from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
-from nemo_hs2pref.data.jsonl import replacing
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError
+from nemo_hs2pref.files import replacing
 
 CONFIG = "model_config.yaml"
 WEIGHTS = "model_weights"
@@ -78,7 +78,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """Write or replace our manifest; a reader finds the old one or the new one, never a part."""
     if path.is_file():
         raise CheckpointError(f"{path}: an archive cannot be written to; unpack it: tar -C FOLDER -xf {path}")
-    with replacing(path / MANIFEST) as temporary:
+    with replacing(path / MANIFEST, CheckpointError) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
     list_again(path, path / MANIFEST)
 

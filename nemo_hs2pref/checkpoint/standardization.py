@@ -13,8 +13,8 @@ from typing import Any
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import list_again
 from nemo_hs2pref.checkpoint.layout import HF_CONFIG, HF_KEY, STANDARDIZATION
-from nemo_hs2pref.data.jsonl import sha256, write_json
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.files import sha256, write_json
 
 Figures = Mapping[str, Any]
 
@@ -24,7 +24,8 @@ def store(path: Path, measured: Figures, source: Path) -> None:
     figures = {"rows": measured["rows"], "input": {"name": str(source), "sha256": sha256(source)}, **measured}
     if layout.is_hugging_face(path):
         config = layout.read_hugging_face_config(path)
-        write_json(path / HF_CONFIG, config | {HF_KEY: config.get(HF_KEY, {}) | {STANDARDIZATION: figures}})
+        config[HF_KEY] = config.get(HF_KEY, {}) | {STANDARDIZATION: figures}
+        write_json(path / HF_CONFIG, config, CheckpointError)
         list_again(path, path / HF_CONFIG)
     else:
         layout.write_manifest(path, opening.read_manifest(path) | {STANDARDIZATION: figures})

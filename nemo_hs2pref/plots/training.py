@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib
 
-from nemo_hs2pref.data.jsonl import replacing
+from nemo_hs2pref.files import replacing
 from nemo_hs2pref.plots.statistics import STYLE
 from nemo_hs2pref.run_metrics import METRICS, read_metrics, set_and_metric
 

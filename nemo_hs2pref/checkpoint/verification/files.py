@@ -14,9 +14,10 @@ from typing import BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from nemo_hs2pref.checkpoint.file_list import BLOCK_BYTES, Listed
+from nemo_hs2pref.checkpoint.file_list import Listed
 from nemo_hs2pref.checkpoint.safetensors.header import DTYPES, read_header
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.files import BLOCK_BYTES
 
 NUMBERS = 2**22  # looked at together
 Advance = Callable[[int], object]  # told of bytes that were read
