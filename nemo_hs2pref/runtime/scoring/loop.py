@@ -15,7 +15,7 @@ from torch import Tensor
 from nemo_hs2pref.data.records import Conversation
 from nemo_hs2pref.data.templates.tokens import TokenizeRows
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.evaluation.scores import IDS_SHOWN, Score, TooLong
+from nemo_hs2pref.evaluation.scores import Score, TooLong, first_ids
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.batches import TOKENS_A_BATCH, Key, Rows, batches_by_tokens, deal, key_of, without
 from nemo_hs2pref.runtime.scoring.journal import Journal, Known
@@ -123,10 +123,9 @@ def refuse_long(ids: Sequence[str], tokens: Sequence[Sequence[int]], max_length:
     """All of them in one message."""
     long = {name: len(row) for name, row in zip(ids, tokens, strict=True) if len(row) > max_length}
     if long:
-        shown = ", ".join(f"{name} with {length}" for name, length in list(long.items())[:IDS_SHOWN])
-        more = ", ..." if len(long) > IDS_SHOWN else ""
+        shown = first_ids([f"{name} with {length}" for name, length in long.items()])
         raise TooLong(
-            f"{len(long)} of {len(ids)} rows are longer than {max_length} tokens ({shown}{more}); leave them out, or "
+            f"{len(long)} of {len(ids)} rows are longer than {max_length} tokens ({shown}); leave them out, or "
             "raise --max-length",
             list(long),
         )
