@@ -31,6 +31,7 @@ MANIFEST = "hs2pref.json"
 TRAINING_STATE = "training_state"
 LAST = "last"  # the folder of a run's resume state
 STANDARDIZATION = "standardization"  # in MANIFEST, or under HF_KEY: mean and std of the rewards
+SPARE = 1.1  # of the size of a checkpoint must be free before a run saves one
 HF_CONFIG = "config.json"  # a Hugging Face folder's
 HF_KEY = "hs2pref"  # in it: what Hugging Face's format has no place for
 

@@ -23,6 +23,7 @@ from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.config.resume import identity, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 from nemo_hs2pref.errors import STOPPED
 from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.run_state import StateFile, one_sentence
@@ -169,7 +170,7 @@ def keeper_of(
 
 def data_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of the prepared files, by the manifest of `hs2pref data prepare`; empty where there is none."""
-    file = folder / "manifest.json"
+    file = folder / DATA_MANIFEST
     outputs = json.loads(file.read_text())["outputs"] if file.is_file() else {}
     return {name: about["sha256"] for name, about in outputs.items()}
 
