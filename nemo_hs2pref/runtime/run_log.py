@@ -1,4 +1,4 @@
-"""A run's log: one line a step, metrics.jsonl for programs, boards for people. Rank 0 writes."""
+"""A run's log: one line a step, metrics.jsonl for programs, boards for people. Rank 0 has it, the others Silent."""
 
 import json
 import sys
@@ -20,12 +20,7 @@ SHOWN = ("loss", "accuracy", "margin", "mse_helpfulness", "pearson_helpfulness",
 class RunLog:
     """Writes into the run's folder; lines after `step` are from a run that was stopped and are cut off."""
 
-    def __init__(
-        self, exp_manager: ExpManager, resolved: DictConfig, *, step: int, num_steps: int, is_writer: bool
-    ) -> None:
-        self.is_writer = is_writer
-        if not is_writer:
-            return
+    def __init__(self, exp_manager: ExpManager, resolved: DictConfig, *, step: int, num_steps: int) -> None:
         folder = Path(exp_manager.explicit_log_dir)
         self.num_steps = num_steps
         self.path = folder / METRICS
@@ -37,21 +32,19 @@ class RunLog:
         self.boards = list(boards(exp_manager, resolved, folder, step))
 
     def train(self, step: int, metrics: Mapping[str, float]) -> None:
-        if self.is_writer:
-            self.bar.update()
-            self._write("train", step, metrics)
-            self._show(step, "train", metrics)
+        self.bar.update()
+        self._write("train", step, metrics)
+        self._show(step, "train", metrics)
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line a validation set."""
-        if self.is_writer and metrics:
+        if metrics:
             self._write("val", step, metrics)
             for name, of_set in by_set(metrics).items():
                 self._show(step, f"val {name}", of_set)
 
     def say(self, message: str) -> None:
-        if self.is_writer:
-            tqdm.write(message, file=sys.stderr)
+        tqdm.write(message, file=sys.stderr)
 
     def _write(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
         with one_sentence(self.path):
@@ -64,12 +57,20 @@ class RunLog:
         self.say(f"step {step}/{self.num_steps}  {where:11}  {one_line(metrics)}")
 
     def close(self) -> None:
-        if self.is_writer:
-            self.bar.close()
-            with one_sentence(self.path):  # what a full disk has not taken is tried once more
-                self.file.close()
-            for board in self.boards:
-                board.close()
+        self.bar.close()
+        with one_sentence(self.path):  # what a full disk has not taken is tried once more
+            self.file.close()
+        for board in self.boards:
+            board.close()
+
+
+class Silent:
+    """The log of every rank but 0."""
+
+    def train(self, step: int, metrics: Mapping[str, float]) -> None: ...
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None: ...
+    def say(self, message: str) -> None: ...
+    def close(self) -> None: ...
 
 
 def tag(kind: str, key: str) -> str:
