@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.data.preparation.length import LengthLimit
-from nemo_hs2pref.data.records import ATTRIBUTES, Message, PreferencePair, RatedResponse, Role, write_json, write_jsonl
+from nemo_hs2pref.data.records import ATTRIBUTES, Message, PreferencePair, RatedResponse, Role, write_jsonl
 from nemo_hs2pref.data.templates.extra_id import split_prompt
+from nemo_hs2pref.files import write_json
 
 ROLE: dict[str, Role] = {"User": "user", "Assistant": "assistant"}
 IGNORED = -100  # Aligner's mark of an attribute that was not rated

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemo_hs2pref.data.jsonl import write_json
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.outcome import Outcome
 from nemo_hs2pref.evaluation.preferences import PreferenceReport
 from nemo_hs2pref.evaluation.tasks import conversations_of, preferences
+from nemo_hs2pref.files import write_json
 from nemo_hs2pref.laptop import (
     BRADLEY_TERRY,
     LAPTOP,

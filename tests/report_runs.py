@@ -8,9 +8,10 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.data.records import Message, PreferencePair, write_json, write_jsonl
+from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.rewardbench import evaluate_rewardbench
+from nemo_hs2pref.files import write_json
 
 Rule = Callable[[str, bool, random.Random], float]  # (response, whether it is the chosen one, chance) -> reward
 

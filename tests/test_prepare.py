@@ -221,7 +221,7 @@ def test_failure_while_writing_restores_the_earlier_output(source, tmp_path, mon
     prepare(str(source), out, Options(seed=1))
     before = contents(out)
 
-    def full(path, value):
+    def full(path, value, error):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nemo_hs2pref.data.preparation.prepare.write_json", full)
@@ -252,7 +252,7 @@ def test_failure_between_the_two_renames_restores_the_earlier_output(source, tmp
 def test_file_that_appears_meanwhile_is_not_deleted(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
 
-    def somebody_writes_there(path, value):
+    def somebody_writes_there(path, value, error):
         out.mkdir()
         (out / "notes.txt").write_text("mine")
 

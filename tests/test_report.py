@@ -21,10 +21,12 @@ from report_runs import (
 )
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.data.records import Message, PreferencePair, write_json
+from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.calibration import confidence_and_outcome
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
+from nemo_hs2pref.files import write_json
 from nemo_hs2pref.plots import evaluation as plots
 from nemo_hs2pref.plots.training import draw_training
 from nemo_hs2pref.report import drawing
@@ -175,7 +177,7 @@ def test_tie_is_half_right_where_margins_are_probabilities(tmp_path):
     (evaluation,) = find_evaluations(tmp_path / "e")
     found = {finding.question: finding for finding in findings(evaluation)}[CALIBRATION]
     assert "By its margins it is right in 62.5 %, in fact in 75.0 %: -12.5 points" in found.reason
-    line = plots.draw_reliability(evaluation.margins()).axes[0].containers[0].lines[0]
+    line = plots.draw_reliability(*confidence_and_outcome(evaluation.margins())).axes[0].containers[0].lines[0]
     assert line.get_xydata() == pytest.approx(np.array([[0.5, 0.5], [0.75, 1.0]]), abs=1e-4)
 
 

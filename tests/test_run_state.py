@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     """The device /dev/full answers every write as a full disk does."""
     places = ["data.dir=d", "pretrained_checkpoint.restore_from_path=p", f"exp_manager.explicit_log_dir={tmp_path}"]
     config, resolved = load_reward_model_config("train_rm", [*places, "exp_manager.create_tensorboard_logger=false"])
-    log = RunLog(config.exp_manager, resolved, step=0, num_steps=10, is_writer=True)
+    log = RunLog(config.exp_manager, resolved, step=0, num_steps=10)
     log.file.close()
     log.file = open("/dev/full", "w")  # noqa: SIM115
     expected = (

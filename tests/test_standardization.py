@@ -13,12 +13,13 @@ from stand_in import StandIn
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.standardization import measure, standardized, store, stored
+from nemo_hs2pref.checkpoint.standardization import store, stored
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import CheckpointError, DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.scores import Score, read_scores, rewards
+from nemo_hs2pref.evaluation.standardization import measure, standardized
 
 
 def scored(*rewards: float, attribute: float = -2.0) -> list[Score]:
@@ -126,7 +127,7 @@ def test_figures_are_stored_beside_what_the_manifest_holds_and_replaced(checkpoi
 def test_a_manifest_is_left_whole_when_writing_fails(checkpoint, rows_file, monkeypatch):
     layout.write_manifest(checkpoint, {"step": 3})
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(DataError, match=r"hs2pref\.json: cannot be written \(No space left on device\)"):
+    with pytest.raises(CheckpointError, match=r"hs2pref\.json: cannot be written \(No space left on device\)"):
         store(checkpoint, measure(scored(1.0, 2.0)), rows_file)
     assert opening.read_manifest(checkpoint) == {"step": 3}
     assert len(list(checkpoint.iterdir())) == 3

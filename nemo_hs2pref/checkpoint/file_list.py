@@ -7,7 +7,6 @@ there, before the folder gets its name, several at once, since hashlib leaves Py
 mostly still in memory. In training each rank does so for the files that it wrote itself.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -15,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
 
-from nemo_hs2pref.data.jsonl import replacing
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.files import replacing, sha256
 
 FILE_LIST = "hs2pref.files.json"
-BLOCK_BYTES = 2**22
 THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -42,23 +40,15 @@ def describe(folder: Path, files: Iterable[Path]) -> Files:
     """Size and SHA-256 of `files`, which lie in `folder`."""
     files = list(files)
     with ThreadPoolExecutor(THREADS) as pool:
-        hashes = list(pool.map(sha256_of, files))
+        hashes = list(pool.map(sha256, files))
     return {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": digest}
         for file, digest in zip(files, hashes, strict=True)
     }
 
 
-def sha256_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def write_file_list(folder: Path, files: Mapping[str, Listed]) -> None:
-    with replacing(folder / FILE_LIST) as temporary:
+    with replacing(folder / FILE_LIST, CheckpointError) as temporary:
         temporary.write_text(json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n")
 
 

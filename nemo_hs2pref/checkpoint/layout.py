@@ -21,8 +21,8 @@ from omegaconf import OmegaConf
 
 from nemo_hs2pref.checkpoint.file_list import describe, files_in, list_again, write_file_list
 from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
-from nemo_hs2pref.data.jsonl import replacing
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError
+from nemo_hs2pref.files import replacing
 
 CONFIG = "model_config.yaml"
 WEIGHTS = "model_weights"
@@ -31,6 +31,7 @@ MANIFEST = "hs2pref.json"
 TRAINING_STATE = "training_state"
 LAST = "last"  # the folder of a run's resume state
 STANDARDIZATION = "standardization"  # in MANIFEST, or under HF_KEY: mean and std of the rewards
+SPARE = 1.1  # of the size of a checkpoint must be free before a run saves one
 HF_CONFIG = "config.json"  # a Hugging Face folder's
 HF_KEY = "hs2pref"  # in it: what Hugging Face's format has no place for
 
@@ -78,7 +79,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """Write or replace our manifest; a reader finds the old one or the new one, never a part."""
     if path.is_file():
         raise CheckpointError(f"{path}: an archive cannot be written to; unpack it: tar -C FOLDER -xf {path}")
-    with replacing(path / MANIFEST) as temporary:
+    with replacing(path / MANIFEST, CheckpointError) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
     list_again(path, path / MANIFEST)
 

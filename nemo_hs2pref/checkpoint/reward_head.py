@@ -16,6 +16,7 @@ from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.errors import CheckpointError
 
 HEAD = "model.rm_head."
+HELPFULNESS = "helpfulness"  # the reward of the paper's models
 WEIGHT, BIAS = HEAD + "weight", HEAD + "bias"
 
 
@@ -59,6 +60,13 @@ class Head:
             bias=None if self.bias is None else (weights @ self.bias.double()).float()[None],
             standardization=figures and {**figures, "attributes": {name: figures["reward"]}},
         )
+
+
+def usual_weights(attributes: Sequence[str]) -> list[float] | None:
+    """How outputs make a reward where nothing says it: the only one, or helpfulness; None where it is not there."""
+    if len(attributes) > 1 and HELPFULNESS not in attributes:
+        return None
+    return [float(name == HELPFULNESS or len(attributes) == 1) for name in attributes]
 
 
 def stored_head(stored: StoredTensors, config: Mapping[str, Any], manifest: Mapping[str, Any]) -> Head | None:

@@ -42,9 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 @processes.as_rank
 def run(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.checkpoint import standardization  # heavy: omegaconf and numpy
+    from nemo_hs2pref.checkpoint.standardization import stored  # heavy: omegaconf and numpy
+    from nemo_hs2pref.evaluation.standardization import standardized
 
-    figures = standardization.stored(Path(args.model)) if args.standardize else None
+    figures = stored(Path(args.model)) if args.standardize else None
     if processes.are_missing(args):
         return processes.start_layout(args)
     conversations = read_conversations(args.input)  # before the model is loaded: a bad row must not cost minutes
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     )
     scores = scorer.score(conversations)
     if figures is not None:
-        scores = [standardization.standardized(score, figures) for score in scores]
+        scores = [standardized(score, figures) for score in scores]
     if processes.is_first():
         write_scores(args.output, scores)
         scorer.discard_partial()

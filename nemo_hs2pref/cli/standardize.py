@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     if len(conversations) < 2:
         raise DataError(f"{args.input}: has 1 response; a standard deviation needs at least 2")
 
-    from nemo_hs2pref.checkpoint import standardization
+    from nemo_hs2pref.checkpoint.standardization import store
+    from nemo_hs2pref.evaluation.standardization import measure
     from nemo_hs2pref.runtime.scoring import open_scorer
     from nemo_hs2pref.runtime.scoring.journal import partial_of
 
@@ -44,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)
     scores = scorer.score(conversations)
     if processes.is_first():
-        measured = standardization.measure(scores)
-        standardization.store(Path(args.model), measured, Path(args.input))
+        measured = measure(scores)
+        store(Path(args.model), measured, Path(args.input))
         scorer.discard_partial()
         mean, std = measured["reward"]["mean"], measured["reward"]["std"]
         print(f"{args.model}: reward mean {mean:.6g}, std {std:.6g} over {len(scores)} responses, stored")

@@ -197,6 +197,3 @@ class RewardModelConfig:
     head: Head = field(default_factory=Head)
     loss: Loss = field(default_factory=Loss)
     data: Data = field(default_factory=Data)
-
-
-SCHEMAS = {"rm": RewardModelConfig}

@@ -1,18 +1,17 @@
-"""JSON and JSON lines, plain or gzipped: every fault with its file and line, and no file half written."""
+"""JSON lines, plain or gzipped: every fault with its file and line, and no file half written."""
 
 import codecs
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nemo_hs2pref.data.faults import BadRows, describe
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.files import replacing
 
 Record = TypeVar("Record")
 Row = dict[str, Any]
@@ -107,7 +106,7 @@ def collect(
 def write_jsonl(path: str | Path, rows: Iterable[Row]) -> None:
     """Write one object a line, gzipped where the name ends in `.gz`; the file appears when it is complete."""
     path = Path(path)
-    with replacing(path) as temporary, open(temporary, "wb") as raw:
+    with replacing(path, DataError) as temporary, open(temporary, "wb") as raw:
         # Without the time of writing and the name, equal rows give equal bytes.
         file = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
         with file:
@@ -143,34 +142,3 @@ class JsonlWriter:
 def line_of(row: Row) -> bytes:
     """The line that stands for a row in every file that is written."""
     return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
-
-
-def write_json(path: str | Path, value: Row) -> None:
-    """Write one indented JSON document; the file appears when it is complete."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def sha256(*paths: Path) -> str:
-    """Hex digest of a file's bytes, as a manifest names the file it was made of; of several, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place at the end, or vanishes when the block fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)

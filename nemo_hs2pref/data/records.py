@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nemo_hs2pref.data.fields import given, integer, is_integer, nonempty, numbers, text
-from nemo_hs2pref.data.jsonl import Row, collect, read_jsonl, read_lines, write_json, write_jsonl
+from nemo_hs2pref.data.jsonl import Row, collect, read_jsonl, read_lines, write_jsonl
 from nemo_hs2pref.errors import DataError
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "read_pairs",
     "read_ratings",
     "read_rows",
-    "write_json",
     "write_jsonl",
 ]
 

@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TypeVar
 
 import torch
-
-Item = TypeVar("Item")
 
 
 class GlobalBatches:
@@ -37,13 +34,6 @@ class GlobalBatches:
             return list(range(self.num_items))
         generator = torch.Generator().manual_seed(self.seed + epoch)
         return torch.randperm(self.num_items, generator=generator).tolist()
-
-
-def share(indices: Sequence[Item], rank: int, size: int) -> Sequence[Item]:
-    """The part of data-parallel rank `rank` of `size`; the first ranks get one more where it does not divide."""
-    whole, rest = divmod(len(indices), size)
-    start = rank * whole + min(rank, rest)
-    return indices[start : start + whole + (rank < rest)]
 
 
 def chunks(indices: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-IDS_SHOWN = 3
-
 
 @dataclass(frozen=True)
 class Count:
@@ -26,7 +24,3 @@ def gaps(incomplete: Mapping[str, Sequence[str]], counts: Mapping[str, Count]) -
         yield f"not scored: {section}, which lacks {', '.join(lacking)}"
     for name, count in counts.items():
         yield f"not as released: {name} has {count.found:,} rows, the release {count.released:,}"
-
-
-def first_ids(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:IDS_SHOWN]) + (", ..." if len(ids) > IDS_SHOWN else "")

@@ -8,12 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from nemo_hs2pref.data.faults import describe
-from nemo_hs2pref.data.jsonl import Row, sha256
+from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.rows import Line, Reading
 from nemo_hs2pref.data.reading.scratch import Scratch
 from nemo_hs2pref.data.reading.sources import Release, Table, open_tables
 from nemo_hs2pref.data.records import Message, parse_id, parse_messages
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.files import sha256
 
 
 class Named(Protocol):

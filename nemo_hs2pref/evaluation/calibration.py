@@ -40,8 +40,7 @@ def calibrate(margins: NDArray[np.float64]) -> Calibration:
     file then changes nothing but whether the confidence was right (Guo et al., "On Calibration of Modern Neural
     Networks", 2017, with bins of equal width).
     """
-    confidence = np.exp(-np.logaddexp(0, -np.abs(margins)))
-    right = (np.sign(margins) + 1) / 2  # 1, 0.5 for a tie, 0
+    confidence, right = confidence_and_outcome(margins)
     bins = _bins(confidence, right)
     off = sum(each.pairs * abs(each.accuracy - each.confidence) for each in bins)
     return Calibration(
@@ -50,6 +49,12 @@ def calibrate(margins: NDArray[np.float64]) -> Calibration:
         brier_score=float(np.square(np.exp(-np.logaddexp(0, margins))).mean()),
         log_loss=float(np.logaddexp(0, -margins).mean()),
     )
+
+
+def confidence_and_outcome(margins: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[P] sigma(|margin|), 0.5 to 1, and [P] whether the favoured response was the chosen one: 1, 0, or 0.5 of a tie,
+    which favours neither."""
+    return np.exp(-np.logaddexp(0, -np.abs(margins))), (np.sign(margins) + 1) / 2
 
 
 def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[ReliabilityBin, ...]:

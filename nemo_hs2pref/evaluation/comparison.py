@@ -53,7 +53,7 @@ def compare(
         DataError: no pairs, or a model's rewards do not fit them exactly; it says whose.
     """
     wins, baseline_wins = _wins("model", pairs, rewards), _wins("baseline", pairs, baseline_rewards)
-    prompts = prompt_numbers(decided(pairs))
+    prompts = prompt_numbers([pair.prompt for pair in decided(pairs)])
     gains = wins.astype(np.float64) - baseline_wins
     ((interval,),) = bootstrap_intervals(gains[:, None], np.ones((len(gains), 1), dtype=bool), prompts)
     only_model, only_baseline = int((gains > 0).sum()), int((gains < 0).sum())

@@ -1,6 +1,6 @@
 """Accuracy in groups of pairs, beside what the length of the responses alone reaches in the same group."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,15 +49,15 @@ def measure_groups(
     masks = {name: masks_of(pairs) for name, masks_of in PARTITIONS.items()}
     masks = {partition: {name: mask for name, mask in of.items() if mask.any()} for partition, of in masks.items()}
     every_mask = [np.ones(len(pairs), dtype=bool), *(mask for of in masks.values() for mask in of.values())]
-    overall, *groups = _measure(every_mask, wins, longer, prompt_numbers(pairs))
+    overall, *groups = _measure(every_mask, wins, longer, prompt_numbers([pair.prompt for pair in pairs]))
     in_order = iter(groups)
     return overall, {partition: {name: next(in_order) for name in of} for partition, of in masks.items()}
 
 
-def prompt_numbers(pairs: Sequence[PreferencePair]) -> NDArray[np.int64]:
-    """[P] the number of the prompt of each pair, from 0 in the order of the pairs."""
-    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in pairs))}
-    return np.array([numbers[pair.prompt] for pair in pairs])
+def prompt_numbers(prompts: Sequence[Hashable]) -> NDArray[np.int64]:
+    """[P] the number of each pair's prompt among the different ones, from 0 in the order in which they come."""
+    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+    return np.array([numbers[prompt] for prompt in prompts])
 
 
 def _measure(masks: Sequence[Mask], wins: Mask, longer: Mask, prompts: NDArray[np.int64]) -> list[Group]:

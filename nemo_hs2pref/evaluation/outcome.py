@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nemo_hs2pref.data.jsonl import write_json, write_jsonl
+from nemo_hs2pref.data.jsonl import write_jsonl
 from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.errors import ConfigError, DataError
 from nemo_hs2pref.evaluation.comparison import Comparison, compare
 from nemo_hs2pref.evaluation.goodness import GOODNESS, goodness
 from nemo_hs2pref.evaluation.scores import Score, Scorer, ScoresFile, TooLong, rewards, write_scores
 from nemo_hs2pref.evaluation.tasks import Report, Task, conversations_of
+from nemo_hs2pref.files import write_json
 
 SUMMARY, SCORES, SCORED_PAIRS = "summary.json", "scores.jsonl", "scored_pairs.jsonl"
 

@@ -119,8 +119,12 @@ def _refuse_unfit(where: str, expected: Sequence[str], found: Sequence[tuple[str
 
 def _problem(kind: str, ids: Iterable[str]) -> str:
     found = sorted(ids)
-    shown = ", ".join(found[:IDS_SHOWN]) + (", ..." if len(found) > IDS_SHOWN else "")
-    return f"{len(found)} {kind} ({shown})" if found else ""
+    return f"{len(found)} {kind} ({first_ids(found)})" if found else ""
+
+
+def first_ids(ids: Sequence[str]) -> str:
+    """As many of them as a message shows."""
+    return ", ".join(ids[:IDS_SHOWN]) + (", ..." if len(ids) > IDS_SHOWN else "")
 
 
 def _parse_score(row: Row) -> Score:

@@ -14,11 +14,7 @@ DRAWS_AT_ONCE = 2**22  # 32 MiB of indices
 
 
 def bootstrap_interval(
-    values: Sequence[float] | Array,
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    values: Sequence[float] | Array, *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean.
 
@@ -30,7 +26,7 @@ def bootstrap_interval(
     """
     values = np.asarray(values, dtype=np.float64)
     means = np.concatenate([values[drawn].mean(axis=1) for drawn in _draws(len(values), resamples, seed)])
-    return _middle(means, confidence)
+    return _middle(means)
 
 
 def bootstrap_intervals(
@@ -38,9 +34,7 @@ def bootstrap_intervals(
     groups: NDArray[np.bool_],
     clusters: NDArray[np.int64],
     *,
-    confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
-    seed: int = SEED,
 ) -> list[list[tuple[float, float]]]:
     """Percentile bootstrap intervals of the means of several values in several groups, all from the same draws.
 
@@ -62,14 +56,11 @@ def bootstrap_intervals(
     parts = [_totals(of_each[group], clusters[group]) for group in groups.T]  # a group has few of the clusters
     sums = np.empty((len(parts), of_each.shape[1], resamples))
     done = 0
-    for drawn in _draws(clusters.max() + 1, resamples, seed):
+    for drawn in _draws(clusters.max() + 1, resamples, SEED):
         times, rows = _times_drawn(drawn), slice(done, done := done + len(drawn))
         for place, (found, totals) in enumerate(parts):
             sums[place, :, rows] = (np.take(times, found, axis=1) @ totals).T
-    return [
-        [_middle(of_value[count > 0] / count[count > 0], confidence) for of_value in of_values]
-        for count, *of_values in sums
-    ]
+    return [[_middle(of_value[count > 0] / count[count > 0]) for of_value in of_values] for count, *of_values in sums]
 
 
 def _numbers(clusters: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -100,19 +91,14 @@ def _times_drawn(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.bincount(places.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
 
 
-def _middle(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
+def _middle(means: NDArray[np.float64]) -> tuple[float, float]:
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def bootstrap_interval_over_seeds(
-    values: Sequence[Sequence[float]] | Array,
-    clusters: NDArray[np.int64],
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    values: Sequence[Sequence[float]] | Array, clusters: NDArray[np.int64]
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of a table whose rows and columns are both samples.
 
@@ -130,16 +116,16 @@ def bootstrap_interval_over_seeds(
     clusters = _numbers(clusters)
     _, totals = _totals(np.asarray(values, dtype=np.float64).T, clusters)
     totals, sizes = np.ascontiguousarray(totals.T), np.bincount(clusters)  # [S, C] and [C]
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     seeds, prompts = totals.shape
     at_once = max(1, DRAWS_AT_ONCE // prompts)
     means: list[NDArray[np.float64]] = []
-    for done in range(0, resamples, at_once):
-        size = min(at_once, resamples - done)
+    for done in range(0, RESAMPLES, at_once):
+        size = min(at_once, RESAMPLES - done)
         over_seeds = totals[generator.integers(seeds, size=(size, seeds))].mean(axis=1)  # [size, C]
         drawn = generator.integers(prompts, size=(size, prompts))
         means.append(np.take_along_axis(over_seeds, drawn, axis=1).sum(axis=1) / sizes[drawn].sum(axis=1))
-    return _middle(np.concatenate(means), confidence)
+    return _middle(np.concatenate(means))
 
 
 def pearson(x: Sequence[float] | Array, y: Sequence[float] | Array) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from nemo_hs2pref.data.jsonl import Row, sha256
+from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.records import Conversation, PreferencePair, read_pairs
 from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
 from nemo_hs2pref.evaluation.rewardbench import RewardBenchReport, evaluate_rewardbench, load_rewardbench
@@ -17,6 +17,7 @@ from nemo_hs2pref.evaluation.rewardbench2 import (
     scored_pair,
 )
 from nemo_hs2pref.evaluation.scores import Example, Score, rewards
+from nemo_hs2pref.files import sha256
 
 
 class Report(Protocol):

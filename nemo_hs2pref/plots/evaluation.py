@@ -20,12 +20,11 @@ FEWEST = 8  # pairs of a bin
 WIDTH_95 = 1.96  # standard deviations
 
 
-def draw_reliability(margins: Floats) -> Figure:
-    """How often the preferred side is the chosen one, against sigma(|margin|) that the margin claims. margins: [P]
+def draw_reliability(claimed: Floats, right: Floats) -> Figure:
+    """How often the preferred side is the chosen one, against what the margins claim.
 
-    A tie prefers neither side: it is half right.
+    claimed: [P] sigma(|margin|); right: [P] 0 or 1, 0.5 of a tie, which prefers neither side.
     """
-    claimed, right = 1 / (1 + np.exp(-np.abs(margins))), (np.sign(margins) + 1) / 2
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=SIZE)
         axis.plot([0.5, 1], [0.5, 1], "--", color=PAPER, linewidth=1, label="calibrated")

@@ -12,7 +12,7 @@ import numpy as np
 from nemo_hs2pref.data.inspection.facts import FileFacts
 from nemo_hs2pref.data.inspection.reading import LONGER_SIDE
 from nemo_hs2pref.data.inspection.tally import Lengths, Values
-from nemo_hs2pref.data.jsonl import replacing
+from nemo_hs2pref.files import replacing
 from nemo_hs2pref.plots.statistics import FIRST, OF_RATING, PAPER, SECOND, STYLE
 
 matplotlib.use("Agg")

@@ -6,9 +6,9 @@ from typing import Any
 
 import matplotlib
 
-from nemo_hs2pref.data.jsonl import replacing
+from nemo_hs2pref.files import replacing
 from nemo_hs2pref.plots.statistics import STYLE
-from nemo_hs2pref.runtime.run_log import METRICS, read_metrics, set_and_metric
+from nemo_hs2pref.run_metrics import METRICS, read_metrics, set_and_metric
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from nemo_hs2pref.checkpoint.layout import SPARE
 from nemo_hs2pref.checkpoint.opening import read_config
 from nemo_hs2pref.config.architecture import architecture_of
 from nemo_hs2pref.config.schema import RewardModelConfig
@@ -12,7 +13,6 @@ from nemo_hs2pref.launch.plan.plan import disk_of
 from nemo_hs2pref.preflight.check import Finding, failed, ok, warning
 from nemo_hs2pref.preflight.shared_folder import nearest
 
-SPARE = 1.1  # as runtime/keeper.py asks before every save
 FILES_A_RANK = 4  # two of the weights, two of the optimizer
 OTHER_FILES = 64  # of a checkpoint and of a run
 

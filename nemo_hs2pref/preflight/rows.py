@@ -7,8 +7,8 @@ from typing import Any
 
 from nemo_hs2pref.checkpoint import opening
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.data.jsonl import sha256
 from nemo_hs2pref.data.preparation.output import MANIFEST
+from nemo_hs2pref.files import sha256
 from nemo_hs2pref.preflight.check import Finding, failed, ok, warning
 
 PREPARE = "prepare the data again: hs2pref data prepare"

@@ -6,6 +6,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from nemo_hs2pref.evaluation.calibration import confidence_and_outcome
 from nemo_hs2pref.report.document import Picture
 from nemo_hs2pref.report.evaluations import Evaluation
 
@@ -27,7 +28,10 @@ def evaluation_pictures(evaluation: Evaluation, place: str) -> list[Picture]:
 
     margins, lengths, rewards = evaluation.margins(), evaluation.lengths(), evaluation.rewards()
     drawn = {
-        "reliability": (plots.draw_reliability(margins), "Is it right as often as its margins claim?"),
+        "reliability": (
+            plots.draw_reliability(*confidence_and_outcome(margins)),
+            "Is it right as often as its margins claim?",
+        ),
         "margins": (plots.draw_margins(margins), "How far apart are the two rewards of a pair?"),
         "accuracy-by-length": (
             plots.draw_accuracy_by_length(lengths, margins),

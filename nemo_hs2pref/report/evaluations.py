@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nemo_hs2pref.data.fields import given, is_number
 from nemo_hs2pref.data.jsonl import Row, collect, read_lines
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.outcome import SCORED_PAIRS, SUMMARY
 from nemo_hs2pref.evaluation.statistics import bootstrap_intervals
 
@@ -89,8 +90,7 @@ class Evaluation:
 
     def interval(self, values: NDArray[np.float64]) -> tuple[float, float]:
         """95 % interval of the mean of [P] values; the pairs of a prompt are resampled together."""
-        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(pair.prompt for pair in self.pairs))}
-        prompts = np.array([numbers[pair.prompt] for pair in self.pairs])
+        prompts = prompt_numbers([pair.prompt for pair in self.pairs])
         ((interval,),) = bootstrap_intervals(values[:, None], np.ones((len(values), 1), dtype=bool), prompts)
         return interval
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_hs2pref.evaluation.calibration import confidence_and_outcome
 from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.report.document import Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
@@ -86,8 +87,7 @@ def is_calibrated(evaluation: Evaluation) -> Finding:
 
     A tie, which prefers neither, counts half, as in the calibration of the summary.
     """
-    margins = evaluation.margins()
-    claimed, right = confidence(margins), (np.sign(margins) + 1) / 2
+    claimed, right = confidence_and_outcome(evaluation.margins())
     gap, interval = float((claimed - right).mean()), evaluation.interval(claimed - right)
     kind = "over-confident" if gap > 0 else "under-confident"
     means = percent(float(claimed.mean())), percent(float(right.mean()))
@@ -125,11 +125,6 @@ def longer_and_shorter(evaluation: Evaluation) -> tuple[Booleans, Booleans]:
     """[P] whether the chosen response is the longer one; the shorter one. Neither where both are equally long."""
     chosen, rejected = evaluation.lengths().T
     return chosen > rejected, chosen < rejected
-
-
-def confidence(margins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[P] sigma(|margin|), 0.5 to 1."""
-    return 1 / (1 + np.exp(-np.abs(margins)))
 
 
 def difference_interval(first: Booleans, second: Booleans) -> Interval:

@@ -7,12 +7,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 from nemo_hs2pref.report.defaults import PLACES, differences, flat, nearest_experiment
 from nemo_hs2pref.report.document import Block, Code, Folded, Section, Table, Text
 from nemo_hs2pref.report.figures import shown
 from nemo_hs2pref.report.runs import CONFIG, Run
 
-DATA_MANIFEST = "manifest.json"  # of `hs2pref data prepare`
 PREPARED_BY = "data prepare"
 DIGITS = 12  # of a hash
 # of a checkpoint's manifest: what has a place of its own on the page, or is a copy of it

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
 from nemo_hs2pref.report.manifests import CHECKPOINT, CHECKPOINTS, made_of, read_checkpoints, training_hashes
-from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
+from nemo_hs2pref.run_metrics import METRICS, read_metrics
 
 CONFIG = "config.yaml"
 SHOWN = 8  # places in a message

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from nemo_hs2pref.report.document import Block, Pictures, Section, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, joined, training_picture
 from nemo_hs2pref.report.runs import Run
-from nemo_hs2pref.runtime.run_log import METRICS
+from nemo_hs2pref.run_metrics import METRICS
 
 
 def training_section(run: Run) -> Section:

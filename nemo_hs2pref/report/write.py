@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nemo_hs2pref import __version__
-from nemo_hs2pref.data.jsonl import write_json
 from nemo_hs2pref.data.preparation.output import MANIFEST, require_replaceable, whole_folder
+from nemo_hs2pref.files import write_json
 from nemo_hs2pref.report.answer import QUESTION, answer
 from nemo_hs2pref.report.comparison import comparison_sections, headline
 from nemo_hs2pref.report.document import Block, Document, Folded, Picture, Pictures, Section, Text

@@ -6,8 +6,8 @@ from typing import Any
 
 import matplotlib
 
-from nemo_hs2pref.data.jsonl import replacing
 from nemo_hs2pref.evaluation.published import PUBLISHED
+from nemo_hs2pref.files import replacing
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

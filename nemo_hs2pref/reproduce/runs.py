@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from nemo_hs2pref.checkpoint.layout import TRAINING_STATE
-from nemo_hs2pref.data.jsonl import write_json
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.files import write_json
 from nemo_hs2pref.laptop import shown
 from nemo_hs2pref.reproduce.plan import EXPO, Plan, Run
 

@@ -11,7 +11,7 @@ from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.preferences import chosen_wins, decided, evaluate_pairs
 from nemo_hs2pref.evaluation.published import PREFERENCE, PUBLISHED
-from nemo_hs2pref.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, bootstrap_interval_over_seeds
+from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval_over_seeds
 from nemo_hs2pref.reproduce.plan import TABLE1
 
 NOTES = (
@@ -44,7 +44,7 @@ def measure(pairs: Sequence[PreferencePair], scores: Mapping[int, Mapping[str, f
     return Result(
         by_seed,
         accuracy=float(wins.mean()),
-        interval=bootstrap_interval_over_seeds(wins, prompt_numbers(decided(pairs))),
+        interval=bootstrap_interval_over_seeds(wins, prompt_numbers([pair.prompt for pair in decided(pairs)])),
         seed_deviation=stdev(by_seed.values()) if len(by_seed) > 1 else None,
         length_correlation=fmean(known) if len(known) == len(correlations) else None,
     )
@@ -68,12 +68,7 @@ def summarise(
         "pairs": report.pairs,
         "length_only": {"accuracy": length_only, "interval": report.length_only_interval},
         "rows": rows,
-        "intervals": {
-            "method": "percentile bootstrap over prompts and seeds",
-            "confidence": CONFIDENCE,
-            "resamples": RESAMPLES,
-            "seed": SEED,
-        },
+        "intervals": {"method": "percentile bootstrap over prompts and seeds", **INTERVALS},
         "notes": list(NOTES),
     }
 

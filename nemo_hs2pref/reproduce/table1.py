@@ -8,11 +8,11 @@ from typing import Any
 from nemo_hs2pref.config.check import check as check_config
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.summary import one_line
-from nemo_hs2pref.data.jsonl import replacing, write_json
 from nemo_hs2pref.data.records import PreferencePair, read_pairs
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.preferences import decided
 from nemo_hs2pref.evaluation.scores import Scorer
+from nemo_hs2pref.files import replacing, write_json
 from nemo_hs2pref.laptop import base_words, is_prepared, prepare_words, shown
 from nemo_hs2pref.reproduce.plan import BASE, EXPO, SCALES, Plan, Run
 from nemo_hs2pref.reproduce.runs import Command, do_runs

@@ -25,8 +25,6 @@ from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 from nemo_hs2pref.runtime import stop_signals
 
-SPARE = 1.1  # of the size of a checkpoint must be free
-
 
 @dataclass(frozen=True)
 class CheckpointKeeper:
@@ -138,7 +136,7 @@ class CheckpointKeeper:
         size = sum(p.numel() * (p.element_size() + 12 * training_state) for p in trained)
         self.folder.mkdir(parents=True, exist_ok=True)
         free = self._smallest(shutil.disk_usage(self.folder).free)
-        needed = self.model.sum_over_model_parallel(size) * SPARE
+        needed = self.model.sum_over_model_parallel(size) * layout.SPARE
         if free < needed:
             raise CheckpointError(
                 f"{self.folder}: a checkpoint needs {needed / 1e9:.1f} GB (computed), {free / 1e9:.1f} GB are free; "

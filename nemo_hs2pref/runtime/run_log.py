@@ -1,32 +1,26 @@
-"""A run's log: one line a step, metrics.jsonl for programs, boards for people. Rank 0 writes."""
+"""A run's log: one line a step, metrics.jsonl for programs, boards for people. Rank 0 has it, the others Silent."""
 
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from nemo_hs2pref.config.schema import ExpManager
+from nemo_hs2pref.run_metrics import METRICS, by_set, cut_after, set_and_metric
 from nemo_hs2pref.run_state import one_sentence
 from nemo_hs2pref.runtime.boards import boards
 
 SHOWN = ("loss", "accuracy", "margin", "mse_helpfulness", "pearson_helpfulness", "reward_mean", "reward_std",
          "grad_norm", "lr", "tokens_per_s", "step_s")  # fmt: skip
-METRICS = "metrics.jsonl"
 
 
 class RunLog:
     """Writes into the run's folder; lines after `step` are from a run that was stopped and are cut off."""
 
-    def __init__(
-        self, exp_manager: ExpManager, resolved: DictConfig, *, step: int, num_steps: int, is_writer: bool
-    ) -> None:
-        self.is_writer = is_writer
-        if not is_writer:
-            return
+    def __init__(self, exp_manager: ExpManager, resolved: DictConfig, *, step: int, num_steps: int) -> None:
         folder = Path(exp_manager.explicit_log_dir)
         self.num_steps = num_steps
         self.path = folder / METRICS
@@ -38,21 +32,19 @@ class RunLog:
         self.boards = list(boards(exp_manager, resolved, folder, step))
 
     def train(self, step: int, metrics: Mapping[str, float]) -> None:
-        if self.is_writer:
-            self.bar.update()
-            self._write("train", step, metrics)
-            self._show(step, "train", metrics)
+        self.bar.update()
+        self._write("train", step, metrics)
+        self._show(step, "train", metrics)
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line a validation set."""
-        if self.is_writer and metrics:
+        if metrics:
             self._write("val", step, metrics)
             for name, of_set in by_set(metrics).items():
                 self._show(step, f"val {name}", of_set)
 
     def say(self, message: str) -> None:
-        if self.is_writer:
-            tqdm.write(message, file=sys.stderr)
+        tqdm.write(message, file=sys.stderr)
 
     def _write(self, kind: str, step: int, metrics: Mapping[str, float]) -> None:
         with one_sentence(self.path):
@@ -65,27 +57,20 @@ class RunLog:
         self.say(f"step {step}/{self.num_steps}  {where:11}  {one_line(metrics)}")
 
     def close(self) -> None:
-        if self.is_writer:
-            self.bar.close()
-            with one_sentence(self.path):  # what a full disk has not taken is tried once more
-                self.file.close()
-            for board in self.boards:
-                board.close()
+        self.bar.close()
+        with one_sentence(self.path):  # what a full disk has not taken is tried once more
+            self.file.close()
+        for board in self.boards:
+            board.close()
 
 
-def by_set(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """val_<set>_<metric> by set."""
-    sets: dict[str, dict[str, float]] = {}
-    for key, value in metrics.items():
-        name, metric = set_and_metric(key)
-        sets.setdefault(name, {})[metric] = value
-    return sets
+class Silent:
+    """The log of every rank but 0."""
 
-
-def set_and_metric(key: str) -> tuple[str, str]:
-    """("pairs", "reward_mean") of "val_pairs_reward_mean"; the name of a set has no underscore."""
-    name, _, metric = key.removeprefix("val_").partition("_")
-    return name, metric
+    def train(self, step: int, metrics: Mapping[str, float]) -> None: ...
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None: ...
+    def say(self, message: str) -> None: ...
+    def close(self) -> None: ...
 
 
 def tag(kind: str, key: str) -> str:
@@ -96,26 +81,3 @@ def tag(kind: str, key: str) -> str:
 def one_line(metrics: Mapping[str, float]) -> str:
     """The metrics that a person follows, in one order; all are in metrics.jsonl."""
     return "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN if name in metrics)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    rows: list[dict[str, Any]] = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
-def cut_after(path: Path, step: int) -> None:
-    """Drop the lines after `step`: the resumed run writes them again."""
-    rows = [row for row in read_metrics(path) if row["step"] <= step]
-    if path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        temporary.replace(path)

@@ -23,6 +23,7 @@ from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.config.resume import identity, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 from nemo_hs2pref.errors import STOPPED
 from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.run_state import StateFile, one_sentence
@@ -31,7 +32,7 @@ from nemo_hs2pref.runtime.build import Trainable, build_reward_model, make_train
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
 from nemo_hs2pref.runtime.rm_objective import objective_of
-from nemo_hs2pref.runtime.run_log import RunLog
+from nemo_hs2pref.runtime.run_log import RunLog, Silent
 from nemo_hs2pref.runtime.wall_clock import WallClock, end_of_run
 from nemo_hs2pref.runtime.watch import RunWatch
 
@@ -49,15 +50,16 @@ def train(
     resumed = resume_path(folder / "checkpoints") if config.exp_manager.resume_if_exists else None
     if resumed:
         refuse_other_run(str(folder), read_manifest(resumed)["run"], resolved)
-    is_writer = int(os.environ.get("RANK", 0)) == 0
-    watch = watch_of(config, data.num_steps, resumed, started) if is_writer else RunWatch(None, None)
+    is_first = int(os.environ.get("RANK", 0)) == 0
+    watch = watch_of(config, data.num_steps, resumed, started) if is_first else RunWatch(None, None)
     trainable, progress = start(config, checkpoint, data.num_steps, resumed)
     announce(config, data, resumed, progress)
 
-    if is_writer:
+    log = Silent()
+    if is_first:
         with one_sentence(folder / "config.yaml"):
             OmegaConf.save(resolved, folder / "config.yaml")
-    log = RunLog(config.exp_manager, resolved, step=progress.step, num_steps=data.num_steps, is_writer=is_writer)
+        log = RunLog(config.exp_manager, resolved, step=progress.step, num_steps=data.num_steps)
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
     run = SupervisedRun(
         trainable.model,
@@ -79,7 +81,7 @@ def train(
     with closing(log):  # a progress bar would share its line with the message of a failure
         reasons = fit(run, progress)
         stop_signals.excused.set()  # what is left must not be cut short
-    if is_writer:
+    if is_first:
         conclude(watch, reasons, resolved, folder)
     return STOPPED if reasons else 0
 
@@ -169,7 +171,7 @@ def keeper_of(
 
 def data_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of the prepared files, by the manifest of `hs2pref data prepare`; empty where there is none."""
-    file = folder / "manifest.json"
+    file = folder / DATA_MANIFEST
     outputs = json.loads(file.read_text())["outputs"] if file.is_file() else {}
     return {name: about["sha256"] for name, about in outputs.items()}
 

@@ -12,7 +12,7 @@ import torch
 from nemo_hs2pref.checkpoint.layout import TOKENIZER
 from nemo_hs2pref.checkpoint.llama.config import PRECISION
 from nemo_hs2pref.checkpoint.llama.to_mcore import EMBEDDING
-from nemo_hs2pref.checkpoint.reward_head import BIAS, WEIGHT
+from nemo_hs2pref.checkpoint.reward_head import BIAS, WEIGHT, usual_weights
 from nemo_hs2pref.data.records import ATTRIBUTES
 from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE
 from nemo_hs2pref.errors import CheckpointError
@@ -86,13 +86,12 @@ def attribute_names(number: int) -> list[str]:
 
 
 def reward_weights(config: Mapping[str, Any], attributes: list[str], where: str) -> list[float]:
-    """Aligner's own where it merges attributes; else the only output, or helpfulness, which its BT losses train."""
+    """Aligner's own where it merges attributes; else the usual ones: its BT losses train helpfulness."""
     given = (config.get("regression") or {}).get("attribute_weights")
-    if given:
-        return [float(weight) for weight in given]
-    if len(attributes) > 1 and "helpfulness" not in attributes:
+    weights = given or usual_weights(attributes)
+    if weights is None:
         raise CheckpointError(
             f"{where}: nothing says how its {len(attributes)} outputs make a reward; add head.reward_weights "
             "(and head.attributes) to its model_config.yaml"
         )
-    return [float(name == "helpfulness" or len(attributes) == 1) for name in attributes]
+    return [float(weight) for weight in weights]

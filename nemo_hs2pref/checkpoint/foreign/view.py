@@ -17,7 +17,7 @@ from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.foreign import archive, nemo2
 from nemo_hs2pref.checkpoint.foreign.aligner import own_config
 from nemo_hs2pref.checkpoint.foreign.tokenizer import provide_tokenizer
-from nemo_hs2pref.checkpoint.foreign.weights import OURS, Place, view_weights
+from nemo_hs2pref.checkpoint.foreign.weights import OURS, FileOffset, view_weights
 from nemo_hs2pref.errors import CheckpointError
 
 WEIGHT_FILE = ".distcp"
@@ -69,12 +69,12 @@ def unpacked(path: Path, folder: Path) -> Path:
     return folder
 
 
-def places_of(path: Path, weights: str) -> dict[str, Place]:
+def places_of(path: Path, weights: str) -> dict[str, FileOffset]:
     """Where each weight file is: in the folder, or in the archive."""
     if path.is_dir():
-        return {file.name: Place(file.resolve()) for file in (path / weights).glob(f"*{WEIGHT_FILE}")}
+        return {file.name: FileOffset(file.resolve()) for file in (path / weights).glob(f"*{WEIGHT_FILE}")}
     return {
-        name.removeprefix(f"{weights}/"): Place(path, entry.offset_data)
+        name.removeprefix(f"{weights}/"): FileOffset(path, entry.offset_data)
         for name, entry in archive.members(path).items()
         if name.startswith(f"{weights}/") and name.endswith(WEIGHT_FILE)
     }

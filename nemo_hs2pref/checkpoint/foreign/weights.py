@@ -23,14 +23,14 @@ Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]  # tensor -> (global sha
 
 
 @dataclass(frozen=True)
-class Place:
+class FileOffset:
     """Where a weight file's bytes begin: in the file at `path`, which may be an archive around it."""
 
     path: Path
     offset: int = 0
 
 
-def view_weights(stored: Path, prefix: str, places: Mapping[str, Place], folder: Path) -> Shapes:
+def view_weights(stored: Path, prefix: str, places: Mapping[str, FileOffset], folder: Path) -> Shapes:
     """Write `folder` as a torch_dist folder of the tensors whose names begin with `prefix`, there OURS.
 
     stored: the folder with the index. places: name of a weight file -> where it is.

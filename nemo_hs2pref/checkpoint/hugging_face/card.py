@@ -14,8 +14,8 @@ from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CAUSAL_LM, CLASSIFICATION
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.reward_head import Head
+from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 
-DATA_MANIFEST = "manifest.json"  # of `hs2pref data prepare`
 USE = {
     CLASSIFICATION: """\
 import torch

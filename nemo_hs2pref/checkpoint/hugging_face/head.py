@@ -8,11 +8,10 @@ from transformers import LlamaConfig
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CLASSIFICATION, KEY, NEMOTRON
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.llama import architecture
-from nemo_hs2pref.checkpoint.reward_head import Head
+from nemo_hs2pref.checkpoint.reward_head import HELPFULNESS, Head, usual_weights
 from nemo_hs2pref.errors import CheckpointError
 
 SCORE = "score.weight"  # transformers' name
-HELPFULNESS = "helpfulness"
 
 
 def head_shapes(config: LlamaConfig, layout: str) -> dict[str, architecture.Shape]:
@@ -50,13 +49,13 @@ def hf_head(config: LlamaConfig, layout: str, tensor: architecture.ReadTensor, w
 
 
 def reward_weights(attributes: Sequence[str], given: Sequence[float] | None, where: str) -> list[float]:
-    """How the outputs make a reward: as given, the only output, or helpfulness."""
-    if given is None and HELPFULNESS not in attributes and len(attributes) > 1:
+    """How the outputs make a reward: as given, else as usual."""
+    weights = given or usual_weights(attributes)
+    if weights is None:
         raise CheckpointError(
             f"{where}: nothing says how {', '.join(attributes)} make a reward; add their weights to config.json as "
             f'"{KEY}": {{"reward_weights": [...]}}'
         )
-    weights = given or [float(name == HELPFULNESS or len(attributes) == 1) for name in attributes]
     if len(weights) != len(attributes):
         raise CheckpointError(f"{where}: {len(weights)} reward_weights in config.json for {len(attributes)} labels")
     return list(weights)

@@ -31,7 +31,7 @@ COPIED = (".json", ".jinja", ".model", ".txt")
 LICENCES = ("LICENSE", "NOTICE", "USE_POLICY")
 
 
-class HFModel(Model):
+class HFCheckpoint(Model):
     """A Hugging Face folder with safetensors files."""
 
     kind = "Hugging Face folder"

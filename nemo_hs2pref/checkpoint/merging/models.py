@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nemo_hs2pref.checkpoint.layout import is_hugging_face
-from nemo_hs2pref.checkpoint.merging.hugging_face import HFModel
+from nemo_hs2pref.checkpoint.merging.hugging_face import HFCheckpoint
 from nemo_hs2pref.checkpoint.merging.model import Model
-from nemo_hs2pref.checkpoint.merging.nemo import NemoModel
+from nemo_hs2pref.checkpoint.merging.nemo import NemoCheckpoint
 from nemo_hs2pref.errors import CheckpointError
 
 
 def open_models(paths: Sequence[Path]) -> list[Model]:
     """Models that can be combined; raises CheckpointError naming the first setting or tensor in which they differ."""
-    kinds: list[type[HFModel] | type[NemoModel]]
-    kinds = [HFModel if is_hugging_face(path) else NemoModel for path in paths]
+    kinds: list[type[HFCheckpoint] | type[NemoCheckpoint]]
+    kinds = [HFCheckpoint if is_hugging_face(path) else NemoCheckpoint for path in paths]
     for kind, path in zip(kinds, paths, strict=True):
         if kind is not kinds[0] and path.exists():
             raise CheckpointError(

@@ -18,7 +18,7 @@ from nemo_hs2pref.checkpoint.torch_dist.writing import writing
 SAME = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups", "vocab_size", "head")
 
 
-class NemoModel(Model):
+class NemoCheckpoint(Model):
     """A checkpoint of ours."""
 
     kind = "NeMo checkpoint"

@@ -21,7 +21,7 @@ BYTES = {  # of one number, by the format's names
 }
 
 
-class Place(NamedTuple):
+class TensorSpan(NamedTuple):
     """A tensor of a file: bytes `start` to `end` of it."""
 
     dtype: str  # the format's name
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     end: int
 
 
-def read_header(file: Path) -> dict[str, Place]:
+def read_header(file: Path) -> dict[str, TensorSpan]:
     """The tensors of `file` in the order of their bytes.
 
     Raises CheckpointError where the header is broken or the file is not as long as its tensors.
@@ -42,13 +42,13 @@ def read_header(file: Path) -> dict[str, Place]:
             if not 0 < length <= size - 8:
                 raise ValueError(f"its header has {length} bytes and the file {size}")
             entries = json.loads(stream.read(length))
-        places = {name: place_of(entry, 8 + length) for name, entry in entries.items() if name != "__metadata__"}
-        ordered = dict(sorted(places.items(), key=lambda item: item[1].start))
+        spans = {name: span_of(entry, 8 + length) for name, entry in entries.items() if name != "__metadata__"}
+        ordered = dict(sorted(spans.items(), key=lambda item: item[1].start))
         end = 8 + length
-        for name, place in ordered.items():
-            if place.start != end or place.end - place.start != prod(place.shape) * BYTES[place.dtype]:
+        for name, span in ordered.items():
+            if span.start != end or span.end - span.start != prod(span.shape) * BYTES[span.dtype]:
                 raise ValueError(f"{name} is not where its header puts it")
-            end = place.end
+            end = span.end
         if end != size:
             raise ValueError(f"it has {size} bytes, its tensors end at {end}")
     except FileNotFoundError:
@@ -58,6 +58,6 @@ def read_header(file: Path) -> dict[str, Place]:
     return ordered
 
 
-def place_of(entry: dict[str, Any], offset: int) -> Place:
+def span_of(entry: dict[str, Any], offset: int) -> TensorSpan:
     start, end = entry["data_offsets"]
-    return Place(str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), offset + start, offset + end)
+    return TensorSpan(str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), offset + start, offset + end)

@@ -42,7 +42,7 @@ def write_shards(entries: Mapping[str, Entry], tensors: Iterable[tuple[str, Tens
 
 
 def writing(entries: Mapping[str, Entry], folder: Path) -> Writing:
-    """The same with the tensors handed over, in the order of `entries`."""
+    """Generator form of `write_shards`: send() each tensor in the order of `entries`."""
     shards = list(by_shards(entries))
     names = [file_name(i, len(shards)) for i in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):

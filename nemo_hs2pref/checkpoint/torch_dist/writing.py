@@ -63,29 +63,29 @@ def write_distributed(pieces: Sequence[Piece], folder: Path, num_layers: int) ->
 
 
 def writing(pieces: Sequence[Piece], folder: Path, num_layers: int) -> Writing:
-    """The same with the tensors handed over, in the order of `pieces`; their own `read` is left alone."""
+    """Generator form of `write_distributed`: send() each tensor in the order of `pieces`."""
     folder.mkdir()
     places: dict[MetadataIndex, _StorageInfo] = {}
-    with opened(folder / "__0_0.distcp") as stream:
+    with synced_file(folder / "__0_0.distcp") as stream:
         for key in extra_states(num_layers):
             places[MetadataIndex(key)] = append([None], stream)  # as megatron-core saves None
     for i, file in enumerate(by_files(pieces), start=1):
-        with opened(folder / f"__{i}_0.distcp") as stream:
+        with synced_file(folder / f"__{i}_0.distcp") as stream:
             for piece in file:
                 tensor = yield
                 places[index_of(piece)] = append(alone(tensor.to(piece.dtype).reshape(piece.shape)), stream)
                 del tensor  # not kept while the next one is made
     metadata = metadata_of(pieces, num_layers)
     metadata.storage_data = places
-    with opened(folder / ".metadata") as stream:
+    with synced_file(folder / ".metadata") as stream:
         pickle.dump(metadata, stream)
-    with opened(folder / "common.pt") as stream:
+    with synced_file(folder / "common.pt") as stream:
         torch.save({}, stream)
     (folder / "metadata.json").write_text(json.dumps(BACKEND))
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[BinaryIO]:
+def synced_file(file: Path) -> Iterator[BinaryIO]:
     """A new file, which is on the disk when the block has ended."""
     with file.open("wb") as stream:
         yield stream

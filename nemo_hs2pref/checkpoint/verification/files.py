@@ -14,15 +14,16 @@ from typing import BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from nemo_hs2pref.checkpoint.file_list import BLOCK_BYTES, Listed
+from nemo_hs2pref.checkpoint.file_list import Listed
 from nemo_hs2pref.checkpoint.safetensors.header import DTYPES, read_header
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.files import BLOCK_BYTES
 
 NUMBERS = 2**22  # looked at together
 Advance = Callable[[int], object]  # told of bytes that were read
 
 
-class Piece(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record of a torch_dist file by its index; shape None: no tensor."""
 
     name: str
@@ -32,7 +33,7 @@ class Piece(NamedTuple):
     shape: tuple[int, ...] | None = None
 
 
-class Reading:
+class HashedReader:
     """A file from front to back, hashed on the way."""
 
     def __init__(self, stream: BinaryIO, advance: Advance) -> None:
@@ -53,7 +54,7 @@ class Reading:
                 return
 
 
-Look = Callable[[Reading], Iterator[str]]  # reads a part of the file and tells what is wrong
+Look = Callable[[HashedReader], Iterator[str]]  # reads a part of the file and tells what is wrong
 
 
 def check_file(file: Path, listed: Listed | None, look: Look, advance: Advance) -> list[str]:
@@ -61,61 +62,61 @@ def check_file(file: Path, listed: Listed | None, look: Look, advance: Advance) 
     if not file.is_file():
         return ["missing"]
     with file.open("rb") as stream:
-        reading = Reading(stream, advance)
-        problems = list(look(reading))
-        reading.skip_to(-1)
-    if listed and reading.position != listed["bytes"]:
-        return [f"has {reading.position} bytes, was saved with {listed['bytes']}", *problems]
-    if listed and (found := reading.digest.hexdigest()) != listed["sha256"]:
+        reader = HashedReader(stream, advance)
+        problems = list(look(reader))
+        reader.skip_to(-1)
+    if listed and reader.position != listed["bytes"]:
+        return [f"has {reader.position} bytes, was saved with {listed['bytes']}", *problems]
+    if listed and (found := reader.digest.hexdigest()) != listed["sha256"]:
         return [f"SHA-256 is {found[:12]}..., was {listed['sha256'][:12]}... when it was saved", *problems]
     return problems
 
 
-def look_at_nothing(reading: Reading) -> Iterator[str]:
+def look_at_nothing(reader: HashedReader) -> Iterator[str]:
     """A small file, of which the hash is all there is to compare."""
     yield from ()
 
 
-def look_at_pieces(pieces: Sequence[Piece]) -> Look:
+def look_at_records(records: Sequence[StoredRecord]) -> Look:
     """Records of torch_dist: each is a zip archive, whose checksums torch itself does not compare when it loads."""
 
-    def look(reading: Reading) -> Iterator[str]:
-        for piece in sorted(pieces, key=lambda piece: piece.start):
-            reading.skip_to(piece.start)
-            record = reading.read(piece.length)
-            if len(record) < piece.length:
-                yield f"ends at byte {reading.position}; {piece.name} ends at {piece.start + piece.length}"
+    def look(reader: HashedReader) -> Iterator[str]:
+        for record in sorted(records, key=lambda record: record.start):
+            reader.skip_to(record.start)
+            content = reader.read(record.length)
+            if len(content) < record.length:
+                yield f"ends at byte {reader.position}; {record.name} ends at {record.start + record.length}"
                 return
-            if problem := record_problem(record) or (piece.shape is not None and tensor_problem(record, piece)):
-                yield f"{piece.name}: {problem}"
+            if problem := archive_problem(content) or (record.shape is not None and tensor_problem(content, record)):
+                yield f"{record.name}: {problem}"
 
     return look
 
 
-def record_problem(record: bytes) -> str | None:
+def archive_problem(content: bytes) -> str | None:
     try:
-        with zipfile.ZipFile(BytesIO(record)) as archive:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
             broken = archive.testzip()
     except Exception as error:  # altered bytes can make zipfile fail anywhere
         return f"no record that torch wrote ({error})"
     return f"CRC-32 of {broken} differs" if broken else None
 
 
-def tensor_problem(record: bytes, piece: Piece) -> str | None:
+def tensor_problem(content: bytes, record: StoredRecord) -> str | None:
     try:
-        tensor = torch.load(BytesIO(record), map_location="cpu", weights_only=True)
+        tensor = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, torch and zipfile each raise their own
         return f"cannot be read ({str(error).splitlines()[0]})"
     found = (tensor.dtype, tuple(tensor.shape)) if isinstance(tensor, Tensor) else (type(tensor).__name__, ())
-    if found != (piece.dtype, piece.shape):
-        return f"is {found[0]} {list(found[1])}, the index says {piece.dtype} {list(piece.shape or ())}"
+    if found != (record.dtype, record.shape):
+        return f"is {found[0]} {list(found[1])}, the index says {record.dtype} {list(record.shape or ())}"
     return not_finite(strange_values(tensor))
 
 
 def look_at_safetensors(file: Path, names: Sequence[str] | None) -> Look:
     """names: the tensors that the folder's index puts into the file; None: there is no index."""
 
-    def look(reading: Reading) -> Iterator[str]:
+    def look(reader: HashedReader) -> Iterator[str]:
         try:
             header = read_header(file)
         except CheckpointError as error:
@@ -124,12 +125,12 @@ def look_at_safetensors(file: Path, names: Sequence[str] | None) -> Look:
         if names is not None:
             yield from (f"lacks {name}, which the index puts here" for name in sorted(set(names) - header.keys()))
             yield from (f"has {name}, which the index does not put here" for name in sorted(header.keys() - set(names)))
-        for name, place in header.items():
-            reading.skip_to(place.start)
+        for name, span in header.items():
+            reader.skip_to(span.start)
             count = 0
-            while (left := place.end - reading.position) > 0 and (block := reading.read(min(left, BLOCK_BYTES))):
-                if place.dtype in DTYPES:
-                    count += strange_values(torch.frombuffer(bytearray(block), dtype=DTYPES[place.dtype]))
+            while (left := span.end - reader.position) > 0 and (block := reader.read(min(left, BLOCK_BYTES))):
+                if span.dtype in DTYPES:
+                    count += strange_values(torch.frombuffer(bytearray(block), dtype=DTYPES[span.dtype]))
             if problem := not_finite(count):
                 yield f"{name}: {problem}"
 

@@ -13,7 +13,7 @@ from nemo_hs2pref.checkpoint.llama.from_mcore import refuse_other_tensors
 from nemo_hs2pref.checkpoint.reward_head import stored_head
 from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
-from nemo_hs2pref.checkpoint.verification.files import Look, Piece, look_at_pieces
+from nemo_hs2pref.checkpoint.verification.files import Look, StoredRecord, look_at_records
 from nemo_hs2pref.checkpoint.verification.report import Report
 from nemo_hs2pref.errors import CheckpointError
 
@@ -32,10 +32,10 @@ def looks(folder: Path, report: Report) -> dict[str, Look]:
         tensors = tensors_of(metadata)
         report.tensors += len(tensors)
         report.problems += [f"{part}/.metadata: {name} is not whole" for name in missing_pieces(metadata, tensors)]
-        files: dict[str, list[Piece]] = {}
+        files: dict[str, list[StoredRecord]] = {}
         for index, place in metadata.storage_data.items():
-            files.setdefault(place.relative_path, []).append(piece_of(index, place, tensors))
-        found |= {f"{part}/{name}": look_at_pieces(pieces) for name, pieces in files.items()}
+            files.setdefault(place.relative_path, []).append(record_of(index, place, tensors))
+        found |= {f"{part}/{name}": look_at_records(records) for name, records in files.items()}
     return found
 
 
@@ -52,13 +52,13 @@ def missing_pieces(metadata: Metadata, tensors: Mapping[str, TensorStorageMetada
             yield name
 
 
-def piece_of(index: MetadataIndex, place: Any, tensors: Mapping[str, TensorStorageMetadata]) -> Piece:
+def record_of(index: MetadataIndex, place: Any, tensors: Mapping[str, TensorStorageMetadata]) -> StoredRecord:
     entry = tensors.get(index.fqn)
     if entry is None:
-        return Piece(index.fqn, place.offset, place.length)
+        return StoredRecord(index.fqn, place.offset, place.length)
     shape = next((tuple(chunk.sizes) for chunk in entry.chunks if chunk.offsets == index.offset), None)
     name = f"{index.fqn} at {list(index.offset or ())}"
-    return Piece(name, place.offset, place.length, entry.properties.dtype, shape)
+    return StoredRecord(name, place.offset, place.length, entry.properties.dtype, shape)
 
 
 def compare_with_config(folder: Path) -> Iterator[str]:

@@ -8,9 +8,10 @@ from nemo_hs2pref.data.inspection.facts import Facts, FileFacts
 from nemo_hs2pref.data.inspection.kinds import known_kinds
 from nemo_hs2pref.data.inspection.reading import Sampling, read_rows
 from nemo_hs2pref.data.inspection.rendering import Renderer
-from nemo_hs2pref.data.jsonl import Row, sha256
+from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.files import sha256
 
 ROWS_FILES = (".jsonl", ".jsonl.gz", ".parquet")
 

@@ -21,7 +21,6 @@ from nemo_hs2pref.data.formats import aligner as aligner_rows
 from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, hh_rlhf, oasst, official
 from nemo_hs2pref.data.formats import pairs as pair_files
 from nemo_hs2pref.data.groups import KINDS, SPLITS, Found
-from nemo_hs2pref.data.jsonl import sha256, write_json
 from nemo_hs2pref.data.preparation.ledger import Ledger
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.output import MANIFEST, require_replaceable, whole_folder
@@ -31,6 +30,7 @@ from nemo_hs2pref.data.reading.scratch import Scratch
 from nemo_hs2pref.data.reading.sources import Release, Table, open_tables
 from nemo_hs2pref.data.reading.split import VALIDATION_SHARE
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.files import sha256, write_json
 
 TOOL = "data prepare"
 PICTURE = "statistics.png"
@@ -127,7 +127,7 @@ def prepare(
             "outputs": outputs,
             "statistics": statistics,
         }
-        write_json(folder / MANIFEST, manifest)
+        write_json(folder / MANIFEST, manifest, DataError)
     return manifest
 
 

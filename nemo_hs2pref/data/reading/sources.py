@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from nemo_hs2pref.data.jsonl import Row, parse_object, read_lines, sha256
+from nemo_hs2pref.data.jsonl import Row, parse_object, read_lines
 from nemo_hs2pref.errors import DataError, InstallationError
+from nemo_hs2pref.files import sha256
 
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
 Files = Mapping[str, str]  # table -> its file's path below the data set's folder, without `.gz`

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.evaluation.benchmark import Count, first_ids, gaps, unofficial_counts
+from nemo_hs2pref.evaluation.benchmark import Count, gaps, unofficial_counts
+from nemo_hs2pref.evaluation.groups import lengths_of
+from nemo_hs2pref.evaluation.preferences import rewards_of
 from nemo_hs2pref.evaluation.rewardbench.sections import NUM_PAIRS, missing_subsets, section_scores, unknown_subset
-from nemo_hs2pref.evaluation.scores import require_scores
-from nemo_hs2pref.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, bootstrap_interval
+from nemo_hs2pref.evaluation.scores import first_ids, require_scores
+from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class RewardBenchReport:
     unofficial_counts: dict[str, Count]  # subset -> pairs, where they are not as many as were released
 
     def to_json(self) -> dict[str, Any]:
-        settings = {"method": "percentile bootstrap over the pairs of a subset", "confidence": CONFIDENCE}
-        return {**asdict(self), "intervals": {**settings, "resamples": RESAMPLES, "seed": SEED}}
+        method = "percentile bootstrap over the pairs of a subset"
+        return {**asdict(self), "intervals": {"method": method, **INTERVALS}}
 
     def table(self) -> str:
         """For the terminal, in per cent."""
@@ -74,8 +76,7 @@ def evaluate_rewardbench(pairs: Sequence[PreferencePair], rewards: Mapping[str, 
     """
     _require_subsets(pairs)
     require_scores(pairs, rewards)
-    scored = np.array([[rewards[side.id] for side in pair.conversations()] for pair in pairs])  # [P, 2]
-    lengths = np.array([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
+    scored, lengths = rewards_of(pairs, rewards), lengths_of(pairs)
     wins, longer = scored[:, 0] > scored[:, 1], lengths[:, 0] > lengths[:, 1]
     ties = scored[:, 0] == scored[:, 1]
     places = {subset: np.array([pair.subset == subset for pair in pairs]) for subset in NUM_PAIRS}

@@ -12,7 +12,7 @@ from nemo_hs2pref.evaluation.benchmark import Count, gaps, unofficial_counts
 from nemo_hs2pref.evaluation.rewardbench2.items import DOMAINS, TIES, Item
 from nemo_hs2pref.evaluation.rewardbench2.ties import TiesScore, ties_score
 from nemo_hs2pref.evaluation.scores import require_scores
-from nemo_hs2pref.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, bootstrap_interval
+from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval
 
 OVERALL = "Overall"
 
@@ -45,8 +45,8 @@ class RewardBench2Report:
     unofficial_counts: dict[str, Count]  # domain -> prompts, where they are not as many as were released
 
     def to_json(self) -> dict[str, Any]:
-        settings = {"method": "percentile bootstrap over the prompts of a domain", "confidence": CONFIDENCE}
-        return {**asdict(self), "intervals": {**settings, "resamples": RESAMPLES, "seed": SEED}}
+        method = "percentile bootstrap over the prompts of a domain"
+        return {**asdict(self), "intervals": {"method": method, **INTERVALS}}
 
     def table(self) -> str:
         """For the terminal, in per cent."""

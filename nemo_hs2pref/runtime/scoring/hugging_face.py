@@ -20,7 +20,7 @@ from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.journal import fingerprint
-from nemo_hs2pref.runtime.scoring.loop import Place
+from nemo_hs2pref.runtime.scoring.loop import Replica
 
 UNBOUNDED = 2**31  # positions of a model that names no number of them
 CLASSIFIER = "ForSequenceClassification"  # how transformers' names of such classes end
@@ -56,7 +56,7 @@ class HuggingFaceModel:
         self.dtype = dtype(self.config)
         self.fingerprint: Mapping[str, Any] = fingerprint(path, template=template, precision=str(self.dtype))
 
-    def load(self) -> Place:
+    def load(self) -> Replica:
         from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification  # heavy
 
         auto = AutoModelForCausalLM if self.is_nemotron else AutoModelForSequenceClassification
@@ -68,8 +68,8 @@ class HuggingFaceModel:
         self.model.to(machine.device()).eval()
         keep_head_in_float32(self.model, rows=1 if self.is_nemotron else None)
         if not torch.distributed.is_initialized():
-            return Place(0, 1, speaks=True)
-        return Place(torch.distributed.get_rank(), torch.distributed.get_world_size(), speaks=True)
+            return Replica(0, 1, is_leader=True)
+        return Replica(torch.distributed.get_rank(), torch.distributed.get_world_size(), is_leader=True)
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Tensor:
         tokens_BS, lengths_B = pad(rows, 1)

@@ -5,7 +5,8 @@
 
 A row is known by the hash of its tokens, so the journal serves any number of ranks, and another file of rows, whose
 whole run would batch them differently and differ in the last digits. A kill cuts at most the last line, which is
-dropped: a batch is there whole or not at all. One with a number that is not finite is not: it is to be computed again.
+dropped: a batch is there whole or not at all. A batch with a non-finite value is not written, so that it is computed
+again.
 """
 
 import json

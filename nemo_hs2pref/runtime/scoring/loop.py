@@ -15,7 +15,7 @@ from torch import Tensor
 from nemo_hs2pref.data.records import Conversation
 from nemo_hs2pref.data.templates.tokens import TokenizeRows
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.evaluation.scores import IDS_SHOWN, Score, TooLong
+from nemo_hs2pref.evaluation.scores import Score, TooLong, first_ids
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.batches import TOKENS_A_BATCH, Key, Rows, batches_by_tokens, deal, key_of, without
 from nemo_hs2pref.runtime.scoring.journal import Journal, Known
@@ -25,16 +25,19 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this rank stands: which of the copies of the model it belongs to, and whether it speaks for the copy."""
+class Replica:
+    """The copy of the model that this rank is a part of."""
 
-    copy: int
-    num_copies: int
-    speaks: bool
+    index: int
+    count: int  # of copies
+    is_leader: bool  # among the ranks that have the same outputs, the one that says them
 
 
 class RewardModel(Protocol):
-    """What the loop needs. Made without the weights, which take minutes: a row that is too long is told before."""
+    """What the loop needs.
+
+    Built without loading weights (minutes at 70B), so that rows that are too long are reported first.
+    """
 
     attributes: Sequence[str]  # [K] names of the outputs
     reward_weights: Sequence[float]  # [K]
@@ -43,7 +46,7 @@ class RewardModel(Protocol):
     tokenize: TokenizeRows
     fingerprint: Mapping[str, Any]  # what its outputs depend on
 
-    def load(self) -> Place: ...
+    def load(self) -> Replica: ...
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Tensor | None:
         """[B, K] attributes of rows of tokens, float32, on the device; None where another stage has them."""
@@ -89,27 +92,27 @@ class ModelScorer:
         return known
 
     def _compute(self, rows: Rows, known: Known) -> Known:
-        """What this rank's copy of the model computes, on the rank that speaks for it."""
+        """What this rank's copy of the model computes, on its leader."""
         batches = without(known, batches_by_tokens(rows, TOKENS_A_BATCH[machine.device().type]))
         if not batches:
             return {}
-        place = self._place
-        mine = deal(batches, rows, place.num_copies)[place.copy]
+        replica = self._replica
+        mine = deal(batches, rows, replica.count)[replica.index]
         progress = Progress(*extent(mine, rows), total_rows=sum(map(len, batches)))
         computed: Known = {}
         for batch in mine:
             attributes_BK = self.model.forward([rows[key] for key in batch])
-            if attributes_BK is not None and place.speaks:
+            if attributes_BK is not None and replica.is_leader:
                 values = attributes_BK.tolist()  # the one wait for the device
                 computed |= zip(batch, values, strict=True)
                 if self.journal is not None:
-                    self.journal.append(place.copy, batch, values)
+                    self.journal.append(replica.index, batch, values)
             progress.update(*extent([batch], rows))
         progress.close()
         return computed
 
     @cached_property
-    def _place(self) -> Place:
+    def _replica(self) -> Replica:
         return self.model.load()
 
     def _score(self, identifier: str, attributes: Sequence[float]) -> Score:
@@ -123,10 +126,9 @@ def refuse_long(ids: Sequence[str], tokens: Sequence[Sequence[int]], max_length:
     """All of them in one message."""
     long = {name: len(row) for name, row in zip(ids, tokens, strict=True) if len(row) > max_length}
     if long:
-        shown = ", ".join(f"{name} with {length}" for name, length in list(long.items())[:IDS_SHOWN])
-        more = ", ..." if len(long) > IDS_SHOWN else ""
+        shown = first_ids([f"{name} with {length}" for name, length in long.items()])
         raise TooLong(
-            f"{len(long)} of {len(ids)} rows are longer than {max_length} tokens ({shown}{more}); leave them out, or "
+            f"{len(long)} of {len(ids)} rows are longer than {max_length} tokens ({shown}); leave them out, or "
             "raise --max-length",
             list(long),
         )

@@ -19,7 +19,7 @@ from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.scoring.journal import fingerprint
-from nemo_hs2pref.runtime.scoring.loop import Place
+from nemo_hs2pref.runtime.scoring.loop import Replica
 
 
 class NemoModel:
@@ -49,7 +49,7 @@ class NemoModel:
 
         return build_reward_model(self.config, self.checkpoint, max_steps=1)
 
-    def load(self) -> Place:
+    def load(self) -> Replica:
         self.model = self.build()
         from megatron.core import parallel_state
 
@@ -57,10 +57,10 @@ class NemoModel:
 
         load_weights(self.model, self.path, head=True)
         self.model.prepare_for_validation_step()
-        return Place(
+        return Replica(
             parallel_state.get_data_parallel_rank(),
             parallel_state.get_data_parallel_world_size(),
-            speaks=parallel_state.get_tensor_model_parallel_rank() == 0,  # and only the last stage has anything to say
+            is_leader=parallel_state.get_tensor_model_parallel_rank() == 0,  # only the last stage has outputs
         )
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Tensor | None:
