@@ -139,7 +139,7 @@ def train_step(run: SupervisedRun, step: int) -> tuple[Metrics, Sequence[str]]:
     run.model.finish_training_step()
 
     totals, stop = agree(run, sums)
-    metrics = metrics_of(run, totals, without_some=True)
+    metrics = metrics_of(run, totals, missing_as_zero=True)
     if not math.isfinite(metrics["loss"]):
         raise TrainingError(
             f"step {step + 1}: the loss is {metrics['loss']}; the weights are still those of step {step}"
@@ -197,10 +197,10 @@ def sums_of_sets(run: SupervisedRun) -> tuple[Sums, Sequence[str]]:
     return totals, ()
 
 
-def metrics_of(run: SupervisedRun, totals: Sums, *, without_some: bool = False) -> Metrics:
+def metrics_of(run: SupervisedRun, totals: Sums, *, missing_as_zero: bool = False) -> Metrics:
     """The losses (see Objective.losses), and what was measured."""
     assert run.model.objective is not None
-    return run.model.objective.losses(totals, without_some=without_some) | summarise(totals, run.slots)
+    return run.model.objective.losses(totals, missing_as_zero=missing_as_zero) | summarise(totals, run.slots)
 
 
 def attempt(make_batch: Callable[[], Sequence[Batch]]) -> tuple[Sequence[Batch], Exception | None]:

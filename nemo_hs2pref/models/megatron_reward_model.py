@@ -69,7 +69,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         assert self.objective is not None
         counts = self.count_globally(batch)
         totals = self.sum_globally(self.forward_backward(batch, counts, forward_only=forward_only))
-        return self.objective.losses(totals, without_some=True)["loss"], totals
+        return self.objective.losses(totals, missing_as_zero=True)["loss"], totals
 
     def count_globally(self, batch: Sequence[Batch], error: Exception | None = None) -> dict[str, float]:
         """Items of each term in the global batch, and its "tokens".
@@ -124,7 +124,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         """
         assert self.objective is not None
         objective = self.objective
-        undo = len(batch) * parallel_state.get_data_parallel_world_size()
+        megatron_divisor = len(batch) * parallel_state.get_data_parallel_world_size()
 
         def forward_step(micro_batches: Iterator[Batch], model: torch.nn.Module) -> tuple[Tensor, Any]:
             micro_batch = next(micro_batches)
@@ -134,8 +134,8 @@ class MegatronRewardModel(MegatronGPTRewardModel):
                 totals = objective.totals(attributes_BK, reward_B, micro_batch)
                 items = objective.counts(micro_batch)
                 sums = {name: torch.stack([t.detach(), torch.full_like(t, items[name])]) for name, t in totals.items()}
-                part = attributes_BK.new_zeros(()) if forward_only else objective.loss(totals, counts) * undo
-                return part, sums | measure(attributes_BK, reward_B, micro_batch)
+                part = attributes_BK.new_zeros(()) if forward_only else objective.loss(totals, counts)
+                return part * megatron_divisor, sums | measure(attributes_BK, reward_B, micro_batch)
 
             return self.forward_stage(micro_batch, model), loss
 

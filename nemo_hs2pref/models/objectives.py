@@ -101,15 +101,16 @@ class Objective:
         parts = [total * (self.weights[name] / max(counts[name], 1.0)) for name, total in totals.items()]
         return torch.stack(parts).sum()
 
-    def losses(self, sums: Mapping[str, Tensor], *, without_some: bool = False) -> dict[str, float]:
+    def losses(self, sums: Mapping[str, Tensor], *, missing_as_zero: bool = False) -> dict[str, float]:
         """The "loss" where all terms have items, and loss_<term> where there are several terms.
 
         Args:
             sums: term -> [2], its total and its number of items over the global batch.
-            without_some: in training a term without items adds nothing; a validation set of another kind has no loss.
+            missing_as_zero: count a term without items as 0 (training) instead of giving no loss (validation set of
+                another kind).
         """
         means = {name: (sums[name][0] / sums[name][1]).item() for name in self.weights if sums[name][1]}
         losses = {f"loss_{name}": mean for name, mean in means.items()} if len(self.weights) > 1 else {}
-        if without_some or len(means) == len(self.weights):
+        if missing_as_zero or len(means) == len(self.weights):
             losses["loss"] = sum((self.weights[name] * mean for name, mean in means.items()), start=0.0)
         return losses
