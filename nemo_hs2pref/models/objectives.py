@@ -1,7 +1,7 @@
 """What a reward model is trained on: a weighted sum of named terms, each a mean over its items.
 
-The runtime divides each term's sum by its count over the whole global batch (design decision 9), so micro batch
-size, accumulation, padding and ranks cannot change a result.
+The runtime divides each term's sum by its count over the whole global batch, so micro batch size, accumulation,
+padding and ranks cannot change a result.
 
 Shapes: B rows, P pairs, K attributes. Rows of a batch of pairs are the P chosen ones, then the P rejected ones.
 """
