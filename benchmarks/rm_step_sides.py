@@ -75,6 +75,7 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
     from nemo_hs2pref.algorithms.supervised import SupervisedRun, train_step
     from nemo_hs2pref.runtime.rm_data import Batcher, read_data, sequence_multiple
     from nemo_hs2pref.runtime.train_rm import start
+    from nemo_hs2pref.runtime.watch import RunWatch
 
     data = read_data(config)
     checkpoint = read_config(Path(config.pretrained_checkpoint.restore_from_path))
@@ -96,6 +97,7 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
         validation_sets={},
         log=nothing,
         keeper=nothing,
+        watch=RunWatch(None, None),
         early_stop=None,
         num_steps=data.num_steps,
         items_per_step=config.model.global_batch_size,
@@ -106,7 +108,7 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
 
     def step() -> dict[str, float]:
         started = time.perf_counter()
-        metrics = train_step(run, progress.step)
+        metrics, _ = train_step(run, progress.step)
         seconds = time.perf_counter() - started
         progress.step += 1
         positions = sum(batch.tokens.numel() for batch in batches)
@@ -125,4 +127,5 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
 
 if __name__ == "__main__":
     side, *paths = sys.argv[1:5]
-    main(side, *map(Path, paths), *map(int, sys.argv[5:]))
+    folder, base, result = map(Path, paths)
+    main(side, folder, base, result, *map(int, sys.argv[5:]))
