@@ -164,9 +164,10 @@ def agree(run: SupervisedRun, sums: Sums) -> tuple[Sums, Sequence[str]]:
 
 @torch.no_grad()
 def validate(run: SupervisedRun) -> tuple[Metrics, Sequence[str]]:
-    """Metrics of every validation set, the last partial batch included, as val_<set>_<metric>; one collective.
+    """Metrics of every validation set, the last partial batch included, as val_<set>_<metric>.
 
-    A stop that the ranks agree on between two batches leaves no metrics, and is returned.
+    One small collective per global batch, in which ranks agree on a stop, and one at the end for the sums. A stop
+    leaves no metrics; its reasons are returned.
     """
     if not run.validation_sets:
         return {}, ()
@@ -184,7 +185,7 @@ def validate(run: SupervisedRun) -> tuple[Metrics, Sequence[str]]:
 
 
 def sums_of_sets(run: SupervisedRun) -> tuple[Sums, Sequence[str]]:
-    """This rank's sums over all batches, as <set>/<name>; or why the run has to stop before there are any."""
+    """This rank's sums over all batches, as <set>/<name>; or none, and the reasons to stop."""
     totals: Sums = {}
     for name, batches in run.validation_sets.items():
         for make_batch in batches:
