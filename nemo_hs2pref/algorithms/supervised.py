@@ -1,6 +1,6 @@
 """The supervised loop: one global batch a step, validation, best weights, resume states, early stop.
 
-Every rank runs it; what it decides on (losses, metrics, who asks for a stop) is the same number on every rank.
+Every rank runs it, and what it decides on (losses, metrics, requests to stop) is the same on every rank.
 """
 
 import math
@@ -39,7 +39,7 @@ class Keeper(Protocol):
 
 
 class Watch(Protocol):
-    """Who follows the run, and may ask it to stop."""
+    """Follows the run and may ask it to stop."""
 
     def flags(self) -> Mapping[str, bool]: ...  # reasons to stop that this rank knows; the same names on every rank
     def trained(self, step: int) -> None: ...
@@ -68,10 +68,10 @@ class SupervisedRun:
 
 
 def fit(run: SupervisedRun, progress: Progress) -> Sequence[str]:
-    """Train from `progress` to the last step, or to where early stop or a rank's request ends it; saves at the end.
+    """Train from `progress` to the last step, or until early stop or a rank's request ends it; saves at the end.
 
-    Returns the reasons of the request; nothing where the run is finished. A request is met after the step in which
-    it comes, without validation: that is done when the run goes on, so that nothing is lost by the stop.
+    Returns the reasons for the stop; none if the run is finished. A stop request takes effect after the current step.
+    A validation due then is skipped; the resumed run does it first (`progress.validation_due`).
     """
     validation: Metrics = {}
     stop: Sequence[str] = ()
@@ -89,7 +89,7 @@ def fit(run: SupervisedRun, progress: Progress) -> Sequence[str]:
 
 
 def take_step(run: SupervisedRun, progress: Progress) -> Sequence[str]:
-    """One optimizer step; returns why the run has to stop after it."""
+    """One optimizer step; returns the reasons to stop after it."""
     started = time.monotonic()
     metrics, stop = train_step(run, progress.step)
     progress.step += 1
@@ -102,7 +102,10 @@ def take_step(run: SupervisedRun, progress: Progress) -> Sequence[str]:
 
 
 def check_up(run: SupervisedRun, progress: Progress) -> tuple[Metrics, Sequence[str]]:
-    """Validate and keep the best weights; returns the metrics, or none and why the run has to stop before they are."""
+    """Validate, log, keep the best weights.
+
+    Returns (metrics, ()), or ({}, reasons) if a rank asked to stop before validation was complete.
+    """
     run.watch.validating()
     validation, stop = validate(run)
     if not stop:
@@ -205,7 +208,7 @@ def metrics_of(run: SupervisedRun, totals: Sums, *, missing_as_zero: bool = Fals
 
 
 def attempt(make_batch: Callable[[], Sequence[Batch]]) -> tuple[Sequence[Batch], Exception | None]:
-    """The batch, or the error that all ranks have to hear of before any of them waits for another."""
+    """The batch, or the error, which all ranks must hear of before any of them waits for another."""
     try:
         return make_batch(), None
     except Exception as error:

@@ -23,14 +23,14 @@ class LastTokens(torch.nn.Module):
 
 
 def last_tokens(batch: Batch) -> tuple[Tensor, Tensor]:
-    """([B], [B]) where in S and in the rows of `tokens` the last token of each response is."""
+    """([B], [B]) int64: position in the sequence and row of `tokens` of each response's last token."""
     if batch.is_packed:
         return batch.lengths.cumsum(0) - 1, torch.zeros_like(batch.lengths)
     return batch.lengths - 1, torch.arange(len(batch.lengths), device=batch.lengths.device)
 
 
 def packed_places(batch: Batch) -> PackedSeqParams | None:
-    """Where each packed row begins, for attention and RoPE; what rounding added belongs to the last row."""
+    """Where each packed row begins, for attention and RoPE; tokens that rounding added belong to the last row."""
     if not batch.is_packed:
         return None
     total = batch.tokens.size(1)
@@ -42,7 +42,7 @@ def packed_places(batch: Batch) -> PackedSeqParams | None:
 
 
 class GPTRewardModel(GPTModel):
-    """A batch to attributes [B, K] on the last pipeline stage, hidden states elsewhere.
+    """Maps a batch to attributes [B, K] on the last pipeline stage, to hidden states elsewhere.
 
     Aligner's class builds the vocabulary output layer (1.05e9 parameters at 70B), keeps it in the optimiser and
     hides it during forward. Here GPTModel is told that no stage ends in an output layer, and the last stage gets
@@ -82,7 +82,7 @@ class GPTRewardModel(GPTModel):
 
         The module stands where a decoder with cross attention has a norm, between attention and MLP. Not under
         sequence parallelism, where a rank holds a slice of the sequence, and not with full recomputation, which
-        would run it again after the lengths of another micro batch.
+        would run it again when the places are already those of another micro batch.
         """
         if self.config.sequence_parallel or self.config.recompute_granularity == "full":
             return None
