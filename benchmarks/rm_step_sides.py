@@ -72,10 +72,9 @@ def current_rss() -> int:
 
 def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step, dict[str, Any]]:
     """What runtime.train_rm.train does, without its log and checkpoints; the clock includes making the batch."""
-    from nemo_hs2pref.algorithms.supervised import SupervisedRun, train_step
+    from nemo_hs2pref.algorithms.training_step import train_step
     from nemo_hs2pref.runtime.rm_data import Batcher, read_data, sequence_multiple
     from nemo_hs2pref.runtime.train_rm import start
-    from nemo_hs2pref.runtime.watch import RunWatch
 
     data = read_data(config)
     checkpoint = read_config(Path(config.pretrained_checkpoint.restore_from_path))
@@ -83,32 +82,15 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
     batches: list[Any] = []
 
-    def make_batches(step: int) -> list[Any]:
-        batches[:] = batcher(data.train, data.order.indices(step))
+    def make_batch() -> list[Any]:
+        batches[:] = batcher(data.train, data.order.indices(progress.step))
         return batches
 
-    nothing: Any = None
-    run = SupervisedRun(
-        trainable.model,
-        trainable.optimizer,
-        trainable.scheduler,
-        slots=config.head.attributes,
-        train_batches=make_batches,
-        validation_sets={},
-        log=nothing,
-        keeper=nothing,
-        watch=RunWatch(None, None),
-        early_stop=None,
-        num_steps=data.num_steps,
-        items_per_step=config.model.global_batch_size,
-        val_check_interval=0,
-        save_interval=0,
-    )
     figures: dict[str, Any] = {}
 
     def step() -> dict[str, float]:
         started = time.perf_counter()
-        metrics, _ = train_step(run, progress.step)
+        metrics, _ = train_step(trainable, make_batch, progress.step, flags=dict)
         seconds = time.perf_counter() - started
         progress.step += 1
         positions = sum(batch.tokens.numel() for batch in batches)

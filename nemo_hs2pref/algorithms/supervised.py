@@ -3,24 +3,19 @@
 Every rank runs it, and what it decides on (losses, metrics, requests to stop) is the same on every rank.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import torch
-
+from nemo_hs2pref.algorithms.agreement import Metrics
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
+from nemo_hs2pref.algorithms.training_step import train_step
+from nemo_hs2pref.algorithms.validation import ValidationSets, validate
 from nemo_hs2pref.checkpoint.progress import Progress
-from nemo_hs2pref.data.batches import Batch, MakeBatch
-from nemo_hs2pref.errors import TrainingError
-from nemo_hs2pref.metrics import Sums, summarise
-from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
-
-Metrics = dict[str, float]
-STOP = "stop"  # among the sums: for each reason, how many ranks know it
+from nemo_hs2pref.data.batches import Batch
+from nemo_hs2pref.models.trainable import Trainable
 
 
 class Log(Protocol):
@@ -41,7 +36,7 @@ class Keeper(Protocol):
 class Watch(Protocol):
     """Follows the run and may ask it to stop."""
 
-    def flags(self) -> Mapping[str, bool]: ...  # reasons to stop that this rank knows; the same names on every rank
+    def flags(self) -> Mapping[str, bool]: ...  # see agreement.Flags
     def trained(self, step: int) -> None: ...
     def validating(self) -> None: ...
     def saving(self, step: int) -> AbstractContextManager[object]: ...
@@ -51,12 +46,9 @@ class Watch(Protocol):
 class SupervisedRun:
     """Everything one run needs."""
 
-    model: MegatronRewardModel
-    optimizer: Any
-    scheduler: Any
-    slots: Sequence[str]  # [K] names of the head's outputs
+    trainable: Trainable
     train_batches: Callable[[int], Sequence[Batch]]  # of optimizer step n, counted from 0
-    validation_sets: Mapping[str, Sequence[MakeBatch]]  # name -> its global batches
+    validation_sets: ValidationSets
     log: Log
     keeper: Keeper
     watch: Watch
@@ -91,7 +83,7 @@ def fit(run: SupervisedRun, progress: Progress) -> Sequence[str]:
 def take_step(run: SupervisedRun, progress: Progress) -> Sequence[str]:
     """One optimizer step; returns the reasons to stop after it."""
     started = time.monotonic()
-    metrics, stop = train_step(run, progress.step)
+    metrics, stop = train_step(run.trainable, lambda: run.train_batches(progress.step), progress.step, run.watch.flags)
     progress.step += 1
     progress.items += run.items_per_step
     progress.validation_due = progress.step == run.num_steps or due(progress.step, run.val_check_interval)
@@ -107,7 +99,7 @@ def check_up(run: SupervisedRun, progress: Progress) -> tuple[Metrics, Sequence[
     Returns (metrics, ()), or ({}, reasons) if a rank asked to stop before validation was complete.
     """
     run.watch.validating()
-    validation, stop = validate(run)
+    validation, stop = validate(run.trainable.model, run.validation_sets, run.watch.flags)
     if not stop:
         progress.validation_due = False
         run.log.validation(progress.step, validation)
@@ -129,87 +121,3 @@ def due(step: int, interval: int) -> bool:
 def speed(tokens: float, seconds: float) -> Metrics:
     """Tokens without padding, over all data-parallel ranks."""
     return {"tokens_per_s": tokens / seconds, "step_s": seconds}
-
-
-def train_step(run: SupervisedRun, step: int) -> tuple[Metrics, Sequence[str]]:
-    """Forward, backward, clip, update: one collective before backward and one after, which agrees on a stop too."""
-    learning_rate = run.optimizer.param_groups[0]["lr"]
-    batch, error = attempt(lambda: run.train_batches(step))
-    counts = run.model.count_globally(batch, error)
-
-    run.model.prepare_for_training_step()
-    sums = run.model.forward_backward(batch, counts, forward_only=False)
-    run.model.finish_training_step()
-
-    totals, stop = agree(run, sums)
-    metrics = metrics_of(run, totals, missing_as_zero=True)
-    if not math.isfinite(metrics["loss"]):
-        raise TrainingError(
-            f"step {step + 1}: the loss is {metrics['loss']}; the weights are still those of step {step}"
-        )
-    grad_norm = float(run.optimizer.step()[1] or 0.0)
-    if not math.isfinite(grad_norm):
-        raise TrainingError(
-            f"step {step + 1}: the gradient norm is {grad_norm}, and the weights are lost; start again with "
-            "other settings, the run resumes from its last state"
-        )
-    run.scheduler.step()
-    return {**metrics, "grad_norm": grad_norm, "lr": learning_rate, "tokens": counts["tokens"]}, stop
-
-
-def agree(run: SupervisedRun, sums: Sums) -> tuple[Sums, Sequence[str]]:
-    """The sums over all ranks, and the reasons to stop that any of them knows; one collective."""
-    flags = run.watch.flags()
-    totals = run.model.sum_globally({**sums, STOP: torch.tensor([*map(float, flags.values())])}, (STOP,))
-    raised = totals.pop(STOP).tolist()
-    return totals, [name for name, ranks in zip(flags, raised, strict=True) if ranks]
-
-
-@torch.no_grad()
-def validate(run: SupervisedRun) -> tuple[Metrics, Sequence[str]]:
-    """Metrics of every validation set, the last partial batch included, as val_<set>_<metric>.
-
-    One small collective per global batch, in which ranks agree on a stop, and one at the end for the sums. A stop
-    leaves no metrics; its reasons are returned.
-    """
-    if not run.validation_sets:
-        return {}, ()
-    run.model.prepare_for_validation_step()
-    sums, stop = sums_of_sets(run)
-    run.model.finish_validation_step()
-    if stop:
-        return {}, stop
-    totals = run.model.sum_globally(sums)
-    metrics: Metrics = {}
-    for name in run.validation_sets:
-        of_set = {key.removeprefix(f"{name}/"): value for key, value in totals.items() if key.startswith(f"{name}/")}
-        metrics |= {f"val_{name}_{key}": value for key, value in metrics_of(run, of_set).items()}
-    return metrics, ()
-
-
-def sums_of_sets(run: SupervisedRun) -> tuple[Sums, Sequence[str]]:
-    """This rank's sums over all batches, as <set>/<name>; or none, and the reasons to stop."""
-    totals: Sums = {}
-    for name, batches in run.validation_sets.items():
-        for make_batch in batches:
-            sums = run.model.forward_backward(make_batch(), {}, forward_only=True)
-            for key, value in sums.items():
-                totals[f"{name}/{key}"] = value + totals.get(f"{name}/{key}", 0.0)
-            _, stop = agree(run, {})
-            if stop:
-                return {}, stop
-    return totals, ()
-
-
-def metrics_of(run: SupervisedRun, totals: Sums, *, missing_as_zero: bool = False) -> Metrics:
-    """The losses (see Objective.losses), and what was measured."""
-    assert run.model.objective is not None
-    return run.model.objective.losses(totals, missing_as_zero=missing_as_zero) | summarise(totals, run.slots)
-
-
-def attempt(make_batch: Callable[[], Sequence[Batch]]) -> tuple[Sequence[Batch], Exception | None]:
-    """The batch, or the error, which all ranks must hear of before any of them waits for another."""
-    try:
-        return make_batch(), None
-    except Exception as error:
-        return [], error

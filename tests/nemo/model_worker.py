@@ -5,6 +5,7 @@ usage: model_worker.py NEMO_FOLDER DATA
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     machine.prepare()
     import torch
 
-    from nemo_hs2pref.algorithms.supervised import SupervisedRun, validate
+    from nemo_hs2pref.algorithms.validation import validate
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model
     from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches
     from nemo_hs2pref.runtime.rm_objective import metric_names, objective_of
-    from nemo_hs2pref.runtime.watch import RunWatch
 
     def load(*overrides: str):
         given = [
@@ -39,8 +39,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
 
     def loss_of(config: Any, items: Any, indices: Any, multiple_of: int = 1) -> float:
         model.objective = objective_of(config)
-        with torch.no_grad():
-            return model.get_loss_and_metrics(Batcher(config, multiple_of=multiple_of)(items, indices), True)[0]
+        rows = partial(Batcher(config, multiple_of=multiple_of), items, indices)
+        return validate(model, {"rows": [rows]}, flags=dict)[0]["val_rows_loss"]
 
     # one loss after the other, through the configuration, on the same rows
     ratings, _ = read_items(config)
@@ -85,12 +85,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     five = sorted(held_out["ratings"], key=lambda item: item.width)[:5]
     batcher = Batcher(config, multiple_of=1)
     sets = {"pairs": validation_batches(config, batcher, ten), "ratings": validation_batches(config, batcher, five)}
-    nothing: Any = None
-    watch = RunWatch(None, None)
-    run = SupervisedRun(
-        model, nothing, nothing, config.head.attributes, nothing, sets, nothing, nothing, watch, None, 0, 0, 0, 0
-    )
-    facts["validation"], _ = validate(run)
+    facts["validation"], _ = validate(model, sets, flags=dict)
     facts["metric_names"] = metric_names(model.objective, config.head.attributes, {"pairs": ten, "ratings": five})
     facts["validation_pairs"] = {
         "chosen": [attributes_of([item.chosen.tokens])[0] for item in ten],
