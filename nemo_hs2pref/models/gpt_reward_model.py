@@ -29,12 +29,17 @@ def last_tokens(batch: Batch) -> tuple[Tensor, Tensor]:
     return batch.lengths - 1, torch.arange(len(batch.lengths), device=batch.lengths.device)
 
 
-def packed_places(batch: Batch) -> PackedSeqParams | None:
-    """Where each packed row begins, for attention and RoPE; tokens that rounding added belong to the last row."""
+def packed_places(batch: Batch, *, on_host: bool) -> PackedSeqParams | None:
+    """Where each packed row begins, for attention and RoPE; tokens that rounding added belong to the last row.
+
+    Fused kernels read the places on the device. Without them Megatron-Core's RoPE (0.11) and SdpaAttention ask for
+    the numbers in every layer, and again under recomputation: on the host, lest a GPU first finish all it has to do.
+    """
     if not batch.is_packed:
         return None
     total = batch.tokens.size(1)
-    ends = torch.nn.functional.pad(batch.lengths.cumsum(0), (1, 0)).int()
+    lengths = torch.tensor(batch.row_lengths) if on_host else batch.lengths
+    ends = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
     ends[-1] = total
     return PackedSeqParams(
         qkv_format="thd", cu_seqlens_q=ends, cu_seqlens_kv=ends, max_seqlen_q=total, max_seqlen_kv=total
@@ -95,7 +100,6 @@ class GPTRewardModel(GPTModel):
         if self.last_tokens is not None:
             self.last_tokens.places = position_B, row_B
             position_B, row_B = torch.zeros_like(position_B), torch.arange(len(row_B), device=row_B.device)
-        hidden = super().forward(
-            batch.tokens, position_ids=None, attention_mask=None, packed_seq_params=packed_places(batch)
-        )  # pyright: ignore[reportCallIssue]
+        places = packed_places(batch, on_host=not self.config.apply_rope_fusion)
+        hidden = super().forward(batch.tokens, position_ids=None, attention_mask=None, packed_seq_params=places)  # pyright: ignore[reportCallIssue]
         return hidden if self.rm_head is None else self.rm_head(hidden, position_B, row_B)

@@ -5,6 +5,7 @@ usage: model_worker.py NEMO_FOLDER DATA
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     }
     facts["empty_names"] = [list(empty), list(full)]
     facts["packed"] = packed_against_padded(model, ratings)
+    facts["asked"] = asked_of_the_device(model, ratings)
     return facts
 
 
@@ -128,6 +130,34 @@ def packed_against_padded(model: Any, items: Any) -> dict[str, float]:
     (packed_BK, packed), (padded_BK, padded) = run(True), run(False)
     apart = {name: ((packed[name] - padded[name]).norm() / padded[name].norm()).item() for name in padded}
     return {"attributes": ((packed_BK - padded_BK).norm() / padded_BK.norm()).item(), "gradients": max(apart.values())}
+
+
+def asked_of_the_device(model: Any, items: Any) -> list[str]:
+    """Calls that would make the host wait for a GPU, in a forward pass and backward over packed rows."""
+    import torch
+
+    from nemo_hs2pref.data.batches import collate
+    from nemo_hs2pref.runtime import machine
+
+    asked: list[str] = []
+
+    class OnDevice(torch.Tensor):
+        """Like a tensor on a GPU: reading it is noted, and what is computed from it is of this class too."""
+
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func.__name__ in {"tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__"}:
+                asked.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    (gpt,) = model.get_model_module_list()
+    batch = collate(items, multiple_of=8, device=machine.device(), packed=True)
+    attributes_BK = gpt(
+        replace(batch, tokens=batch.tokens.as_subclass(OnDevice), lengths=batch.lengths.as_subclass(OnDevice))
+    )
+    attributes_BK.sum().backward()
+    assert isinstance(attributes_BK, OnDevice)
+    return asked
 
 
 if __name__ == "__main__":
