@@ -68,8 +68,8 @@ def main() -> None:
 
 def write_base(folder: Path) -> None:
     """What a run reads of a checkpoint besides weights."""
-    from nemo_hs2pref.checkpoint.from_hf import convert_from_hf
-    from nemo_hs2pref.checkpoint.llama_tiny import write_llama_tiny
+    from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+    from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 
     convert_from_hf(write_llama_tiny(folder.with_name("hf")), folder)
 
@@ -117,7 +117,8 @@ def run_step(base: Path, overrides: list[str], out: Path) -> None:
     import torch
     from megatron.core import parallel_state
 
-    from nemo_hs2pref.data.batches import ResponseItem, collate
+    from nemo_hs2pref.algorithms.training_step import train_step
+    from nemo_hs2pref.data.batches import Batch, ResponseItem, collate
     from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
     from nemo_hs2pref.runtime.rm_objective import objective_of
 
@@ -129,12 +130,12 @@ def run_step(base: Path, overrides: list[str], out: Path) -> None:
     micro = [ResponseItem([1] * settings.encoder_seq_length, [1.0] * 9, characters=1)] * settings.micro_batch_size
     count = settings.global_batch_size // len(micro) // parallel_state.get_data_parallel_world_size()
     packed, device = config.data.packed_sequence, machine.device()
-    for _ in range(2):
-        model.prepare_for_training_step()
-        batch = [collate(micro, multiple_of=1, device=device, packed=packed) for _ in range(count)]
-        model.get_loss_and_metrics(batch, forward_only=False)
-        model.finish_training_step()
-        trainable.optimizer.step()
+
+    def make_batch() -> list[Batch]:
+        return [collate(micro, multiple_of=1, device=device, packed=packed) for _ in range(count)]
+
+    for step in range(2):
+        train_step(trainable, make_batch, step, flags=dict)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     (out / f"rank{torch.distributed.get_rank()}.json").write_text(json.dumps({"bytes": peak - before}))
 

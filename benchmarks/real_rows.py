@@ -123,7 +123,7 @@ def pandalm(rows: Path) -> Iterator[PreferencePair]:
         yield from oriented(f"pandalm-{row['idx']}", prompt, sides, votes.count(2) - votes.count(1), "pandalm")
 
 
-def oriented(name: str, prompt: str, sides: tuple[str, str], strength: int, subset: str) -> Iterator[PreferencePair]:
+def oriented(name: str, prompt: str, sides: tuple[Any, Any], strength: int, subset: str) -> Iterator[PreferencePair]:
     """Nothing for a tie or an empty response (PandaLM has a few that are no text); above 0 prefers the second."""
     if strength and prompt.strip() and all(isinstance(side, str) and side.strip() for side in sides):
         chosen, rejected = sides[::-1] if strength > 0 else sides

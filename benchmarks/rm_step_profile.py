@@ -44,7 +44,7 @@ def time_table(profiler: profile) -> str:
     """Self CPU time by group, with the three operators of each that took longest."""
     seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     calls: dict[str, int] = defaultdict(int)
-    for event in profiler.events():
+    for event in profiler.events() or ():
         group = group_of(event)
         seconds[group][event.name.removeprefix("aten::")] += event.self_cpu_time_total / 1e6
         calls[group] += 1

@@ -72,7 +72,7 @@ def current_rss() -> int:
 
 def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step, dict[str, Any]]:
     """What runtime.train_rm.train does, without its log and checkpoints; the clock includes making the batch."""
-    from nemo_hs2pref.algorithms.supervised import SupervisedRun, train_step
+    from nemo_hs2pref.algorithms.training_step import train_step
     from nemo_hs2pref.runtime.rm_data import Batcher, read_data, sequence_multiple
     from nemo_hs2pref.runtime.train_rm import start
 
@@ -82,31 +82,15 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
     batches: list[Any] = []
 
-    def make_batches(step: int) -> list[Any]:
-        batches[:] = batcher(data.train, data.order.indices(step))
+    def make_batch() -> list[Any]:
+        batches[:] = batcher(data.train, data.order.indices(progress.step))
         return batches
 
-    nothing: Any = None
-    run = SupervisedRun(
-        trainable.model,
-        trainable.optimizer,
-        trainable.scheduler,
-        slots=config.head.attributes,
-        train_batches=make_batches,
-        validation_sets={},
-        log=nothing,
-        keeper=nothing,
-        early_stop=None,
-        num_steps=data.num_steps,
-        items_per_step=config.model.global_batch_size,
-        val_check_interval=0,
-        save_interval=0,
-    )
     figures: dict[str, Any] = {}
 
     def step() -> dict[str, float]:
         started = time.perf_counter()
-        metrics = train_step(run, progress.step)
+        metrics, _ = train_step(trainable, make_batch, progress.step, flags=dict)
         seconds = time.perf_counter() - started
         progress.step += 1
         positions = sum(batch.tokens.numel() for batch in batches)
@@ -125,4 +109,5 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
 
 if __name__ == "__main__":
     side, *paths = sys.argv[1:5]
-    main(side, *map(Path, paths), *map(int, sys.argv[5:]))
+    folder, base, result = map(Path, paths)
+    main(side, folder, base, result, *map(int, sys.argv[5:]))

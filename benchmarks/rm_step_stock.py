@@ -35,8 +35,8 @@ from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
 class MaskedSdpaAttention(SdpaAttention):
     """Aligner's masks are causal and nothing else; this attention needs none."""
 
-    def forward(self, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> torch.Tensor:
-        return super().forward(query, key, value, None, **kwargs)
+    def forward(self, query: Any, key: Any, value: Any, attention_mask: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return super().forward(query, key, value, None, *args, **kwargs)
 
 
 def stock(config: RewardModelConfig, rows: Path, *, sdpa: bool) -> Any:

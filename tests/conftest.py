@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TIME_LIMIT_S = 600
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+settings.register_profile("hs2pref", deadline=None)  # a busy machine proves nothing
+settings.load_profile("hs2pref")
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_length_alone_reaches_what_the_data_says():
     assert report.reward_length_correlation is None  # all rewards are equal
 
 
-@settings(deadline=None, max_examples=20)  # a bootstrap for each example
+@settings(max_examples=20)  # a bootstrap for each example
 @given(st.floats(-100, 100), st.floats(0.01, 100))
 def test_accuracy_does_not_depend_on_scale_and_offset_of_the_rewards(offset, scale):
     moved = {identifier: scale * reward + offset for identifier, reward in SCORES.items()}

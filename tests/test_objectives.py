@@ -85,7 +85,7 @@ def test_a_training_step_without_items_of_a_term_has_the_loss_of_the_others() ->
     sums = sums_of(objective, OUTPUTS, batch_of([PairItem(response(), response(), 1)]))
     scaled = softplus(-(3.0 - 2.5))
     assert objective.losses(sums).keys() == {"loss_scaled_bt"}
-    assert objective.losses(sums, without_some=True)["loss"] == pytest.approx(2.0 * scaled)
+    assert objective.losses(sums, missing_as_zero=True)["loss"] == pytest.approx(2.0 * scaled)
 
 
 @pytest.mark.parametrize("name", TERMS)

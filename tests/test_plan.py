@@ -138,7 +138,6 @@ def test_a_pair_is_two_rows() -> None:
 
 
 @given(items=st.integers(1, 30_000), epochs=st.integers(1, 3), limit=st.sampled_from([-1, 1, 100]))
-@settings(deadline=None)
 def test_steps_are_those_of_training(items: int, epochs: int, limit: int) -> None:
     base = BASES["llama31_70b"]
     loop = replace(base.trainer.rm, max_epochs=epochs, max_steps=limit)
@@ -182,7 +181,7 @@ def test_smollm2_with_tensor_parallel_2_is_refused_by_its_heads(capsys: pytest.C
         }
     ),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_what_is_suggested_works_on_the_same_gpus(shape: str, nodes: int, devices: int, numbers: dict) -> None:
     trainer = replace(BASES[shape].trainer, num_nodes=nodes, devices=devices)
     config = replace(changed(BASES[shape], numbers), trainer=trainer)

@@ -103,7 +103,7 @@ def test_every_pair_is_in_one_group_of_each_partition_by_length(lengths):
         assert (memberships == 1).all()
 
 
-@settings(deadline=None, max_examples=20)  # a bootstrap for each example
+@settings(max_examples=20)  # a bootstrap for each example
 @given(LENGTHS)
 def test_swapping_all_sides_turns_the_baseline_of_length_around(lengths):
     pairs = [pair(str(number), *both) for number, both in enumerate(lengths)]

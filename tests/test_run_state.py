@@ -22,8 +22,9 @@ from nemo_hs2pref.runtime.wall_clock import WallClock
 from nemo_hs2pref.runtime.watch import RunWatch
 
 
-def start(folder: Path, *, step: int = 0, checkpoint: str | None = None) -> StateFile:
-    return StateFile(folder, step=step, num_steps=10, checkpoint=checkpoint, started=time.time())
+def start(folder: Path, *, step: int = 0, checkpoint: str | None = None, started: float | None = None) -> StateFile:
+    started = time.time() if started is None else started
+    return StateFile(folder, step=step, num_steps=10, checkpoint=checkpoint, started=started)
 
 
 def test_a_folder_without_a_run_has_no_state(tmp_path: Path) -> None:
@@ -70,8 +71,7 @@ def test_a_new_start_counts_the_earlier_and_forgets_how_they_ended(tmp_path: Pat
     assert failure is not None and (failure.rank, failure.message, failure.exit_code) == (1, "the disk is full", 2)
     assert failed is not None and failed.phase == "failed"
 
-    time.sleep(0.01)
-    second = start(tmp_path, step=3, checkpoint="checkpoints/last").state
+    second = start(tmp_path, step=3, checkpoint="checkpoints/last", started=time.time() + 1).state
     assert read_failure(tmp_path) is None
     assert (second.phase, second.starts, second.step, second.checkpoint_step, second.save_s) == (
         "starting", 2, 3, 3, 7.5,

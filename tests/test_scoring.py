@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from families import ATTRIBUTES, FIGURES, edit_json, save_reward_model
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -251,7 +251,6 @@ def padded(batch: Sequence[str], rows: dict[str, list[int]]) -> int:
     return len(batch) * max(len(rows[key]) for key in batch)
 
 
-@settings(deadline=None)  # a busy machine proves nothing
 @given(LENGTHS)
 def test_batches_hold_every_row_once_longest_first_and_stay_in_the_budget(lengths: list[int]) -> None:
     rows = rows_of(lengths)
@@ -262,7 +261,6 @@ def test_batches_hold_every_row_once_longest_first_and_stay_in_the_budget(length
     assert all(padded(batch, rows) <= 4096 for batch in batches)
 
 
-@settings(deadline=None)  # a busy machine proves nothing
 @given(LENGTHS, st.randoms())
 def test_batches_do_not_depend_on_the_order_of_the_rows(lengths: list[int], random: Any) -> None:
     rows = rows_of(lengths)
@@ -271,7 +269,6 @@ def test_batches_do_not_depend_on_the_order_of_the_rows(lengths: list[int], rand
     assert batches_by_tokens({key: rows[key] for key in shuffled}, 4096) == batches_by_tokens(rows, 4096)
 
 
-@settings(deadline=None)  # a busy machine proves nothing
 @given(LENGTHS, st.integers(1, 8))
 def test_every_rank_gets_the_same_work_but_for_one_batch(lengths: list[int], num_ranks: int) -> None:
     rows = rows_of(lengths)

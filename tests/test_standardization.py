@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stand_in import StandIn
 
@@ -43,7 +43,6 @@ def test_reward_and_each_attribute_are_divided_by_their_own_std():
     assert standardized(Score("x", 4.0, {"a": 0.0}), figures) == Score("x", 1.5, {"a": 2.0})
 
 
-@settings(deadline=None)  # a busy machine proves nothing
 @given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=20, unique=True))
 def test_measured_rows_get_mean_0_and_std_1(eighths):
     rows = scored(*(x / 8 for x in eighths))
@@ -56,7 +55,6 @@ def test_measured_rows_get_mean_0_and_std_1(eighths):
 REWARDS = st.tuples(*[st.integers(-(2**23), 2**23).map(lambda x: x * 2.0**-20)] * 6)
 
 
-@settings(deadline=None)  # a busy machine proves nothing
 @given(REWARDS.filter(lambda rewards: max(rewards) - min(rewards) > 0.1))
 def test_accuracy_and_ties_do_not_change(rewards):
     pairs = [PreferencePair(f"p{i}", (Message("user", "Why?"),), "yes", "no", 1) for i in range(3)]

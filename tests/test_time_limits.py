@@ -187,15 +187,18 @@ def test_signals_are_flags_that_a_second_one_does_not_change(monkeypatch: pytest
 
 def test_a_rank_says_when_it_notes_usr1_which_its_job_script_must_not_send_before() -> None:
     words = (
-        f"trap '' USR1; exec {sys.executable} -c 'import os, time; from nemo_hs2pref.runtime import stop_signals as s; "
+        f"trap '' USR1; exec {sys.executable} -c 'import os, sys; from nemo_hs2pref.runtime import stop_signals as s; "
     )
-    words += """s.await_usr1(); time.sleep(1); print(list(s.received), "HS2PREF_BEGUN" in os.environ)'"""
+    words += """s.await_usr1(); sys.stdin.read(); print(list(s.received), "HS2PREF_BEGUN" in os.environ)'"""
     with subprocess.Popen(
-        ["bash", "-c", words], env=os.environ | {"HS2PREF_BEGUN": "here"}, stdout=subprocess.PIPE, text=True
-    ) as process:
+        ["bash", "-c", words],
+        env=os.environ | {"HS2PREF_BEGUN": "here"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         assert process.stdout is not None and process.stdout.readline() == "here\n"
         process.send_signal(signal.SIGUSR1)
-        assert process.stdout.read() == "['SIGUSR1'] False\n"
+        output, _ = process.communicate(timeout=TIME_LIMIT_S)  # ends its standard input
+    assert output == "['SIGUSR1'] False\n"
 
 
 # A mutex that is locked twice holds the main thread in C for ever, as a collective does whose peer is gone.

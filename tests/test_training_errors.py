@@ -203,15 +203,25 @@ def test_the_first_rank_to_fail_speaks_and_the_others_take_its_exit_code() -> No
     assert spoken == ["rank 1: "]
 
 
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("consequence", [RuntimeError("Connection closed by peer"), OtherRankError("rank 0 failed")])
-def test_a_consequence_that_is_seen_first_lets_the_cause_speak(consequence: Exception) -> None:
+def test_a_consequence_that_is_seen_first_lets_the_cause_speak(
+    consequence: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = rank_pair()
     spoken: list[str] = []
-    waiting = threading.Thread(target=second.fail, args=(consequence, 1, spoken.append))
-    waiting.start()
+    waits, wait = threading.Event(), ranks.wait
+
+    def noted_wait(seconds: float, until: Callable[[], bool]) -> None:
+        if seconds:
+            waits.set()
+            wait(TIME_LIMIT_S, until)  # however long the cause takes on this machine
+
+    monkeypatch.setattr(ranks, "wait", noted_wait)
+    thread = threading.Thread(target=second.fail, args=(consequence, 1, spoken.append))
+    thread.start()
+    assert waits.wait(TIME_LIMIT_S)
     assert first.fail(DataError("d"), 2, spoken.append) == 2
-    waiting.join()
+    thread.join()
     assert spoken == ["rank 0: "]
 
 
@@ -235,7 +245,6 @@ def test_a_rank_that_was_killed_is_spoken_for() -> None:
     assert killed(3, -signal.SIGSEGV) == "rank 3 was killed by signal 11 (SIGSEGV)"
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_rank_that_is_told_to_end_while_it_looks_for_a_cause_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another rank was killed: it has told nobody, and srun ends the rest."""
     monkeypatch.setitem(stop_signals.received, "SIGTERM", time.monotonic())

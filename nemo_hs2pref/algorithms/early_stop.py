@@ -1,4 +1,4 @@
-"""End a run when validation has stopped getting better."""
+"""End a run when validation no longer improves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nemo_hs2pref.checkpoint.progress import Progress
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Stop after `patience` validations in a row that did not better the best one by more than `min_delta`."""
+    """Stop after `patience` validations in a row that did not improve on the best one by more than `min_delta`."""
 
     monitor: str  # a validation metric, as val_pairs_accuracy
     mode: str  # min or max
@@ -16,7 +16,7 @@ class EarlyStop:
     min_delta: float
 
     def note(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Take this validation into `progress`, which the resume state keeps."""
+        """Record this validation in `progress`, which the resume state keeps."""
         value = metrics[self.monitor]
         best = progress.early_stop_best
         if best is None or self._gain(value, best) > self.min_delta:
@@ -25,11 +25,11 @@ class EarlyStop:
             progress.early_stop_waited += 1
 
     def is_reached(self, progress: Progress) -> bool:
-        """The run ends; started again with more patience, it goes on."""
+        """Whether the run ends here; started again with more patience, it goes on."""
         return progress.early_stop_waited >= self.patience
 
     def _gain(self, value: float, best: float) -> float:
         return best - value if self.mode == "min" else value - best
 
     def __str__(self) -> str:
-        return f"{self.patience} validations did not better {self.monitor} by more than {self.min_delta:g}"
+        return f"{self.monitor} did not improve by more than {self.min_delta:g} in {self.patience} validation(s)"

@@ -47,7 +47,7 @@ Items = Sequence[Item]  # of one kind
 class Batch:
     """A micro batch of responses or of pairs. Of pairs, rows 0..P-1 are the chosen ones, rows P..2P-1 the rejected.
 
-    The counts are numbers of the host: an accelerator is never asked for them.
+    Lengths and counts are kept as numbers of the host too: an accelerator is never asked for them.
     """
 
     tokens: Tensor  # [B, S] int64, padded on the right; packed: [1, T], row after row
@@ -58,8 +58,13 @@ class Batch:
     num_valid: int  # rated cells of `attributes`
     num_pairs: int
     num_graded: int  # pairs with a strength
-    num_tokens: int  # without padding
+    row_lengths: tuple[int, ...]  # `lengths` on the host
     is_packed: bool = False
+
+    @property
+    def num_tokens(self) -> int:
+        """Without padding."""
+        return sum(self.row_lengths)
 
 
 MakeBatch = Callable[[], Sequence[Batch]]  # one global batch: this data-parallel rank's micro batches
@@ -81,7 +86,7 @@ def collate(items: Items, *, multiple_of: int, device: torch.device, packed: boo
         num_valid=int((attributes != IGNORED).sum()),
         num_pairs=len(pairs),
         num_graded=sum(pair.strength > 0 for pair in pairs),
-        num_tokens=int(lengths.sum()),
+        row_lengths=tuple(len(row.tokens) for row in rows),
         is_packed=packed,
     )
 

@@ -23,18 +23,23 @@ class LastTokens(torch.nn.Module):
 
 
 def last_tokens(batch: Batch) -> tuple[Tensor, Tensor]:
-    """([B], [B]) where in S and in the rows of `tokens` the last token of each response is."""
+    """([B], [B]) int64: position in the sequence and row of `tokens` of each response's last token."""
     if batch.is_packed:
         return batch.lengths.cumsum(0) - 1, torch.zeros_like(batch.lengths)
     return batch.lengths - 1, torch.arange(len(batch.lengths), device=batch.lengths.device)
 
 
-def packed_places(batch: Batch) -> PackedSeqParams | None:
-    """Where each packed row begins, for attention and RoPE; what rounding added belongs to the last row."""
+def packed_places(batch: Batch, *, on_host: bool) -> PackedSeqParams | None:
+    """Where each packed row begins, for attention and RoPE; tokens that rounding added belong to the last row.
+
+    Fused kernels read the places on the device. Without them Megatron-Core's RoPE (0.11) and SdpaAttention ask for
+    the numbers in every layer, and again under recomputation: on the host, lest a GPU first finish all it has to do.
+    """
     if not batch.is_packed:
         return None
     total = batch.tokens.size(1)
-    ends = torch.nn.functional.pad(batch.lengths.cumsum(0), (1, 0)).int()
+    lengths = torch.tensor(batch.row_lengths) if on_host else batch.lengths
+    ends = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
     ends[-1] = total
     return PackedSeqParams(
         qkv_format="thd", cu_seqlens_q=ends, cu_seqlens_kv=ends, max_seqlen_q=total, max_seqlen_kv=total
@@ -42,7 +47,7 @@ def packed_places(batch: Batch) -> PackedSeqParams | None:
 
 
 class GPTRewardModel(GPTModel):
-    """A batch to attributes [B, K] on the last pipeline stage, hidden states elsewhere.
+    """Maps a batch to attributes [B, K] on the last pipeline stage, to hidden states elsewhere.
 
     Aligner's class builds the vocabulary output layer (1.05e9 parameters at 70B), keeps it in the optimiser and
     hides it during forward. Here GPTModel is told that no stage ends in an output layer, and the last stage gets
@@ -82,7 +87,7 @@ class GPTRewardModel(GPTModel):
 
         The module stands where a decoder with cross attention has a norm, between attention and MLP. Not under
         sequence parallelism, where a rank holds a slice of the sequence, and not with full recomputation, which
-        would run it again after the lengths of another micro batch.
+        would run it again when the places are already those of another micro batch.
         """
         if self.config.sequence_parallel or self.config.recompute_granularity == "full":
             return None
@@ -95,7 +100,6 @@ class GPTRewardModel(GPTModel):
         if self.last_tokens is not None:
             self.last_tokens.places = position_B, row_B
             position_B, row_B = torch.zeros_like(position_B), torch.arange(len(row_B), device=row_B.device)
-        hidden = super().forward(
-            batch.tokens, position_ids=None, attention_mask=None, packed_seq_params=packed_places(batch)
-        )  # pyright: ignore[reportCallIssue]
+        places = packed_places(batch, on_host=not self.config.apply_rope_fusion)
+        hidden = super().forward(batch.tokens, position_ids=None, attention_mask=None, packed_seq_params=places)  # pyright: ignore[reportCallIssue]
         return hidden if self.rm_head is None else self.rm_head(hidden, position_B, row_B)

@@ -32,7 +32,7 @@ class RewardHead(torch.nn.Module):
         self.sequence_parallel = sequence_parallel
 
     def forward(self, hidden_SBH: Tensor, position_B: Tensor, row_B: Tensor) -> Tensor:
-        """`position_B` and `row_B` say where in S and B the last token of each response is."""
+        """`position_B` and `row_B`: where in S and B the last token of each response stands, see last_tokens."""
         last_BH = self._last_token(hidden_SBH, position_B, row_B)
         with torch.autocast(last_BH.device.type, enabled=False):
             return F.linear(last_BH.float(), self.weight, self.bias)

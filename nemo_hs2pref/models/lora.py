@@ -19,7 +19,7 @@ from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
 
 def add_lora(model: MegatronRewardModel) -> None:
-    """Freeze all but the reward head and add the adapters of cfg.peft.lora_tuning, which change nothing yet (B = 0).
+    """Freeze all but the reward head; add the adapters of cfg.peft.lora_tuning, which change nothing at first (B = 0).
 
     Call before the model is wrapped for data parallelism: what is frozen then gets no gradient buffer and no place
     in the optimizer. Not done by NeMo's NLPAdapterModelMixin, which freezes once more after that wrapping and then
@@ -57,7 +57,7 @@ def track_gradients(module: torch.nn.Module, args: object, output: Tensor) -> No
 def initialise(adapter: ParallelLinearAdapter, seed: int) -> None:
     """A normal with Xavier's variance 2 / (R + I), B zero; the same whole A in every layout.
 
-    NeMo draws each rank's part of A by itself, with a variance that depends on the part's size.
+    NeMo draws each rank's part of A separately, with a variance that depends on the size of the part.
     """
     local = adapter.linear_in.weight
     ranks = parallel_state.get_tensor_model_parallel_world_size()
@@ -79,7 +79,7 @@ class AdapterLayers(torch.nn.ModuleDict):
         state: dict[str, Any] = {}
         for name, adapter in self.items():
             state |= sharded_state_dict_default(adapter, f"{prefix}{name}.", sharded_offsets, metadata)
-        # each rank holds its rows of gate and of up, as in the layer itself
+        # each rank holds its own rows of both gate and up, as the layer itself does
         gate_and_up = f"{prefix}{AdapterName.LORA_Hto4H_ADAPTER.value}.linear_out.weight"
         if gate_and_up in state:
             state[gate_and_up] = apply_swiglu_sharded_factory(state[gate_and_up], sharded_offsets)

@@ -4,12 +4,12 @@ Upstream behaviour that is replaced (Aligner 0.7.0, megatron-core 0.11), each in
     model_provider_func      drops the model's RoPE scaling, builds a vocabulary layer, bfloat16 head
     build_transformer_config fixed sequence length between pipeline stages
     get_loss_and_metrics     loss chosen by a key that the YAML does not set, one pair a micro batch, a mean of means,
-                             several collectives and host synchronisations a micro batch
+                             several collectives and host synchronisations a micro batch; forward_backward is ours
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch.trainer.trainer import Trainer
@@ -64,12 +64,14 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         config.variable_seq_lengths = True
         return config
 
-    def get_loss_and_metrics(self, batch: Sequence[Batch], forward_only: bool) -> tuple[float, Sums]:
-        """Aligner's interface for one global batch; `batch` is this rank's micro batches."""
-        assert self.objective is not None
-        counts = self.count_globally(batch)
-        totals = self.sum_globally(self.forward_backward(batch, counts, forward_only=forward_only))
-        return self.objective.losses(totals, without_some=True)["loss"], totals
+    @property
+    def slots(self) -> list[str]:
+        """[K] names of the head's outputs."""
+        return list(self.cfg.head.attributes)
+
+    def get_loss_and_metrics(self, batch: object, forward_only: bool) -> NoReturn:
+        """Refused, so that the parent's loss cannot be reached through Aligner's trainers."""
+        raise NotImplementedError("Aligner's loss is not this model's; see nemo_hs2pref.algorithms.training_step")
 
     def count_globally(self, batch: Sequence[Batch], error: Exception | None = None) -> dict[str, float]:
         """Items of each term in the global batch, and its "tokens".
@@ -124,7 +126,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
         """
         assert self.objective is not None
         objective = self.objective
-        undo = len(batch) * parallel_state.get_data_parallel_world_size()
+        megatron_divisor = len(batch) * parallel_state.get_data_parallel_world_size()
 
         def forward_step(micro_batches: Iterator[Batch], model: torch.nn.Module) -> tuple[Tensor, Any]:
             micro_batch = next(micro_batches)
@@ -134,8 +136,8 @@ class MegatronRewardModel(MegatronGPTRewardModel):
                 totals = objective.totals(attributes_BK, reward_B, micro_batch)
                 items = objective.counts(micro_batch)
                 sums = {name: torch.stack([t.detach(), torch.full_like(t, items[name])]) for name, t in totals.items()}
-                part = attributes_BK.new_zeros(()) if forward_only else objective.loss(totals, counts) * undo
-                return part, sums | measure(attributes_BK, reward_B, micro_batch)
+                part = attributes_BK.new_zeros(()) if forward_only else objective.loss(totals, counts)
+                return part * megatron_divisor, sums | measure(attributes_BK, reward_B, micro_batch)
 
             return self.forward_stage(micro_batch, model), loss
 

@@ -1,7 +1,7 @@
 """What a reward model is trained on: a weighted sum of named terms, each a mean over its items.
 
-The runtime divides each term's sum by its count over the whole global batch (design decision 9), so micro batch
-size, accumulation, padding and ranks cannot change a result.
+The runtime divides each term's sum by its count over the whole global batch, so micro batch size, accumulation,
+padding and ranks cannot change a result.
 
 Shapes: B rows, P pairs, K attributes. Rows of a batch of pairs are the P chosen ones, then the P rejected ones.
 """
@@ -101,15 +101,16 @@ class Objective:
         parts = [total * (self.weights[name] / max(counts[name], 1.0)) for name, total in totals.items()]
         return torch.stack(parts).sum()
 
-    def losses(self, sums: Mapping[str, Tensor], *, without_some: bool = False) -> dict[str, float]:
+    def losses(self, sums: Mapping[str, Tensor], *, missing_as_zero: bool = False) -> dict[str, float]:
         """The "loss" where all terms have items, and loss_<term> where there are several terms.
 
         Args:
             sums: term -> [2], its total and its number of items over the global batch.
-            without_some: in training a term without items adds nothing; a validation set of another kind has no loss.
+            missing_as_zero: count a term without items as 0 (training) instead of giving no loss (validation set of
+                another kind).
         """
         means = {name: (sums[name][0] / sums[name][1]).item() for name in self.weights if sums[name][1]}
         losses = {f"loss_{name}": mean for name, mean in means.items()} if len(self.weights) > 1 else {}
-        if without_some or len(means) == len(self.weights):
+        if missing_as_zero or len(means) == len(self.weights):
             losses["loss"] = sum((self.weights[name] * mean for name, mean in means.items()), start=0.0)
         return losses

@@ -5,7 +5,6 @@ The only file that reads a configuration and calls NeMo's constructors. Call `ma
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -18,16 +17,8 @@ from omegaconf import OmegaConf
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.models.lora import add_lora
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.models.trainable import Trainable
 from nemo_hs2pref.runtime import nemo_config
-
-
-@dataclass(frozen=True)
-class Trainable:
-    """A reward model with what trains it."""
-
-    model: MegatronRewardModel
-    optimizer: Any  # NeMo's McoreDistributedOptimizer
-    scheduler: Any  # a torch LRScheduler, one step an optimizer step
 
 
 class TrainerBuilder(MegatronTrainerBuilder):

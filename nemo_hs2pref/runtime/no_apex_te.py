@@ -1,7 +1,7 @@
 """Layer 1: a machine without Apex and Transformer Engine.
 
-NeMo 2.2 runs on Megatron-Core's own ("local") layers there, but it refers to names that only Apex or
-Transformer Engine bring. Each function below is one patch; its docstring is the reason.
+NeMo 2.2 runs on Megatron-Core's own ("local") layers there, but it uses names that only Apex or
+Transformer Engine define. Each function below is one patch; its docstring gives the reason.
 """
 
 import importlib
@@ -19,13 +19,13 @@ from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
 
 
 def before_nemo() -> None:
-    """What must stand before NeMo is imported."""
+    """What must be in place before NeMo is imported."""
     give_pytorch_version()
     place_transformer_engine_module()
 
 
 def after_nemo() -> None:
-    """What is changed in NeMo and Megatron-Core once they are imported."""
+    """What changes in NeMo and Megatron-Core after they are imported."""
     give_strategy_its_names()
     use_local_layers()
     use_sdpa_attention()
@@ -42,7 +42,7 @@ def give_pytorch_version() -> None:
 
 
 class NeedsTransformerEngine(torch.nn.Module):
-    """Stands for a Transformer Engine layer in an import; it cannot be built."""
+    """Stands in for a Transformer Engine layer in imports; it cannot be built."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise RuntimeError(f"{type(self).__name__} needs Transformer Engine, which is not installed")
@@ -51,8 +51,8 @@ class NeedsTransformerEngine(torch.nn.Module):
 def place_transformer_engine_module() -> None:
     """NeMo imports layer classes from mcore's Transformer Engine extension, which cannot be imported without TE.
 
-    Megatron-Core's own modules come first, so that they see that TE is missing and take their local layers;
-    then a module whose every name is a class that raises when built lets NeMo's imports through.
+    Megatron-Core's own modules come first, so that they see that TE is missing and use their local layers; then a
+    module, every name of which is a class that raises when built, lets NeMo's imports succeed.
     """
     for name in (
         "dist_checkpointing",
@@ -78,7 +78,7 @@ def place_transformer_engine_module() -> None:
 
 
 def give_strategy_its_names() -> None:
-    """NLPDDPStrategy refuses without Apex, and its optimizer names are undefined because one try imports all."""
+    """NLPDDPStrategy refuses without Apex, and its optimizer names are undefined: one try block imports all."""
     from nemo.collections.nlp.parts import nlp_overrides
     from nemo.core.optim.mcore_optim import McoreDistributedOptimizer
 
@@ -102,7 +102,7 @@ def use_local_layers() -> None:
 
 
 class SequenceParallelNorm(torch.nn.RMSNorm):
-    """RMSNorm whose weight says that its gradient must be summed over the tensor-parallel ranks.
+    """RMSNorm with a weight marked as one whose gradient must be summed over the tensor-parallel ranks.
 
     Under sequence parallelism each rank normalises its own slice of the sequence. Megatron-Core sums the
     gradients of parameters that carry `sequence_parallel`; its own WrappedTorchNorm refuses instead.
@@ -135,7 +135,7 @@ def use_sequence_parallel_norms() -> None:
 
 
 def give_apex_helpers() -> None:
-    """NeMo imports these from Apex inside a try and then uses them as if they were there.
+    """NeMo imports these from Apex inside a try block and then uses them unconditionally.
 
     The norm classes decide by isinstance which weights get no decay.
     """

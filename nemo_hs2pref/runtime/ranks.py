@@ -18,11 +18,11 @@ from nemo_hs2pref.errors import HS2PrefError, InstallationError, OtherRankError
 from nemo_hs2pref.runtime import stop_signals
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # Lightning's, which would otherwise join the group
-# What another rank's death may have caused lets that rank, or the launcher, speak first. All seconds together stay
-# below ten; a launcher needs 0.1 s to see a dead process.
+# Errors that another rank's death may have caused wait, so that that rank or the launcher reports first. All waits
+# together stay below ten seconds; a launcher needs 0.1 s to see a dead process.
 PATIENCE_S = 3.0  # for an unexpected exception
-LONG_PATIENCE_S = 6.0  # for what is certainly another rank's: that one may itself be waiting PATIENCE_S
-FAREWELL_S = 2.0  # after the agreement: nobody's end stops the speaker, nor takes the store from those who ask
+LONG_PATIENCE_S = 6.0  # for an error that certainly began on another rank, which may itself be waiting PATIENCE_S
+FAREWELL_S = 2.0  # after the agreement: no rank ends before the first has reported, or takes the store away
 FIRST, FAILED, SPOKEN = "first_failure", "failed_ranks", "first_failure_is_printed"  # keys of the store
 
 
@@ -35,9 +35,10 @@ class Ranks:
     size: int
 
     def fail(self, error: Exception, exit_code: int, speak: Callable[[str], None]) -> int:
-        """The exit code of all ranks; `speak(where)` is called on the first one to fail, "rank 1: " or "".
+        """The exit code of all ranks. Calls `speak(where)` on the first rank to fail alone; where is "rank 1: " or "".
 
-        Who is told to end while it waits keeps silent: another rank was killed, and who told it to end names that one.
+        A rank that gets SIGTERM while it waits prints nothing: another rank was killed, and the launcher that sent
+        SIGTERM reports it.
         """
         patience = patience_s(error)
         wait(patience, until=lambda: self._is_set(FIRST) or stop_signals.came("SIGTERM", within_s=patience))
@@ -58,7 +59,7 @@ class Ranks:
         return code
 
     def leave(self) -> None:
-        """After a run that went well; together, because srun and torchrun end all when one ends with another code."""
+        """After a run that went well; together, because srun and torchrun end all when one exits with another code."""
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 

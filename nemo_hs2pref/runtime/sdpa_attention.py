@@ -1,4 +1,4 @@
-"""Causal attention where Transformer Engine's fused kernel is not there."""
+"""Causal attention for machines without Transformer Engine's fused kernel."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch.nn.functional import scaled_dot_product_attention
 class SdpaAttention(torch.nn.Module):
     """Causal attention by torch's scaled_dot_product_attention: no mask is made, and its fused kernels store no scores.
 
-    Takes the place of Megatron-Core's DotProductAttention, with its constructor and call, and of Transformer
-    Engine's for packed rows: there S is T, the tokens of all rows, B is left out, and no row sees another.
+    Replaces Megatron-Core's DotProductAttention, with the same constructor and call, and Transformer Engine's for
+    packed rows: there S is T, the tokens of all rows, B is left out, and no row sees another.
     """
 
     def __init__(self, config: Any, layer_number: int, attn_mask_type: Any, attention_type: str, **_: object) -> None:
@@ -34,7 +34,7 @@ class SdpaAttention(torch.nn.Module):
         if packed_seq_params is None:
             return causal_attention(query, key, value)
         assert packed_seq_params.qkv_format == "thd" and packed_seq_params.cu_seqlens_q_padded is None
-        lengths = packed_seq_params.cu_seqlens_q.diff().tolist()
+        lengths = packed_seq_params.cu_seqlens_q.diff().tolist()  # on the host, see packed_places
         rows = zip(*(tensor.unsqueeze(1).split(lengths) for tensor in (query, key, value)), strict=True)
         return torch.cat([causal_attention(*row) for row in rows]).squeeze(1)
 

@@ -25,10 +25,11 @@ from nemo_hs2pref.config.resume import identity, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 from nemo_hs2pref.errors import STOPPED
+from nemo_hs2pref.models.trainable import Trainable
 from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.run_state import StateFile, one_sentence
 from nemo_hs2pref.runtime import stop_signals
-from nemo_hs2pref.runtime.build import Trainable, build_reward_model, make_trainable
+from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
 from nemo_hs2pref.runtime.rm_objective import objective_of
@@ -62,10 +63,7 @@ def train(
         log = RunLog(config.exp_manager, resolved, step=progress.step, num_steps=data.num_steps)
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
     run = SupervisedRun(
-        trainable.model,
-        trainable.optimizer,
-        trainable.scheduler,
-        slots=config.head.attributes,
+        trainable,
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
         validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,

@@ -14,12 +14,13 @@ from nemo_hs2pref.cli.processes import end_now
 
 
 def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str]) -> None:
-    items, trainable, batcher = start(base, data, out, *overrides, num_items=40, max_steps=10)
-    model = trainable.model
+    run = start(base, data, out, *overrides, num_items=40, max_steps=10)
+    trainable, model = run.trainable, run.trainable.model
 
     import torch
     from megatron.core import dist_checkpointing, parallel_state
 
+    from nemo_hs2pref.algorithms.training_step import backward, train_step
     from nemo_hs2pref.checkpoint.layout import TRAINING_STATE, WEIGHTS
     from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state, save_training_state
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights, save_weights
@@ -33,20 +34,6 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
             (out / name).mkdir(parents=True)
         torch.distributed.barrier()
         return out / name
-
-    def forward_backward(step: int) -> float:
-        model.prepare_for_training_step()
-        loss, _ = model.get_loss_and_metrics(batcher(items, range(4 * step, 4 * step + 4)), forward_only=False)
-        model.finish_training_step()
-        return loss
-
-    def train(steps: range) -> list[float]:
-        losses = []
-        for step in steps:
-            losses.append(forward_backward(step))
-            trainable.optimizer.step()
-            trainable.scheduler.step()
-        return losses
 
     def whole_gradients() -> dict:
         """The sharded state dict of the model with each parameter's gradient in its place."""
@@ -67,34 +54,37 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
         assert len(found) == len(parameters)
         return found
 
-    first_loss = forward_backward(0)
+    backward(model, run.make_batch(0))
     dist_checkpointing.save(whole_gradients(), str(folder("gradients")))
 
     rewards: list = []
     with torch.no_grad():
-        for attributes in model.score(batcher(items, range(16))):
+        for attributes in model.score(run.batcher(run.items, range(16))):
             rewards += attributes.tolist()
     gathered: list = [None] * torch.distributed.get_world_size()
     speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
     torch.distributed.all_gather_object(gathered, rewards if speaks else [])
 
-    losses = train(range(5))
+    losses = run.train(range(5))
     if out == canonical:
         (folder("resume") / WEIGHTS).mkdir()
         (out / "resume" / TRAINING_STATE).mkdir()
         save_weights(model, out / "resume")
         save_training_state(model, trainable.optimizer, trainable.scheduler, Progress(step=5, items=20), out / "resume")
-    losses += train(range(5, 10))
+    losses += run.train(range(5, 10))
 
     load_weights(model, canonical / "resume", head=True)
     progress = load_training_state(model, trainable.optimizer, trainable.scheduler, canonical / "resume")
-    resumed = train(range(progress.step, 10))
+    resumed = run.train(range(progress.step, 10))
 
     # a rank that cannot build its batch stops all of them in the same moment
+    def make_or_fail() -> list:
+        if rank == torch.distributed.get_world_size() - 1:
+            raise DataError("row 7 is broken")
+        return run.make_batch(0)()
+
     try:
-        model.count_globally(
-            [], DataError("row 7 is broken") if rank == torch.distributed.get_world_size() - 1 else None
-        )
+        train_step(trainable, make_or_fail, 10, flags=dict)
         stopped = "nothing"
     except (DataError, TrainingError) as error:
         stopped = str(error)
@@ -104,7 +94,6 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     if rank == 0:
         result = {
             "stopped": reasons,
-            "first_loss": first_loss,
             "rewards": [row for part in gathered for row in part],
             "losses": losses,
             "resumed": resumed,

@@ -14,8 +14,8 @@ from nemo_hs2pref.cli.processes import end_now
 
 def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]) -> None:
     lora = ("peft=lora", "model.peft.lora_tuning.adapter_dim=16", "model.peft.lora_tuning.alpha=24")
-    items, trainable, batcher = start(base, data, out, *lora, *overrides, num_items=20, max_steps=5)
-    model = trainable.model
+    run = start(base, data, out, *lora, *overrides, num_items=20, max_steps=5)
+    model = run.trainable.model
 
     import torch
     from megatron.core import parallel_state
@@ -24,22 +24,15 @@ def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]
 
     before = {name: parameter.detach().clone() for name, parameter in model.model[0].module.named_parameters()}
 
-    losses = []
-    for step in range(5):
-        model.prepare_for_training_step()
-        loss, _ = model.get_loss_and_metrics(batcher(items, range(4 * step, 4 * step + 4)), forward_only=False)
-        model.finish_training_step()
-        trainable.optimizer.step()
-        trainable.scheduler.step()
-        losses.append(loss)
+    losses = run.train(range(5))
     changed = [n for n, p in model.model[0].module.named_parameters() if not torch.equal(p, before[n])]
-    in_optimizer = sum(p.numel() for group in trainable.optimizer.param_groups for p in group["params"])
+    in_optimizer = sum(p.numel() for group in run.trainable.optimizer.param_groups for p in group["params"])
 
     load_adapters(model, adapters)
     rewards: list = []
     model.prepare_for_validation_step()
     with torch.no_grad():
-        for attributes in model.score(batcher(items, range(16))):
+        for attributes in model.score(run.batcher(run.items, range(16))):
             rewards += attributes.tolist()
     gathered: list = [None] * torch.distributed.get_world_size()
     speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0

@@ -5,6 +5,8 @@ usage: model_worker.py NEMO_FOLDER DATA
 
 import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,13 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     machine.prepare()
     import torch
 
-    from nemo_hs2pref.algorithms.supervised import SupervisedRun, validate
+    from nemo_hs2pref.algorithms.validation import validate
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model
     from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches
     from nemo_hs2pref.runtime.rm_objective import metric_names, objective_of
-    from nemo_hs2pref.runtime.watch import RunWatch
 
     def load(*overrides: str):
         given = [
@@ -39,8 +40,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
 
     def loss_of(config: Any, items: Any, indices: Any, multiple_of: int = 1) -> float:
         model.objective = objective_of(config)
-        with torch.no_grad():
-            return model.get_loss_and_metrics(Batcher(config, multiple_of=multiple_of)(items, indices), True)[0]
+        rows = partial(Batcher(config, multiple_of=multiple_of), items, indices)
+        return validate(model, {"rows": [rows]}, flags=dict)[0]["val_rows_loss"]
 
     # one loss after the other, through the configuration, on the same rows
     ratings, _ = read_items(config)
@@ -85,12 +86,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     five = sorted(held_out["ratings"], key=lambda item: item.width)[:5]
     batcher = Batcher(config, multiple_of=1)
     sets = {"pairs": validation_batches(config, batcher, ten), "ratings": validation_batches(config, batcher, five)}
-    nothing: Any = None
-    watch = RunWatch(None, None)
-    run = SupervisedRun(
-        model, nothing, nothing, config.head.attributes, nothing, sets, nothing, nothing, watch, None, 0, 0, 0, 0
-    )
-    facts["validation"], _ = validate(run)
+    facts["validation"], _ = validate(model, sets, flags=dict)
     facts["metric_names"] = metric_names(model.objective, config.head.attributes, {"pairs": ten, "ratings": five})
     facts["validation_pairs"] = {
         "chosen": [attributes_of([item.chosen.tokens])[0] for item in ten],
@@ -111,6 +107,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     }
     facts["empty_names"] = [list(empty), list(full)]
     facts["packed"] = packed_against_padded(model, ratings)
+    facts["asked"] = asked_of_the_device(model, ratings)
     return facts
 
 
@@ -133,6 +130,34 @@ def packed_against_padded(model: Any, items: Any) -> dict[str, float]:
     (packed_BK, packed), (padded_BK, padded) = run(True), run(False)
     apart = {name: ((packed[name] - padded[name]).norm() / padded[name].norm()).item() for name in padded}
     return {"attributes": ((packed_BK - padded_BK).norm() / padded_BK.norm()).item(), "gradients": max(apart.values())}
+
+
+def asked_of_the_device(model: Any, items: Any) -> list[str]:
+    """Calls that would make the host wait for a GPU, in a forward pass and backward over packed rows."""
+    import torch
+
+    from nemo_hs2pref.data.batches import collate
+    from nemo_hs2pref.runtime import machine
+
+    asked: list[str] = []
+
+    class OnDevice(torch.Tensor):
+        """Like a tensor on a GPU: reading it is noted, and what is computed from it is of this class too."""
+
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func.__name__ in {"tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__"}:
+                asked.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    (gpt,) = model.get_model_module_list()
+    batch = collate(items, multiple_of=8, device=machine.device(), packed=True)
+    attributes_BK = gpt(
+        replace(batch, tokens=batch.tokens.as_subclass(OnDevice), lengths=batch.lengths.as_subclass(OnDevice))
+    )
+    attributes_BK.sum().backward()
+    assert isinstance(attributes_BK, OnDevice)
+    return asked
 
 
 if __name__ == "__main__":

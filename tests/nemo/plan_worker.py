@@ -57,6 +57,7 @@ def measured(base: Path, overrides: list[str]) -> dict[str, Any]:
     import torch
     from megatron.core import parallel_state
 
+    from nemo_hs2pref.algorithms.training_step import train_step
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
@@ -70,11 +71,8 @@ def measured(base: Path, overrides: list[str]) -> dict[str, Any]:
     buffers = [buffer for ddp in model.model for buffer in ddp.buffers]
     own = [*(p.data for p in model.parameters()), *(buffer.param_data for buffer in buffers)]
     held = Held({tensor.untyped_storage().data_ptr() for tensor in own})
-    model.prepare_for_training_step()
     with torch.autograd.graph.saved_tensors_hooks(held.pack, unpack):
-        model.get_loss_and_metrics(longest_rows(config), forward_only=False)
-    model.finish_training_step()
-    trainable.optimizer.step()
+        train_step(trainable, lambda: longest_rows(config), 0, flags=dict)
     return {
         "stage": parallel_state.get_pipeline_model_parallel_rank(),
         "data": parallel_state.get_data_parallel_rank(),

@@ -57,7 +57,7 @@ def relative_difference(got: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layout_equals_one_process(layout: str, outcome_of: Callable[[str], Outcome]) -> None:
     one, other = outcome_of("one process"), outcome_of(layout)
-    assert other.result["first_loss"] == pytest.approx(one.result["first_loss"], rel=1e-5)
+    assert other.result["losses"][0] == pytest.approx(one.result["losses"][0], rel=1e-5)
 
     assert other.gradients.keys() == one.gradients.keys()
     assert all(gradient.abs().max() > 0 for name, gradient in one.gradients.items() if "rm_head" not in name)

@@ -135,3 +135,8 @@ def test_packed_rows_give_what_padded_rows_give(facts: dict[str, Any]) -> None:
     """Through the real layers: positions of RoPE begin anew in every row, and no row sees another."""
     assert facts["packed"]["attributes"] < 1e-5
     assert facts["packed"]["gradients"] < 1e-5
+
+
+def test_packed_rows_never_make_the_host_wait_for_the_device(facts: dict[str, Any]) -> None:
+    """Their lengths are numbers of the host; asking a GPU for them would stop it in every layer."""
+    assert facts["asked"] == []

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -140,7 +141,8 @@ def test_early_stop_ends_a_run_and_starting_it_again_changes_nothing(
                     "exp_manager.create_early_stopping_callback=true", f"{stop}.monitor=val_ratings_mse_helpfulness",
                     f"{stop}.patience=1", f"{stop}.min_delta=1e6", "exp_manager.create_wandb_logger=true")  # fmt: skip
     run = Run(folder / "stopped", launch(*words))
-    assert "early stop after step 2 of 6: 1 validations did not better val_ratings_mse_helpfulness" in run.output
+    ended = "early stop after step 2 of 6: val_ratings_mse_helpfulness did not improve by more than 1e+06 in 1"
+    assert ended in run.output
     assert [row["step"] for row in run.metrics("train")] == [1, 2]
     row = run.metrics("train")[0]
     assert row["loss"] == pytest.approx(row["loss_regression"] + row["loss_scaled_bt"])
@@ -174,69 +176,73 @@ def test_extrapolation_is_weak_plus_alpha_times_the_difference(straight: Run, ex
         torch.testing.assert_close(c[name].double(), a[name].double() + 1.52 * (b[name].double() - a[name].double()))
 
 
-def test_an_extrapolated_checkpoint_scores_and_evaluates(
-    expo: Path, sample: Path, folder: Path, launch: Callable[..., str]
-) -> None:
-    pairs = folder / "few.jsonl"
+@dataclass(frozen=True)
+class Evaluated:
+    """Eight pairs, and what `evaluate preferences` of the extrapolated checkpoint says of them."""
+
+    pairs: Path
+    summary: dict[str, Any]
+    scores: list[dict[str, Any]]  # one a side
+
+
+@pytest.fixture(scope="module")
+def evaluated(expo: Path, sample: Path, folder: Path, launch: Callable[..., str]) -> Evaluated:
+    pairs, out = folder / "few.jsonl", folder / "eval"
     pairs.write_text("".join((sample / "pairs.validation.jsonl").read_text().splitlines(keepends=True)[:8]))
-    launch(
-        "-m", "nemo_hs2pref.cli", "evaluate", "preferences", "--model", expo, "--input", pairs, "--out", folder / "eval"
-    )
-    summary = json.loads((folder / "eval" / "summary.json").read_text())
+    launch("-m", "nemo_hs2pref.cli", "evaluate", "preferences", "--model", expo, "--input", pairs, "--out", out)
+    scores = map(json.loads, (out / "scores.jsonl").read_text().splitlines())
+    return Evaluated(pairs, json.loads((out / "summary.json").read_text()), list(scores))
+
+
+def test_an_extrapolated_checkpoint_scores_and_evaluates(evaluated: Evaluated) -> None:
+    summary, scores = evaluated.summary, evaluated.scores
     assert summary["pairs"] == 8
     assert 0 <= summary["accuracy"] <= 1 and 0 <= summary["length_only_accuracy"] <= 1
-    scores = [json.loads(line) for line in (folder / "eval" / "scores.jsonl").read_text().splitlines()]
     assert len(scores) == 16 and scores[0]["reward"] == pytest.approx(scores[0]["attributes"]["helpfulness"])
 
 
-def test_an_exported_checkpoint_gives_the_scores_of_the_command(expo: Path, folder: Path) -> None:
-    """Trained, extrapolated, scored by `evaluate` above; then transformers, from messages on."""
-    if not (folder / "eval" / "scores.jsonl").exists():
-        pytest.skip("needs the scores of test_an_extrapolated_checkpoint_scores_and_evaluates")
-    convert_to_hf(expo, folder / "exported")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "exported")
-    sides = [side for pair in read_pairs(folder / "few.jsonl") for side in pair.conversations()]
+def test_an_exported_checkpoint_gives_the_scores_of_the_command(
+    expo: Path, evaluated: Evaluated, tmp_path: Path
+) -> None:
+    """Trained, extrapolated, scored by `evaluate`; then transformers, from messages on."""
+    convert_to_hf(expo, tmp_path / "exported")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
+    sides = [side for pair in read_pairs(evaluated.pairs) for side in pair.conversations()]
     batch = tokenizer.apply_chat_template(
         [[message.to_json() for message in side.messages] for side in sides],
         **{"padding": True, "return_dict": True, "return_tensors": "pt"},
     )
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "exported").eval()
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "exported").eval()
     with torch.no_grad():
         logits = model(**batch).logits
-    scores = map(json.loads, (folder / "eval" / "scores.jsonl").read_text().splitlines())
-    attributes = {row["id"]: list(row["attributes"].values()) for row in scores}
+    attributes = {row["id"]: list(row["attributes"].values()) for row in evaluated.scores}
     expected = torch.tensor([attributes[side.id] for side in sides])
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
 
 def test_two_processes_are_started_from_one_command(
-    straight: Run, base: Path, sample: Path, launch: Callable[..., str]
+    straight: Run, base: Path, sample: Path, tmp_path: Path, launch: Callable[..., str]
 ) -> None:
     """A layout is an override: the finished run of one process goes on for two steps on two."""
-    words = command(straight.folder, base, sample, "parallel=tp2", f"trainer.rm.max_steps={STEPS + 2}")
-    output = launch(*words)
-    assert f"after step {STEPS}" in output
-    rows = [json.loads(line) for line in (straight.folder / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, STEPS + 3))
+    folder = shutil.copytree(straight.folder, tmp_path / "run")
+    longer = Run(folder, launch(*command(folder, base, sample, "parallel=tp2", f"trainer.rm.max_steps={STEPS + 2}")))
+    assert f"after step {STEPS}" in longer.output
+    assert [row["step"] for row in longer.metrics("train")] == list(range(1, STEPS + 3))
     # what two ranks wrote can be converted there and back
-    convert_to_hf(straight.last, straight.folder / "exported")
-    convert_from_hf(straight.folder / "exported", straight.folder / "back")
-    before, after = (read_tensors(path / "model_weights") for path in (straight.last, straight.folder / "back"))
+    convert_to_hf(longer.last, tmp_path / "exported")
+    convert_from_hf(tmp_path / "exported", tmp_path / "back")
+    before, after = (read_tensors(path / "model_weights") for path in (longer.last, tmp_path / "back"))
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_two_processes_score_what_one_does(expo: Path, sample: Path, folder: Path, launch: Callable[..., str]) -> None:
-    pairs = folder / "four.jsonl"
-    pairs.write_text("".join((sample / "pairs.validation.jsonl").read_text().splitlines(keepends=True)[:4]))
-    scores = {}
-    for layout in (["--tensor-parallel", 2], ["--pipeline-parallel", 2], []):
-        out = folder / "scores.jsonl"
-        launch("-m", "nemo_hs2pref.cli", "score", "--model", expo, "--input", pairs, "--output", out, *layout)
-        scores[str(layout)] = [json.loads(line)["reward"] for line in out.read_text().splitlines()]
-    tensor, pipeline, one = scores.values()
-    assert len(one) == 8
-    assert tensor == pytest.approx(one, abs=1e-4)
-    assert pipeline == pytest.approx(one, abs=1e-4)
+@pytest.mark.parametrize("layout", ["--tensor-parallel", "--pipeline-parallel"])
+def test_two_processes_score_what_one_does(
+    layout: str, expo: Path, evaluated: Evaluated, tmp_path: Path, launch: Callable[..., str]
+) -> None:
+    out, files = tmp_path / "scores.jsonl", ("--model", expo, "--input", evaluated.pairs)
+    launch("-m", "nemo_hs2pref.cli", "score", *files, "--output", out, layout, 2)
+    rewards = {row["id"]: row["reward"] for row in map(json.loads, out.read_text().splitlines())}
+    assert rewards == pytest.approx({row["id"]: row["reward"] for row in evaluated.scores}, abs=1e-4)
 
 
 def test_the_checkpoints_of_a_run_are_whole(straight: Run) -> None:

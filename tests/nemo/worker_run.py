@@ -1,13 +1,24 @@
 """What the workers of layouts and of LoRA start with: llama_tiny under scaled Bradley-Terry, ready to take steps."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 
 class WorkerRun(NamedTuple):
     items: list[Any]  # the quickest pairs to compute
-    trainable: Any  # runtime.build.Trainable
+    trainable: Any  # models.trainable.Trainable
     batcher: Any  # runtime.rm_data.Batcher
+
+    def make_batch(self, step: int) -> Any:
+        """What makes the four pairs of a step."""
+        return partial(self.batcher, self.items, range(4 * step, 4 * step + 4))
+
+    def train(self, steps: range) -> list[float]:
+        """The losses of these steps, as training takes them."""
+        from nemo_hs2pref.algorithms.training_step import train_step
+
+        return [train_step(self.trainable, self.make_batch(step), step, flags=dict)[0]["loss"] for step in steps]
 
 
 def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, max_steps: int) -> WorkerRun:
