@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "models": INNER,
     "checkpoint": INNER | {"models", "evaluation.scores"},
     "algorithms": INNER | {"models", "checkpoint"},
-    "run_state": {"errors"},
+    "run_state": {"errors", "checkpoint.layout"},
     "runtime": INNER | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores", "run_state"},
     "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
     "preflight": {"errors", "config", "data", "checkpoint", "launch.plan", "runtime"},
