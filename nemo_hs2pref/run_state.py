@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nemo_hs2pref.errors import TrainingError
+from nemo_hs2pref.errors import HS2PrefError, TrainingError, kind_of
 
 STATE, FAILURE, FINISHED = "run_state.json", "failure.json", "finished.json"
 PHASES = ("starting", "training", "validating", "saving", "stopped", "finished", "failed")
@@ -138,7 +138,7 @@ def record_failure(folder: Path, *, rank: int, message: str, exit_code: int) -> 
     """Called by the one process that knows the first cause; a folder that does not exist or is full keeps silent."""
     try:
         write(folder / FAILURE, Failure(rank, message, exit_code, now()))
-    except TrainingError:
+    except HS2PrefError:
         return  # the failure is on the screen, and may itself be that the disk is full
 
 
@@ -170,7 +170,7 @@ def one_sentence(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TrainingError(
+        raise kind_of(error, TrainingError)(
             f"{path}: cannot be written ({error.strerror or error}); put that right and start again, "
             "the run goes on from its last checkpoint"
         ) from error

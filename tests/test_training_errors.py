@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,11 +15,14 @@ import pytest
 import torch
 import yaml
 
+from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.cli.processes import killed
-from nemo_hs2pref.errors import DataError, OtherRankError
+from nemo_hs2pref.cli.processes import explained, killed
+from nemo_hs2pref.data.jsonl import read_jsonl
+from nemo_hs2pref.errors import DataError, HS2PrefError, MachineError, OtherRankError
+from nemo_hs2pref.run_state import StateFile
 from nemo_hs2pref.runtime import machine, ranks, stop_signals
 from nemo_hs2pref.runtime.ranks import Ranks
 
@@ -177,6 +181,51 @@ def test_the_reason_that_a_checkpoint_was_not_written_is_found_below_upstreams_e
     assert reason_not_written(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")) is not None
     assert reason_not_written(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")) is None
     assert reason_not_written(ValueError("a bug")) is None
+
+
+MENDED_BY_THE_USER = ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS")
+OF_THE_MACHINE = ("EIO", "ESTALE", "ETIMEDOUT", "ENOTCONN")
+
+
+@pytest.mark.parametrize("name", [*MENDED_BY_THE_USER, *OF_THE_MACHINE])
+@pytest.mark.parametrize("what", ["checkpoint", "run state", "rows"])
+def test_what_another_node_may_do_is_no_mistake_of_the_users(
+    what: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 is never requeued, 1 is, and counted; one sentence is both."""
+    number = getattr(errno, name)
+    reason = os.strerror(number)
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, reason)
+
+    with pytest.raises(HS2PrefError, match=rf"{tmp_path}.*: cannot be (written|read) \({reason}\)") as told:
+        if what == "checkpoint":
+            with layout.written_whole(tmp_path / "out"):
+                try:
+                    refuse()
+                except OSError as error:
+                    raise RuntimeError("Worker failure") from error  # as upstream hides it
+        elif what == "run state":
+            monkeypatch.setattr(os, "replace", refuse)
+            StateFile(tmp_path, step=0, num_steps=10, checkpoint=None, started=time.time())
+        else:
+            monkeypatch.setattr("builtins.open", refuse)
+            list(read_jsonl(tmp_path / "pairs.jsonl"))
+    monkeypatch.undo()
+    assert told.value.exit_code == explained(told.value)[1] == (2 if name in MENDED_BY_THE_USER else 1)
+
+
+@pytest.mark.parametrize(("error", "code"), [(DataError("d"), 2), (MachineError("m"), 1)])
+def test_the_command_line_ends_with_the_errors_own_code(
+    error: HS2PrefError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nemo_hs2pref.launch.jobs.status.read_status", fail)
+    assert main(["status", "run"]) == code
+    assert capsys.readouterr().err == f"hs2pref status: error: {error}\n"
 
 
 # --- several ranks: the first cause ---

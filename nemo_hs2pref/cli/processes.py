@@ -81,9 +81,9 @@ def fail(ranks: "Ranks", args: argparse.Namespace, error: Exception) -> int:
 
 
 def explained(error: Exception) -> tuple[str, int]:
-    """What is said of it, and the exit code: 2 for what a user can cause, 1 and a traceback for the rest."""
+    """What is said of it, and the exit code: 2 for what a user can mend, else 1; a traceback if it is none of ours."""
     if isinstance(error, HS2PrefError):
-        return str(error), 2
+        return str(error), error.exit_code
     return "".join(traceback.format_exception(error)).rstrip(), 1
 
 

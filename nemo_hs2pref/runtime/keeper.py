@@ -18,7 +18,7 @@ from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.megatron.training_state import save_training_state
 from nemo_hs2pref.checkpoint.megatron.weights import save_weights
 from nemo_hs2pref.checkpoint.progress import Progress
-from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
+from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
 from nemo_hs2pref.config.schema import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
@@ -118,7 +118,7 @@ class CheckpointKeeper:
             reason = reason_not_written(error)
             if reason is None:
                 raise
-            raise CheckpointError(
+            raise kind_not_written(error)(
                 f"{self.folder}: the checkpoint of step {step} cannot be written ({reason}); "
                 f"put that right and {self._way_on()}"
             ) from error
