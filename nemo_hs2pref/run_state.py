@@ -143,7 +143,7 @@ def record_failure(folder: Path, *, rank: int, message: str, exit_code: int) -> 
 
 
 def write(path: Path, record: RunState | Failure | Finished) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # ranks that never met may write at once
     with one_sentence(path):
         with temporary.open("w") as file:
             file.write(json.dumps(asdict(record), indent=1) + "\n")

@@ -22,7 +22,7 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.cli.processes import explained, killed
 from nemo_hs2pref.data.jsonl import read_jsonl
 from nemo_hs2pref.errors import DataError, HS2PrefError, MachineError, OtherRankError
-from nemo_hs2pref.run_state import StateFile
+from nemo_hs2pref.run_state import StateFile, read_failure
 from nemo_hs2pref.runtime import machine, ranks, stop_signals
 from nemo_hs2pref.runtime.ranks import Ranks
 
@@ -272,6 +272,22 @@ def test_a_rank_without_a_store_speaks_for_itself() -> None:
     del server
     assert Ranks(client, 1, 2).fail(DataError("d"), 2, spoken.append) == 2
     assert spoken == ["rank 1: "]
+
+
+def test_a_rank_that_cannot_join_tells_the_run_folder_why(words: list[str], tmp_path: Path) -> None:
+    """A GPU is gone that preflight has seen."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import torch\ntorch.cuda.is_available = lambda: True\ntorch.cuda.device_count = lambda: 7\n"
+    )
+    environ = os.environ | {"RANK": "15", "LOCAL_RANK": "7", "WORLD_SIZE": "16", "MASTER_ADDR": "localhost"}
+    environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path[1:]])
+    command = [sys.executable, "-m", "nemo_hs2pref.cli", *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=TIME_LIMIT_S, env=environ)
+    assert done.stderr.startswith("hs2pref train: error: rank 15: process 7 of its node sees 7 GPU(s); ")
+    assert done.stderr.count("\n") == 1
+    failure = read_failure(tmp_path / "run")
+    assert failure is not None and (failure.rank, failure.exit_code, done.returncode) == (15, 1, 1)
 
 
 def test_no_failure_outlasts_ten_seconds() -> None:
