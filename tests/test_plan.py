@@ -244,6 +244,14 @@ def test_every_rank_of_the_text_is_in_one_stage(capsys: pytest.CaptureFixture[st
         assert words in text
 
 
+@pytest.mark.parametrize("memory", ["-5", "0", "nan", "inf"])
+def test_a_gpu_has_memory(memory: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refusal:
+        main(["plan", "experiment=rm_stage1_helpfulness", f"--gpu-memory={memory}"])
+    assert refusal.value.code == 2
+    assert f"argument --gpu-memory: {memory}; expected more than 0" in capsys.readouterr().err
+
+
 # --- docs/plan.md ---
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,16 @@ NOT_GIVEN = ("data.dir", "exp_manager.explicit_log_dir", "pretrained_checkpoint.
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--config-name", default="train_rm", help="file in conf/, without .yaml")
-    parser.add_argument("--gpu-memory", type=float, default=80, metavar="GIB", help="memory of one GPU")
+    parser.add_argument("--gpu-memory", type=gibibytes, default=80, metavar="GIB", help="memory of one GPU")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
     parser.set_defaults(run=run)
+
+
+def gibibytes(word: str) -> float:
+    if not 0 < (number := float(word)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{word}; expected more than 0")
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
