@@ -14,6 +14,7 @@ from nemo_hs2pref.launch.plan.layout import Layout, layout_of
 from nemo_hs2pref.launch.plan.memory import GIB, SHARE, RankMemory, fits_within, rank_memory, recomputing
 from nemo_hs2pref.launch.plan.nearest import Change, changed, nearest, refuse
 from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
+from nemo_hs2pref.launch.plan.saves import Saves, saves_of
 from nemo_hs2pref.launch.plan.states import MAIN_PARAMETER, MOMENTS, width
 
 
@@ -53,13 +54,17 @@ class Disk:
     best: int  # weights kept besides it
 
     @property
+    def resume_state(self) -> int:
+        return self.weights + self.training_state
+
+    @property
     def at_rest(self) -> int:
-        return self.weights * (1 + self.best) + self.training_state
+        return self.resume_state + self.weights * self.best
 
     @property
     def peak(self) -> int:
         """A resume state is written beside the one that it replaces."""
-        return self.at_rest + self.weights + self.training_state
+        return self.at_rest + self.resume_state
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Plan:
     fused: bool  # activations counted for Transformer Engine's kernels
     activations: dict[bool, dict[str, int]]  # sequence parallel -> recomputation -> bytes on the fullest rank
     disk: Disk
+    saves: Saves | None  # None where the steps are not known
     limit: float  # bytes of a GPU
     thriftier: Change | None  # the nearest that fits, where this does not
 
@@ -89,17 +95,18 @@ def make_plan(config: RewardModelConfig, checkpoint: Mapping[str, Any], gpu_memo
     refuse(config, checkpoint)
     architecture, layout = architecture_of(config, checkpoint), layout_of(config)
     fused, limit = has_fused_kernels(config), gpu_memory * GIB
-    whole = whole_model(config, architecture)
+    whole, batch = whole_model(config, architecture), batch_of(config, layout)
     fits = fits_within(architecture, limit, fused=fused)
     return Plan(
         layout=layout,
         stages=[stage_of(config, architecture, layout, stage, fused) for stage in range(layout.pipeline)],
-        batch=batch_of(config, layout),
+        batch=batch,
         parameters=sum(p.size for p in whole),
         trained=sum(p.size for p in whole if p.trained),
         fused=fused,
         activations=alternatives(config, checkpoint, architecture, fused),
         disk=disk_of(config, architecture),
+        saves=saves_of(config, batch.steps) if batch.steps else None,
         limit=limit,
         thriftier=None if fits(config) else nearest(config, checkpoint, fits, thrifty=True),
     )
