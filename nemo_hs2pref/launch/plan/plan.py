@@ -31,8 +31,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Arithmetic of an optimizer step and of the run."""
+class BatchArithmetic:
+    """Of an optimizer step and of the run."""
 
     unit: str  # responses or pairs
     items: int  # a step
@@ -71,7 +71,7 @@ class Disk:
 class Plan:
     layout: Layout
     stages: list[Stage]
-    batch: Batch
+    batch: BatchArithmetic
     parameters: int
     trained: int
     fused: bool  # activations counted for Transformer Engine's kernels
@@ -104,7 +104,7 @@ def make_plan(config: RewardModelConfig, checkpoint: Mapping[str, Any], gpu_memo
         parameters=sum(p.size for p in whole),
         trained=sum(p.size for p in whole if p.trained),
         fused=fused,
-        activations=alternatives(config, checkpoint, architecture, fused),
+        activations=alternatives(config, architecture, fused),
         disk=disk_of(config, architecture),
         saves=saves_of(config, batch.steps) if batch.steps else None,
         limit=limit,
@@ -125,9 +125,9 @@ def stage_of(config: RewardModelConfig, architecture: Architecture, layout: Layo
     )
 
 
-def batch_of(config: RewardModelConfig, layout: Layout) -> Batch:
+def batch_of(config: RewardModelConfig, layout: Layout) -> BatchArithmetic:
     micro_batch, items = micro_batch_of(config), items_in(Path(config.data.dir), config.data.train)
-    return Batch(
+    return BatchArithmetic(
         "pairs" if config.loss.reads == "pairs" else "responses",
         config.model.global_batch_size,
         config.model.micro_batch_size,
@@ -160,9 +160,7 @@ def num_steps(config: RewardModelConfig, items: int | None) -> int | None:
     return by_epochs if loop.max_steps < 0 else min(by_epochs, loop.max_steps)
 
 
-def alternatives(
-    config: RewardModelConfig, checkpoint: Mapping[str, Any], architecture: Architecture, fused: bool
-) -> dict[bool, dict[str, int]]:
+def alternatives(config: RewardModelConfig, architecture: Architecture, fused: bool) -> dict[bool, dict[str, int]]:
     """Activations on the fullest rank with and without sequence parallelism and recomputation."""
     cuts = (True, False) if config.model.tensor_model_parallel_size > 1 else (False,)
     return {
