@@ -3,11 +3,7 @@
 import argparse
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from nemo_hs2pref.errors import InstallationError
 
 EXAMPLES = """examples:
   # the paper's stage 1 as it stands: 64 GPUs of 80 GB
@@ -47,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.launch.plan.nearest import nearest_that_works
     from nemo_hs2pref.launch.plan.plan import make_plan
     from nemo_hs2pref.launch.plan.text import as_json, lines, refusal_as_json
+    from nemo_hs2pref.launch.stored import stored_config
 
     places = [f"{key}=not-given" for key in NOT_GIVEN]  # a later override of the same key wins
     config, _ = load_reward_model_config(args.config_name, [*places, *args.overrides])
@@ -57,18 +54,3 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(config, checkpoint, args.gpu_memory)
     print(json.dumps(as_json(plan), indent=2) if args.json else "\n".join(lines(plan)))
     return 0 if plan.fits else 1
-
-
-def stored_config(base: Path) -> Mapping[str, Any]:
-    """model_config.yaml of the checkpoint; empty where it is not on this machine."""
-    from nemo_hs2pref.checkpoint.opening import read_config
-
-    if not base.exists():
-        return {}
-    try:
-        return read_config(base)
-    except ModuleNotFoundError as error:  # what NeMo or Aligner wrote is read with torch
-        raise InstallationError(
-            f"{base}: needs {error.name} to be read, which is not installed here; leave the checkpoint out and choose "
-            "its model group"
-        ) from None
