@@ -275,6 +275,25 @@ def test_a_path_that_is_missing_is_not_queued(sbatch: Path, places: list[str]) -
     assert not (sbatch / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("experiment", "read", "other"),
+    [
+        ("rm_hh_rlhf_llama3_70b", "pairs", "ratings"),
+        ("rm_oasst_llama3_70b", "ratings", "pairs"),
+        ("rm_helpsteer_llama3_70b", "ratings", "pairs"),
+    ],
+)
+def test_data_of_one_kind_are_queued(places: list[str], here: Path, experiment: str, read: str, other: str) -> None:
+    (here / "data" / f"{read}.train.jsonl").touch()
+    (here / "data" / f"{other}.validation.jsonl").unlink()
+    words = [*places, f"experiment={experiment}"]
+    assert make_job(SCRIPT, words).faults == []
+    (here / "data" / f"{read}.validation.jsonl").unlink()
+    assert make_job(SCRIPT, words).faults == [
+        f"data.validation.{read}: {here}/data/{read}.validation.jsonl is not there"
+    ]
+
+
 def test_without_sbatch_the_job_stays_here(places: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     job = make_job(SCRIPT, places)
     monkeypatch.setenv("PATH", "/nowhere")
