@@ -16,7 +16,7 @@ from nemo_hs2pref.config.load import config_dir, load_reward_model_config
 from nemo_hs2pref.errors import ConfigError, InstallationError
 from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
 from nemo_hs2pref.launch.jobs.cluster import load_cluster, sbatch_flags, settings_file
-from nemo_hs2pref.launch.jobs.record import about_code, about_environment
+from nemo_hs2pref.launch.jobs.record import about_code, about_environment, is_shown
 from nemo_hs2pref.launch.jobs.script import refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
 from nemo_hs2pref.preflight.versions import IMAGE
@@ -164,9 +164,26 @@ def test_the_image_of_the_clusters_is_the_one_that_preflight_knows() -> None:
         assert load_cluster([f"cluster={name}"]).image == IMAGE.replace("/", "#", 1)
 
 
-def test_names_that_only_sound_like_secrets_are_taken() -> None:
-    words = [f"cluster.environment.{name}=1" for name in ("NCCL_IB_PKEY", "TOKENIZERS_PARALLELISM", "UCX_KEYPAIRS")]
-    assert len(load_cluster(words).environment) == 3
+SECRETS = ("HF_TOKEN", "WANDB_API_KEY", "NVIDIA_API_KEY", "MYPASSWORD", "HF_APIKEY", "NVIDIA_ACCESSKEY_2",
+           "HS2PREF_DB_PASS", "HUGGING_FACE_HUB_TOKEN", "hf_token")  # fmt: skip
+NONE = ("NCCL_IB_PKEY", "TOKENIZERS_PARALLELISM", "UCX_KEYPAIRS", "NCCL_BYPASS", "HF_HUB_KEYRING", "TORCH_AUTHOR")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_by_its_name_is_neither_taken_nor_kept(name: str) -> None:
+    assert not is_shown(name, "1")
+    with pytest.raises(ConfigError, match=f"cluster.environment.{name} looks like a secret"):
+        load_cluster([f"cluster.environment.{name}=x"])
+
+
+def test_names_that_only_sound_like_secrets_are_taken_and_kept() -> None:
+    assert [*load_cluster([f"cluster.environment.{name}=1" for name in NONE]).environment] == [*NONE]
+    kept = about_environment(dict.fromkeys(NONE, "1"))
+    assert [line for line in kept.splitlines() if line.endswith("=1")] == sorted(
+        f"{name}=1"
+        for name in NONE
+        if not name.startswith("TOKENIZERS")  # nobody's business
+    )
 
 
 @pytest.mark.parametrize("line", ["time: 12:00:00", "time: 90"])
