@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemo_hs2pref.errors import HS2PrefError
+from nemo_hs2pref.errors import HS2PrefError, kind_of
 
 BLOCK_BYTES = 2**20
 
@@ -42,6 +42,6 @@ def replacing(path: Path, error: type[HS2PrefError] = HS2PrefError) -> Iterator[
         yield temporary
         temporary.replace(path)
     except OSError as refusal:
-        raise error(f"{path}: cannot be written ({refusal.strerror or refusal})") from None
+        raise kind_of(refusal, error)(f"{path}: cannot be written ({refusal.strerror or refusal})") from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,10 +4,13 @@
     failure.json     the rank that failed first, its message and exit code; a new start removes it
     finished.json    the last step is reached: a start of the same run ends at once; a longer run removes it
 
-Each is replaced whole. Times are ISO 8601 in UTC, paths are relative to the run's folder.
+Each is replaced whole, and is on the disk before it takes its name: a node that crashes leaves the file before it. One
+that cannot be read all the same, as after a crash of the file server, counts as absent; the checkpoints say the rest.
+Times are ISO 8601 in UTC, paths are relative to the run's folder.
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -17,11 +20,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nemo_hs2pref.errors import TrainingError
+from nemo_hs2pref.errors import HS2PrefError, TrainingError, kind_of
 
 STATE, FAILURE, FINISHED = "run_state.json", "failure.json", "finished.json"
 PHASES = ("starting", "training", "validating", "saving", "stopped", "finished", "failed")
+MOST_OFTEN_S = 1.0  # between two writes of which only the step differs: each waits for the disk
 Record = TypeVar("Record", "RunState", "Failure", "Finished")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class RunState:
 
     phase: str  # one of PHASES
     step: int  # optimizer steps done
-    num_steps: int
+    num_steps: int | None  # None where the file was lost and a checkpoint tells the rest
     started: str  # time of this start, not of the run's first
     updated: str
     starts: int = 1  # of this run, resumes included
@@ -80,13 +86,19 @@ class StateFile:
         )
         (folder / FINISHED).unlink(missing_ok=True)
         failure = read_failure(folder)
-        if failure and failure.time < self.state.started:  # and not another rank's, of this start
-            (folder / FAILURE).unlink()
-        self.note()
+        if failure is None or failure.time < self.state.started:  # and not another rank's, of this start
+            (folder / FAILURE).unlink(missing_ok=True)
+        self._write()
 
     def note(self, **changes: Any) -> None:
-        self.state = replace(self.state, updated=now(), **changes)
+        before, self.state = self.state, replace(self.state, updated=now(), **changes)
+        is_step_alone = replace(before, step=self.state.step, updated=self.state.updated) == self.state
+        if not is_step_alone or time.monotonic() - self.written >= MOST_OFTEN_S:
+            self._write()
+
+    def _write(self) -> None:
         write(self.folder / STATE, self.state)
+        self.written = time.monotonic()
 
     def finish(self, run: Mapping[str, Any]) -> None:
         assert self.state.checkpoint is not None
@@ -96,8 +108,22 @@ class StateFile:
 
 def read_state(folder: Path) -> RunState | None:
     """None where no run has started; phase failed where the last start ended in a failure that was recorded."""
-    state = read(folder / STATE, RunState)
+    state = read(folder / STATE, RunState) or recovered(folder)
     return replace(state, phase="failed") if state and (folder / FAILURE).exists() else state
+
+
+def recovered(folder: Path) -> RunState | None:
+    """What the resume state tells of a run whose state cannot be read; None without a state or without a checkpoint."""
+    from nemo_hs2pref.checkpoint.layout import MANIFEST, resume_path  # heavy: OmegaConf
+
+    file, checkpoint = folder / STATE, resume_path(folder / "checkpoints")
+    if checkpoint is None or not file.exists():
+        return None
+    step, updated = json.loads((checkpoint / MANIFEST).read_text())["step"], as_text(file.stat().st_mtime)
+    return RunState(
+        "training", step, None, started=updated, updated=updated,
+        checkpoint=str(checkpoint.relative_to(folder)), checkpoint_step=step,
+    )  # fmt: skip
 
 
 def read_failure(folder: Path) -> Failure | None:
@@ -112,25 +138,30 @@ def record_failure(folder: Path, *, rank: int, message: str, exit_code: int) -> 
     """Called by the one process that knows the first cause; a folder that does not exist or is full keeps silent."""
     try:
         write(folder / FAILURE, Failure(rank, message, exit_code, now()))
-    except TrainingError:
+    except HS2PrefError:
         return  # the failure is on the screen, and may itself be that the disk is full
 
 
 def write(path: Path, record: RunState | Failure | Finished) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # ranks that never met may write at once
     with one_sentence(path):
-        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
+        with temporary.open("w") as file:
+            file.write(json.dumps(asdict(record), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # or a crash may leave the new name without the data
         os.replace(temporary, path)
 
 
 def read(path: Path, kind: type[Record]) -> Record | None:
+    """None, with a warning, where the file is broken: nothing in it is worth a run."""
     try:
         stored = json.loads(path.read_text())
         return kind(**{item.name: stored[item.name] for item in fields(kind) if item.name in stored})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise TrainingError(f"{path}: cannot be read ({error}); remove it and start the run again") from None
+        logger.warning("%s: cannot be read (%s); it counts as absent", path, error)
+        return None
 
 
 @contextmanager
@@ -139,7 +170,7 @@ def one_sentence(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TrainingError(
+        raise kind_of(error, TrainingError)(
             f"{path}: cannot be written ({error.strerror or error}); put that right and start again, "
             "the run goes on from its last checkpoint"
         ) from error

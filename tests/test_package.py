@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
     "run_metrics": set(),
-    "run_state": {"errors"},
+    "run_state": {"errors", "checkpoint.layout"},
     "runtime": INNER
     | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores", "run_metrics", "run_state"},
     "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
@@ -159,6 +159,17 @@ def test_a_70b_run_is_planned_without_torch_in_two_seconds():
 
     assert "64 ranks, 8 x 8: tensor 8 x pipeline 2 x data 4" in text
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+
+
+@pytest.mark.parametrize("words", [("plan",), ("submit", str(ROOT / "slurm" / "train_rm_70b.sh"), "--dry-run")])
+def test_a_checkpoint_that_only_torch_reads_is_one_sentence_without_torch(words, tmp_path):
+    (tmp_path / "nemo2" / "context").mkdir(parents=True)
+    program = without(NVIDIA | {"torch"}, "from nemo_hs2pref.cli import main\nsys.exit(main(sys.argv[1:]))")
+    command = [sys.executable, "-c", program, *words, "pretrained_checkpoint.restore_from_path=nemo2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIME_LIMIT_S,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.stderr.startswith(f"hs2pref {words[0]}: error: nemo2: needs torch to be read, which is not installed")
+    assert (done.stderr.count("\n"), done.returncode) == (1, 2)
 
 
 # --- wheel ---

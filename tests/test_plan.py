@@ -19,6 +19,7 @@ from nemo_hs2pref.launch.plan.layout import layout_of
 from nemo_hs2pref.launch.plan.nearest import changed, nearest_that_works
 from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
 from nemo_hs2pref.launch.plan.plan import Plan, make_plan, num_steps
+from nemo_hs2pref.launch.plan.saves import Saves
 from nemo_hs2pref.launch.plan.states import buffer_size, shard_sizes
 
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
@@ -156,6 +157,40 @@ def test_rows_come_from_the_manifest(tmp_path: Path) -> None:
     assert (batch.train_items, batch.steps, batch.micro_batches) == (20_324, 317, 16)
 
 
+# --- saves ---
+
+
+@pytest.mark.parametrize(
+    ("overrides", "resume_states", "best_weights"),
+    [
+        ((), 4, 32),  # after steps 80, 160, 240 and 317
+        (("trainer.rm.save_interval=10",), 32, 32),
+        (("trainer.rm.save_interval=0", "trainer.rm.val_check_interval=0"), 1, 1),
+        (("trainer.rm.max_steps=80", "exp_manager.checkpoint_callback_params.save_top_k=0"), 1, 0),
+    ],
+)
+def test_saves_are_those_of_training(overrides: tuple[str, ...], resume_states: int, best_weights: int) -> None:
+    assert plan("experiment=rm_stage1_helpfulness", *overrides).saves == Saves(resume_states, best_weights)
+
+
+def test_the_authors_step_80_of_stage_2_is_saved() -> None:
+    assert 80 % load("experiment=rm_stage2_scaled_bt").trainer.rm.save_interval == 0
+
+
+def test_the_time_of_all_saves_is_told_with_the_rate_that_it_assumes(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "experiment=rm_stage1_helpfulness", "trainer.rm.save_interval=10"]
+    assert main(words) == 0
+    resume_state = 69_503_107_072 * (2 + 12) + 9 * 8192 * 2  # the head is in float32
+    hours = 32 * resume_state / 2e9 / 3600
+    assert f"saves        32 resume states, {32 * resume_state / 1e9:.1f} GB: {hours:.1f} h at 2 GB/s (assumed)\n" in (
+        capsys.readouterr().out
+    )
+    assert main([*words, "trainer.rm.max_steps=-1"]) == 0
+    assert "saves        resume states of 973.0 GB, 8.1 min at 2 GB/s (assumed) each\n" in capsys.readouterr().out
+    main([*words, "--json"])
+    assert json.loads(capsys.readouterr().out)["saves"] == {"resume_states": 32, "best_weights": 32}
+
+
 # --- what cannot work, and what does not fit ---
 
 
@@ -241,6 +276,14 @@ def test_every_rank_of_the_text_is_in_one_stage(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     for words in ("32 ranks, 4 x 8: tensor 8 x pipeline 4 x data 1", "0-7", "24-31", "61-80", "69,503,107,072"):
         assert words in text
+
+
+@pytest.mark.parametrize("memory", ["-5", "0", "nan", "inf"])
+def test_a_gpu_has_memory(memory: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refusal:
+        main(["plan", "experiment=rm_stage1_helpfulness", f"--gpu-memory={memory}"])
+    assert refusal.value.code == 2
+    assert f"argument --gpu-memory: {memory}; expected more than 0" in capsys.readouterr().err
 
 
 # --- docs/plan.md ---

@@ -1,11 +1,14 @@
 """What a run tells of itself in its folder."""
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from nemo_hs2pref import run_state
+from nemo_hs2pref.cli import main
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.resume import identity
 from nemo_hs2pref.errors import TrainingError
@@ -121,9 +124,73 @@ def test_a_file_of_another_version_is_read_as_far_as_it_goes(tmp_path: Path) -> 
     state = read_state(tmp_path)
     assert state is not None and state.reason == ""
 
-    file.write_text("{}")
-    with pytest.raises(TrainingError, match=r"run_state\.json: cannot be read .*; remove it and start the run again"):
-        read_state(tmp_path)
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"phase": "trai', "\0" * 40])
+@pytest.mark.parametrize("name", ["run_state.json", "failure.json", "finished.json"])
+def test_a_file_that_a_crash_has_emptied_stops_no_run(
+    tmp_path: Path, name: str, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_state(tmp_path) is read_failure(tmp_path) is read_finished(tmp_path) is None
+    assert f"{tmp_path / name}: cannot be read" in caplog.text
+    start(tmp_path)
+    state = read_state(tmp_path)
+    assert state is not None and (state.phase, state.starts) == ("starting", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"run_state.json"}
+
+
+def test_a_state_that_is_lost_is_told_by_the_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = tmp_path / "checkpoints" / "last"
+    (last / "training_state").mkdir(parents=True)
+    (last / "training_state" / "metadata.json").touch()
+    (last / "hs2pref.json").write_text('{"step": 40}')
+    assert read_state(tmp_path) is None  # nothing to recover: none has started, or it is to begin anew
+    (tmp_path / "run_state.json").touch()
+    state = read_state(tmp_path)
+    assert state is not None and (state.step, state.checkpoint, state.checkpoint_step) == (40, "checkpoints/last", 40)
+    assert main(["status", str(tmp_path)]) == 3
+    assert f"last checkpoint {last} of step 40" in capsys.readouterr().out
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What of the file system's calls was made, in order: the content of a file that is synced, the name it takes."""
+    calls: list[object] = []
+    fsync, rename = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        calls.append(json.loads(Path(f"/proc/self/fd/{descriptor}").read_text()).get("checkpoint_step", "?"))
+
+    def noted_rename(source: Path, target: Path) -> None:
+        rename(source, target)
+        calls.append(target.name)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_rename)
+    return calls
+
+
+def test_the_state_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, synced: list[object]) -> None:
+    start(tmp_path).note(checkpoint="checkpoints/last", checkpoint_step=3)
+    record_failure(tmp_path, rank=1, message="the disk is full", exit_code=2)
+    assert synced == [0, "run_state.json", 3, "run_state.json", "?", "failure.json"]
+
+
+def test_steps_wait_for_the_disk_once_a_second_at_most(
+    tmp_path: Path, synced: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = start(tmp_path)
+    for step in range(1, 5):
+        state.note(phase="training", step=step)
+    assert synced.count("run_state.json") == 2  # the start, the new phase
+    state.note(phase="saving")
+    after = read_state(tmp_path)
+    assert after is not None and (after.phase, after.step) == ("saving", 4)
+    monkeypatch.setattr(run_state, "MOST_OFTEN_S", 0.0)
+    state.note(step=5)
+    after = read_state(tmp_path)
+    assert after is not None and after.step == 5
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:

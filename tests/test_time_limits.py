@@ -280,12 +280,25 @@ def test_a_rank_that_pyxis_sets_without_the_rest_is_slurms() -> None:
     assert environ["MASTER_ADDR"] == "gpu007"
 
 
-def test_a_task_that_is_alone_is_no_rank_though_pyxis_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "hook", [{"RANK": "0", "LOCAL_RANK": "0"}, {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}]
+)
+def test_a_task_that_is_alone_is_no_rank_though_enroot_says_so(
+    hook: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     environ = STEP | {"SLURM_STEP_NUM_TASKS": "1"}
-    monkeypatch.setattr(os, "environ", environ | {"RANK": "0", "LOCAL_RANK": "0"})
+    monkeypatch.setattr(os, "environ", environ | hook)
     assert not processes.is_started()
     slurm_step.adopt(os.environ)
     assert os.environ == environ
+    assert must_be_started(num_nodes=1, devices=8)
+
+
+def test_a_rank_that_one_task_has_started_is_one() -> None:
+    started = STEP | {"SLURM_STEP_NUM_TASKS": "1", "RANK": "5", "LOCAL_RANK": "5", "WORLD_SIZE": "8"}
+    environ = dict(started)
+    slurm_step.adopt(environ)
+    assert slurm_step.is_placed(environ) and environ == started
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,11 +15,14 @@ import pytest
 import torch
 import yaml
 
+from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.cli.processes import killed
-from nemo_hs2pref.errors import DataError, OtherRankError
+from nemo_hs2pref.cli.processes import explained, killed
+from nemo_hs2pref.data.jsonl import read_jsonl
+from nemo_hs2pref.errors import DataError, HS2PrefError, MachineError, OtherRankError
+from nemo_hs2pref.run_state import StateFile, read_failure
 from nemo_hs2pref.runtime import machine, ranks, stop_signals
 from nemo_hs2pref.runtime.ranks import Ranks
 
@@ -179,6 +183,51 @@ def test_the_reason_that_a_checkpoint_was_not_written_is_found_below_upstreams_e
     assert reason_not_written(ValueError("a bug")) is None
 
 
+MENDED_BY_THE_USER = ("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS")
+OF_THE_MACHINE = ("EIO", "ESTALE", "ETIMEDOUT", "ENOTCONN")
+
+
+@pytest.mark.parametrize("name", [*MENDED_BY_THE_USER, *OF_THE_MACHINE])
+@pytest.mark.parametrize("what", ["checkpoint", "run state", "rows"])
+def test_what_another_node_may_do_is_no_mistake_of_the_users(
+    what: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 is never requeued, 1 is, and counted; one sentence is both."""
+    number = getattr(errno, name)
+    reason = os.strerror(number)
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, reason)
+
+    with pytest.raises(HS2PrefError, match=rf"{tmp_path}.*: cannot be (written|read) \({reason}\)") as told:
+        if what == "checkpoint":
+            with layout.written_whole(tmp_path / "out"):
+                try:
+                    refuse()
+                except OSError as error:
+                    raise RuntimeError("Worker failure") from error  # as upstream hides it
+        elif what == "run state":
+            monkeypatch.setattr(os, "replace", refuse)
+            StateFile(tmp_path, step=0, num_steps=10, checkpoint=None, started=time.time())
+        else:
+            monkeypatch.setattr("builtins.open", refuse)
+            list(read_jsonl(tmp_path / "pairs.jsonl"))
+    monkeypatch.undo()
+    assert told.value.exit_code == explained(told.value)[1] == (2 if name in MENDED_BY_THE_USER else 1)
+
+
+@pytest.mark.parametrize(("error", "code"), [(DataError("d"), 2), (MachineError("m"), 1)])
+def test_the_command_line_ends_with_the_errors_own_code(
+    error: HS2PrefError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nemo_hs2pref.launch.jobs.status.read_status", fail)
+    assert main(["status", "run"]) == code
+    assert capsys.readouterr().err == f"hs2pref status: error: {error}\n"
+
+
 # --- several ranks: the first cause ---
 
 
@@ -233,6 +282,22 @@ def test_a_rank_without_a_store_speaks_for_itself() -> None:
     del server
     assert Ranks(client, 1, 2).fail(DataError("d"), 2, spoken.append) == 2
     assert spoken == ["rank 1: "]
+
+
+def test_a_rank_that_cannot_join_tells_the_run_folder_why(words: list[str], tmp_path: Path) -> None:
+    """A GPU is gone that preflight has seen."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import torch\ntorch.cuda.is_available = lambda: True\ntorch.cuda.device_count = lambda: 7\n"
+    )
+    environ = os.environ | {"RANK": "15", "LOCAL_RANK": "7", "WORLD_SIZE": "16", "MASTER_ADDR": "localhost"}
+    environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path[1:]])
+    command = [sys.executable, "-m", "nemo_hs2pref.cli", *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=TIME_LIMIT_S, env=environ)
+    assert done.stderr.startswith("hs2pref train: error: rank 15: process 7 of its node sees 7 GPU(s); ")
+    assert done.stderr.count("\n") == 1
+    failure = read_failure(tmp_path / "run")
+    assert failure is not None and (failure.rank, failure.exit_code, done.returncode) == (15, 1, 1)
 
 
 def test_no_failure_outlasts_ten_seconds() -> None:

@@ -10,7 +10,7 @@ node converts a 70B checkpoint.
     heads  `reward_head` has a head and its home with us; `hugging_face.layouts` names Hugging Face's, `head` reads them
            and `ending` writes them
 
-Rooms and modules, each of which imports only those before it: progress, pushed, file_list, torch_dist, safetensors,
-layout, reward_head, llama, foreign, opening, standardization, adapters, hugging_face, merging, verification,
-inspection, small_models, megatron.
+Rooms and modules, each of which imports only those before it: progress, pushed, durable, file_list, torch_dist,
+safetensors, layout, reward_head, llama, foreign, opening, standardization, adapters, hugging_face, merging,
+verification, inspection, small_models, megatron.
 """

@@ -19,8 +19,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nemo_hs2pref.checkpoint.file_list import describe, files_in, list_again, write_file_list
-from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
+from nemo_hs2pref.checkpoint.durable import sync_files, sync_folders
+from nemo_hs2pref.checkpoint.file_list import FILE_LIST, describe, files_in, list_again, write_file_list
+from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError
 from nemo_hs2pref.files import replacing
 
@@ -111,20 +112,25 @@ def refuse_full_disk(destination: Path, size_bytes: int) -> None:
 def written_whole(destination: Path) -> Iterator[Path]:
     """A folder beside `destination` that takes its name when the block ends well, and is removed otherwise.
 
-    Its files are listed with their hashes. A disk that refuses to take it is a CheckpointError.
+    Its files are listed with their hashes, and all of it is on the disk before. A disk that refuses to take it is a
+    CheckpointError, one that fails a MachineError.
     """
     folder = destination.with_name(destination.name + ".incomplete")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         yield folder
-        write_file_list(folder, describe(folder, files_in(folder)))
+        files = files_in(folder)
+        sync_files(files)
+        write_file_list(folder, describe(folder, files))
+        sync_files([folder / FILE_LIST])
+        sync_folders(folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         reason = None if isinstance(error, HS2PrefError) else reason_not_written(error)
         if reason is None:
             raise
-        raise CheckpointError(
+        raise kind_not_written(error)(
             f"{destination}: cannot be written ({reason}); make room or choose another place"
         ) from error
     folder.rename(destination)

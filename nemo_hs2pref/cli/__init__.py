@@ -62,7 +62,7 @@ def build_parser(verb: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake ends in one sentence on stderr and exit code 2."""
+    """Run one command; an error of ours ends in one sentence on stderr and its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in argv if word in VERBS), None)
     args = parse(build_parser(verb), argv)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except HS2PrefError as error:
         say(args.verb, f"error: {error}")
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         say(args.verb, "interrupted")
         return 130

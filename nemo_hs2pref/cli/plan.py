@@ -2,11 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+import math
 from pathlib import Path
-from typing import Any
-
-from nemo_hs2pref.errors import InstallationError
 
 EXAMPLES = """examples:
   # the paper's stage 1 as shipped: 64 GPUs of 80 GB
@@ -28,10 +25,16 @@ NOT_GIVEN = ("data.dir", "exp_manager.explicit_log_dir", "pretrained_checkpoint.
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--config-name", default="train_rm", help=argparse.SUPPRESS)  # conf/ has no other yet
-    parser.add_argument("--gpu-memory", type=float, default=80, metavar="GIB", help="memory of one GPU")
+    parser.add_argument("--gpu-memory", type=gibibytes, default=80, metavar="GIB", help="memory of one GPU")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
     parser.set_defaults(run=run)
+
+
+def gibibytes(word: str) -> float:
+    if not 0 < (number := float(word)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{word}; expected more than 0")
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.launch.plan.nearest import nearest_that_works
     from nemo_hs2pref.launch.plan.plan import make_plan
     from nemo_hs2pref.launch.plan.text import as_json, lines, refusal_as_json
+    from nemo_hs2pref.launch.stored import stored_config
 
     places = [f"{key}=not-given" for key in NOT_GIVEN]  # a later override of the same key wins
     config, _ = load_reward_model_config(args.config_name, [*places, *args.overrides])
@@ -50,18 +54,3 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(config, checkpoint, args.gpu_memory)
     print(json.dumps(as_json(plan), indent=2) if args.json else "\n".join(lines(plan)))
     return 0 if plan.fits else 1
-
-
-def stored_config(base: Path) -> Mapping[str, Any]:
-    """model_config.yaml of the checkpoint; empty where it is not on this machine."""
-    from nemo_hs2pref.checkpoint.opening import read_config
-
-    if not base.exists():
-        return {}
-    try:
-        return read_config(base)
-    except ModuleNotFoundError as error:  # what NeMo or Aligner wrote is read with torch
-        raise InstallationError(
-            f"{base}: needs {error.name} to be read, which is not installed here; leave the checkpoint out and choose "
-            "its model group"
-        ) from None

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -36,7 +37,7 @@ def as_rank(run: Run) -> Run:
 
     Where it fails, the rank that failed first prints what the command line would have printed; the others are
     silent, and all end with the same exit code. The process ends here, whichever way the run went. A verb with a run
-    folder names it in args.run_dir; the failure is then kept there too.
+    folder names it in args.run_dir; the failure is then kept there too. Before it runs, args.run_dir_of(args) does.
     """
 
     @functools.wraps(run)
@@ -50,13 +51,14 @@ def as_rank(run: Run) -> Run:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from nemo_hs2pref.runtime.ranks import join  # heavy: torch
 
-        ranks = join()
+        ranks = None
         try:
+            ranks = join()
             result = run(args)
             ranks.leave()
         except Exception as error:
             stop_signals.catch(signal.SIGTERM)  # comes to all ranks when another was killed; fail() asks for it
-            result = fail(ranks, args, error)
+            result = fail(ranks, args, error) if ranks else fail_unmet(args, error)
         end_now(result)
 
     return run_as_rank
@@ -80,10 +82,21 @@ def fail(ranks: "Ranks", args: argparse.Namespace, error: Exception) -> int:
     return ranks.fail(error, code, speak)
 
 
+def fail_unmet(args: argparse.Namespace, error: Exception) -> int:
+    """Of a rank that did not come to the others: there is nobody to agree with, so it speaks for itself."""
+    message, code = explained(error)
+    rank = int(os.environ["RANK"])
+    say(args.verb, f"error: rank {rank}: {message}")
+    with suppress(HS2PrefError):  # a faulty configuration is told by those that meet
+        args.run_dir = args.run_dir_of(args) if hasattr(args, "run_dir_of") else None
+    record(args, rank, message, code)
+    return code
+
+
 def explained(error: Exception) -> tuple[str, int]:
-    """What is said of it, and the exit code: 2 for what a user can cause, 1 and a traceback for the rest."""
+    """What is said of it, and the exit code: 2 for what a user can mend, else 1; a traceback if it is none of ours."""
     if isinstance(error, HS2PrefError):
-        return str(error), 2
+        return str(error), error.exit_code
     return "".join(traceback.format_exception(error)).rstrip(), 1
 
 

@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
 
 def too_large(job: "Job") -> str | None:
     """What `hs2pref plan` says of a run that does not fit into a GPU's memory."""
-    from nemo_hs2pref.cli.plan import stored_config
     from nemo_hs2pref.launch.plan.plan import make_plan
     from nemo_hs2pref.launch.plan.text import verdict
+    from nemo_hs2pref.launch.stored import stored_config
 
     base = Path(job.config.pretrained_checkpoint.restore_from_path)
     plan = make_plan(job.config, stored_config(base), job.cluster.gpu_memory)

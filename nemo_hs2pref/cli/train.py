@@ -44,7 +44,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-name", default="train_rm", help=argparse.SUPPRESS)  # conf/ has no other yet
     parser.add_argument("--print-config", action="store_true", help="check and print the configuration, then stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, run_dir_of=run_dir_of)
+
+
+def run_dir_of(args: argparse.Namespace) -> Path:
+    from nemo_hs2pref.config.load import load_reward_model_config
+
+    config, _ = load_reward_model_config(args.config_name, args.overrides)
+    return Path(config.exp_manager.explicit_log_dir)
 
 
 @processes.as_rank

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nemo_hs2pref.data.faults import BadRows, describe
-from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.errors import DataError, kind_of
 from nemo_hs2pref.files import replacing
 
 Record = TypeVar("Record")
@@ -22,7 +22,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, Row]]:
     """(line number from 1, object) of every line that is not blank; a `.gz` file is unpacked on the way.
 
     Raises DataError with file and line at the first line that is not a JSON object, and with the file
-    where it cannot be read.
+    where it cannot be read; MachineError where the disk fails.
     """
     for number, line in read_lines(path):
         try:
@@ -51,7 +51,7 @@ def read_lines(path: str | Path, progress: Callable[[int], object] | None = None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: broken gzip file after line {number} ({error}); copy or download it again") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise kind_of(error, DataError)(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def parse_object(line: bytes) -> Row:

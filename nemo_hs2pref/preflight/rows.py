@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.checkpoint import opening
+from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.files import sha256
@@ -43,12 +44,8 @@ def look_at_data(config: RewardModelConfig) -> Iterator[Finding]:
 
 
 def files_of(config: RewardModelConfig) -> tuple[list[Path], list[Path]]:
-    """What is there, and what is not: the standard set that the loss does not read may be (runtime/rm_data.py)."""
-    folder = Path(config.data.dir)
-    optional = {"ratings", "pairs"} - {config.loss.reads}
-    sets = {name: folder / file for name, file in config.data.validation.items()}
-    measured = [path for name, path in sets.items() if path.exists() or name not in optional]
-    wanted = [folder / config.data.train, *measured]
+    """What is there, and what is not."""
+    wanted = [train_file(config), *validation_files(config).values()]
     return [path for path in wanted if path.is_file()], [path for path in wanted if not path.is_file()]
 
 

@@ -1,9 +1,9 @@
 """A run's checkpoints: one resume state (`last`, a complete checkpoint) and the best k weights.
 
-A checkpoint is written under another name and renamed, so that a kill or a full disk leaves the one before it whole.
+A checkpoint is written under another name and renamed, so that a kill, a full disk or a node that crashes leaves the
+one before it whole.
 """
 
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,15 +15,15 @@ import torch
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint import layout, opening
-from nemo_hs2pref.checkpoint.file_list import Files, describe, files_in, write_file_list
 from nemo_hs2pref.checkpoint.megatron.training_state import save_training_state
 from nemo_hs2pref.checkpoint.megatron.weights import save_weights
 from nemo_hs2pref.checkpoint.progress import Progress
-from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
+from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
 from nemo_hs2pref.config.schema import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 from nemo_hs2pref.runtime import stop_signals
+from nemo_hs2pref.runtime.checkpoint_files import list_files, replace
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class CheckpointKeeper:
             reason = reason_not_written(error)
             if reason is None:
                 raise
-            raise CheckpointError(
+            raise kind_not_written(error)(
                 f"{self.folder}: the checkpoint of step {step} cannot be written ({reason}); "
                 f"put that right and {self._way_on()}"
             ) from error
@@ -153,29 +153,3 @@ class CheckpointKeeper:
         if torch.distributed.get_rank() == 0:
             action()
         torch.distributed.barrier()
-
-
-def list_files(folder: Path) -> None:
-    """Hash the files of a checkpoint, each rank those that it wrote, which its own machine still holds in memory."""
-    rank = torch.distributed.get_rank()
-    own = describe(folder, [file for file in files_in(folder) if writer_of(file) == rank])
-    gathered: list[Files] = [own] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, own)
-    if rank == 0:
-        write_file_list(folder, {name: listed for files in gathered for name, listed in files.items()})
-
-
-def writer_of(file: Path) -> int:
-    """The rank that wrote the file: megatron-core's `__3_0.distcp` and our `random_rank3.pt` say it, others are 0's."""
-    found = re.fullmatch(r"__(\d+)_\d+\.distcp|random_rank(\d+)\.pt", file.name)
-    return int(found[1] or found[2]) if found else 0
-
-
-def replace(new: Path, old: Path) -> None:
-    """Give `new` the name of `old`; at every moment one of them is whole."""
-    aside = old.with_name(old.name + ".old")
-    if old.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        old.rename(aside)
-    new.rename(old)
-    shutil.rmtree(aside, ignore_errors=True)

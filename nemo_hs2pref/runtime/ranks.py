@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import torch
 
-from nemo_hs2pref.errors import HS2PrefError, InstallationError, OtherRankError
+from nemo_hs2pref.errors import HS2PrefError, MachineError, OtherRankError
 from nemo_hs2pref.runtime import stop_signals
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # Lightning's, which would otherwise join the group
@@ -99,7 +99,7 @@ def join() -> Ranks:
 def take_gpu(local_rank: int) -> None:
     visible = torch.cuda.device_count()
     if local_rank >= visible:
-        raise InstallationError(
+        raise MachineError(  # preflight has counted them: one may be gone
             f"process {local_rank} of its node sees {visible} GPU(s); every process must see all GPUs of the node, so "
             "start srun without --gpus-per-task and with --gpu-bind=none, and no more processes than GPUs"
         )

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from nemo_hs2pref.checkpoint.opening import opened
+from nemo_hs2pref.config.data_files import absent_set, train_file, validation_files
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
 from nemo_hs2pref.data.datasets import Reader, tokenizer_of
@@ -50,7 +51,7 @@ def read_data(config: RewardModelConfig) -> RunData:
 def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
     """Training items, ratings or pairs as the loss reads them, and the named validation sets."""
     read = reader_of(config)
-    path = Path(config.data.dir) / config.data.train
+    path = train_file(config)
     graded = any(getattr(config.loss.weights, name) for name in ("margin_bt", "scaled_bt"))
     pairs = config.loss.reads == "pairs"
     train = read.pairs(path, require_strength=graded) if pairs else read.responses(path)
@@ -61,6 +62,8 @@ def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
         )
     limit = config.trainer.rm.limit_val_batches
     count = None if limit < 0 else limit * config.model.global_batch_size
+    if name := absent_set(config):
+        logger.warning("%s has no %s: no validation on %s", config.data.dir, config.data.validation[name], name)
     validation = {name: read.either(path)[:count] for name, path in validation_files(config).items()}
     return train, {name: items for name, items in validation.items() if items}
 
@@ -79,15 +82,6 @@ def reader_of(config: RewardModelConfig) -> Reader:
 def has_ratings(item: Item) -> bool:
     rows = (item.chosen, item.rejected) if isinstance(item, PairItem) else (item,)
     return any(value != IGNORED for row in rows for value in row.attributes)
-
-
-def validation_files(config: RewardModelConfig) -> dict[str, Path]:
-    """Files of the named sets. Of `ratings` and `pairs` the one that the loss does not read may be absent."""
-    files = {name: Path(config.data.dir) / file for name, file in config.data.validation.items()}
-    for name in {"ratings", "pairs"} - {config.loss.reads}:
-        if name in files and not files[name].exists():
-            logger.warning("%s: no such file; there is no validation on %s", files.pop(name), name)
-    return files
 
 
 class Batcher:

@@ -12,8 +12,14 @@ PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 def is_placed(environ: Mapping[str, str]) -> bool:
-    """A launcher, as torchrun, says which rank this is and of how many; RANK alone says nothing."""
-    return "RANK" in environ and "WORLD_SIZE" in environ
+    """A launcher, as torchrun, says which rank this is and of how many; RANK alone says nothing.
+
+    Nor do both for the one task of a step: enroot's hook for images of PyTorch sets them there, too, from SLURM_NTASKS
+    (conf/hooks/extra/50-slurm-pytorch.sh). Who is alone needs no place, and may start ranks.
+    """
+    if "RANK" not in environ or "WORLD_SIZE" not in environ:
+        return False
+    return environ["WORLD_SIZE"] != "1" or "SLURM_STEP_ID" not in environ or is_rank(environ)
 
 
 def is_rank(environ: Mapping[str, str]) -> bool:
@@ -24,8 +30,7 @@ def is_rank(environ: Mapping[str, str]) -> bool:
 def adopt(environ: MutableMapping[str, str]) -> None:
     """Set RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT for a task of a step that no launcher has placed.
 
-    An address and a port that are set stay. pyxis sets RANK and LOCAL_RANK in images of PyTorch without the rest, also
-    for a task that is alone: there they are taken away.
+    An address and a port that are set stay. What enroot sets for a task that is alone is taken away.
     """
     if is_placed(environ):
         return

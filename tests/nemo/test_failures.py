@@ -222,7 +222,7 @@ builtins.open = open_or_fail
     failure = observe(command(tmp_path / "run", llama_tiny, sample), on_rank_1=broken_rank_1(broken_disk))
     file = sample / "pairs.train.jsonl"
     assert failure.lines == [f"hs2pref train: error: rank 1: {file}: cannot be read (Input/output error)"]
-    assert failure.exit_code == 2
+    assert failure.exit_code == 1  # another node may read it
     assert failure.is_prompt, failure
     assert not (tmp_path / "run").exists()
 

@@ -13,12 +13,9 @@ from nemo_hs2pref.config.durations import parse_duration
 from nemo_hs2pref.config.load import load_config
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.jobs.container import refuse_container
-from nemo_hs2pref.launch.jobs.record import is_secret
+from nemo_hs2pref.launch.jobs.record import is_secret, is_secret_name
 
 EARLY_S = 60  # sbatch(1), --signal
-SECRET = re.compile(  # words of a name: NCCL_IB_PKEY and TOKENIZERS_PARALLELISM are none
-    r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|COOKIE|JWT)(_|$)|(^|_)(APIKEY|KEY|PASS|AUTH)(_|$)", re.IGNORECASE
-)
 GROUP = re.compile(r"[+~]*cluster[=.]")  # words of the command line that are the cluster's
 SETTINGS = {  # of slurm/frame.sh
     "container": "HS2PREF_CONTAINER",
@@ -80,7 +77,7 @@ def refuse_variables(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise ConfigError(f"cluster.environment.{name}: no name of a variable")
-        if SECRET.search(name) or is_secret(value):
+        if is_secret_name(name) or is_secret(value):
             raise ConfigError(
                 f"cluster.environment.{name} looks like a secret, and would stand in clear in the run folder; leave it "
                 f"out and export {name} before `hs2pref submit`: a job has the environment that it was submitted with"

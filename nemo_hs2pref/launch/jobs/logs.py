@@ -15,7 +15,6 @@ class JobLogs:
     """The newest start of a run under SLURM."""
 
     job: str
-    restarts: int  # of this job
     folder: Path
 
     @property
@@ -43,8 +42,8 @@ def newest_logs(run: Path) -> JobLogs | None:
     ]
     if not found:
         return None
-    job, restarts, path = max(found, key=lambda entry: (entry[2].stat().st_mtime, *entry[:2]))
-    return JobLogs(str(job), restarts, path)
+    job, _, path = max(found, key=lambda entry: (entry[2].stat().st_mtime, *entry[:2]))
+    return JobLogs(str(job), path)
 
 
 def submitted_job(run: Path) -> str | None:

@@ -15,7 +15,11 @@ from nemo_hs2pref.errors import ConfigError
 
 SUBMISSIONS = "submissions"  # in the run folder; one folder a submission, named by its time
 SHOWN = re.compile(r"(SLURM|SBATCH|HS2PREF|NCCL|TORCH|CUDA|NVTE|NVIDIA|OMP|HF|HYDRA|WANDB|PYTHON|MASTER|GLOO|UCX)_?")
-SECRET = re.compile(r"TOKEN|KEY|SECRET|PASS|CREDENTIAL|AUTH|JWT|COOKIE", re.IGNORECASE)
+SECRET_NAME = re.compile(  # words at its end or before an underscore: NCCL_IB_PKEY and TOKENIZERS_PARALLELISM are none
+    r"(TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIES?|JWT|(API|ACCESS|PRIVATE)_?KEYS?)\d*(_|$)"
+    r"|(^|_)(KEYS?|PASS|AUTH|AUTHORIZATION)\d*(_|$)",
+    re.IGNORECASE,
+)
 # Tokens by their beginning, passwords in addresses.
 SECRET_TEXT = re.compile(r"\b(hf_|sk-|ghp_|glpat-|nvapi-|AKIA)\w{8,}|(?<=://)[^/\s]*:[^/\s]*(?=@)")
 BARE_KEY = re.compile(r"\b[0-9a-f]{40}\b")  # as Weights & Biases'; in a diff it is git's
@@ -67,11 +71,16 @@ def about_environment(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def is_shown(name: str, value: str) -> bool:
-    return bool(SHOWN.match(name)) and not SECRET.search(name) and not is_secret(value)
+    return bool(SHOWN.match(name)) and not is_secret_name(name) and not is_secret(value)
+
+
+def is_secret_name(name: str) -> bool:
+    """A variable of that name holds a secret."""
+    return bool(SECRET_NAME.search(name))
 
 
 def is_secret(value: str) -> bool:
-    """It looks like one."""
+    """It looks like one, whatever its name."""
     return bool(SECRET_TEXT.search(value) or BARE_KEY.search(value))
 
 

@@ -6,18 +6,20 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nemo_hs2pref.checkpoint.layout import resume_path
-from nemo_hs2pref.checkpoint.opening import read_config, read_manifest
+from nemo_hs2pref.checkpoint.opening import read_manifest
 from nemo_hs2pref.config.check import check
+from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.launch.stored import stored_config
 
 
 def load_checked(overrides: Sequence[str]) -> tuple[RewardModelConfig, DictConfig]:
     """The configuration of a run, typed and resolved; raises ConfigError where its keys cannot work together."""
     config, resolved = load_reward_model_config("train_rm", overrides)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    check(config, read_config(base) if base.exists() else {})
+    check(config, stored_config(base))
     folder = config.exp_manager.explicit_log_dir
     if config.exp_manager.resume_if_exists and (resumed := resume_path(Path(folder) / "checkpoints")):
         refuse_other_run(folder, read_manifest(resumed)["run"], resolved)
@@ -31,7 +33,8 @@ def missing(config: RewardModelConfig) -> list[str]:
 
 def reads(config: RewardModelConfig) -> dict[str, Path]:
     """Key -> path that the run reads."""
-    data = Path(config.data.dir)
-    paths = {"pretrained_checkpoint.restore_from_path": Path(config.pretrained_checkpoint.restore_from_path)}
-    paths |= {"data.train": data / config.data.train}
-    return paths | {f"data.validation.{name}": data / file for name, file in config.data.validation.items()}
+    paths = {
+        "pretrained_checkpoint.restore_from_path": Path(config.pretrained_checkpoint.restore_from_path),
+        "data.train": train_file(config),
+    }
+    return paths | {f"data.validation.{name}": file for name, file in validation_files(config).items()}

@@ -14,6 +14,7 @@ from nemo_hs2pref.launch.plan.layout import Layout, layout_of
 from nemo_hs2pref.launch.plan.memory import GIB, SHARE, RankMemory, fits_within, rank_memory, recomputing
 from nemo_hs2pref.launch.plan.nearest import Change, changed, nearest, refuse
 from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
+from nemo_hs2pref.launch.plan.saves import Saves, saves_of
 from nemo_hs2pref.launch.plan.states import MAIN_PARAMETER, MOMENTS, width
 
 
@@ -30,8 +31,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Arithmetic of an optimizer step and of the run."""
+class BatchArithmetic:
+    """Of an optimizer step and of the run."""
 
     unit: str  # responses or pairs
     items: int  # a step
@@ -53,25 +54,30 @@ class Disk:
     best: int  # weights kept besides it
 
     @property
+    def resume_state(self) -> int:
+        return self.weights + self.training_state
+
+    @property
     def at_rest(self) -> int:
-        return self.weights * (1 + self.best) + self.training_state
+        return self.resume_state + self.weights * self.best
 
     @property
     def peak(self) -> int:
         """A resume state is written beside the one that it replaces."""
-        return self.at_rest + self.weights + self.training_state
+        return self.at_rest + self.resume_state
 
 
 @dataclass(frozen=True)
 class Plan:
     layout: Layout
     stages: list[Stage]
-    batch: Batch
+    batch: BatchArithmetic
     parameters: int
     trained: int
     fused: bool  # activations counted for Transformer Engine's kernels
     activations: dict[bool, dict[str, int]]  # sequence parallel -> recomputation -> bytes on the fullest rank
     disk: Disk
+    saves: Saves | None  # None where the steps are not known
     limit: float  # bytes of a GPU
     thriftier: Change | None  # the nearest that fits, where this does not
 
@@ -89,17 +95,18 @@ def make_plan(config: RewardModelConfig, checkpoint: Mapping[str, Any], gpu_memo
     refuse(config, checkpoint)
     architecture, layout = architecture_of(config, checkpoint), layout_of(config)
     fused, limit = has_fused_kernels(config), gpu_memory * GIB
-    whole = whole_model(config, architecture)
+    whole, batch = whole_model(config, architecture), batch_of(config, layout)
     fits = fits_within(architecture, limit, fused=fused)
     return Plan(
         layout=layout,
         stages=[stage_of(config, architecture, layout, stage, fused) for stage in range(layout.pipeline)],
-        batch=batch_of(config, layout),
+        batch=batch,
         parameters=sum(p.size for p in whole),
         trained=sum(p.size for p in whole if p.trained),
         fused=fused,
-        activations=alternatives(config, checkpoint, architecture, fused),
+        activations=alternatives(config, architecture, fused),
         disk=disk_of(config, architecture),
+        saves=saves_of(config, batch.steps) if batch.steps else None,
         limit=limit,
         thriftier=None if fits(config) else nearest(config, checkpoint, fits, thrifty=True),
     )
@@ -118,9 +125,9 @@ def stage_of(config: RewardModelConfig, architecture: Architecture, layout: Layo
     )
 
 
-def batch_of(config: RewardModelConfig, layout: Layout) -> Batch:
+def batch_of(config: RewardModelConfig, layout: Layout) -> BatchArithmetic:
     micro_batch, items = micro_batch_of(config), items_in(Path(config.data.dir), config.data.train)
-    return Batch(
+    return BatchArithmetic(
         "pairs" if config.loss.reads == "pairs" else "responses",
         config.model.global_batch_size,
         config.model.micro_batch_size,
@@ -153,9 +160,7 @@ def num_steps(config: RewardModelConfig, items: int | None) -> int | None:
     return by_epochs if loop.max_steps < 0 else min(by_epochs, loop.max_steps)
 
 
-def alternatives(
-    config: RewardModelConfig, checkpoint: Mapping[str, Any], architecture: Architecture, fused: bool
-) -> dict[bool, dict[str, int]]:
+def alternatives(config: RewardModelConfig, architecture: Architecture, fused: bool) -> dict[bool, dict[str, int]]:
     """Activations on the fullest rank with and without sequence parallelism and recomputation."""
     cuts = (True, False) if config.model.tensor_model_parallel_size > 1 else (False,)
     return {

@@ -7,6 +7,7 @@ from typing import Any
 from nemo_hs2pref.launch.plan.memory import GIB, NOT_COUNTED, SHARE
 from nemo_hs2pref.launch.plan.nearest import Change, overrides_of
 from nemo_hs2pref.launch.plan.plan import Plan, Stage
+from nemo_hs2pref.launch.plan.saves import RATE
 
 GB = 1e9  # disks count in these
 
@@ -16,6 +17,7 @@ def lines(plan: Plan) -> Iterator[str]:
     yield from batch_lines(plan)
     yield from memory_lines(plan)
     yield from disk_lines(plan)
+    yield from save_lines(plan)
     yield verdict(plan)
 
 
@@ -82,9 +84,29 @@ def disk_lines(plan: Plan) -> Iterator[str]:
     disk = plan.disk
     yield (
         f"checkpoints  weights {disk.weights / GB:.1f} GB; resume state with the optimizer's "
-        f"{(disk.weights + disk.training_state) / GB:.1f} GB; kept: 1 resume state, {disk.best} best weights"
+        f"{disk.resume_state / GB:.1f} GB; kept: 1 resume state, {disk.best} best weights"
     )
     yield f"disk         {disk.at_rest / GB:.1f} GB at rest, {disk.peak / GB:.1f} GB while a resume state is replaced"
+
+
+def save_lines(plan: Plan) -> Iterator[str]:
+    """Nothing is trained meanwhile."""
+    disk, saves = plan.disk, plan.saves
+    if saves is None:
+        yield f"saves        resume states of {disk.resume_state / GB:.1f} GB, {writing(disk.resume_state)} each"
+        return
+    total = saves.resume_states * disk.resume_state
+    yield f"saves        {saves.resume_states} resume states, {total / GB:.1f} GB: {writing(total)}"
+    if saves.best_weights:
+        total = saves.best_weights * disk.weights
+        yield f"             best weights, {saves.best_weights} times at most, {total / GB:.1f} GB: {writing(total)}"
+
+
+def writing(size: float) -> str:
+    """How long it takes."""
+    seconds = size / RATE
+    time = next((f"{seconds / s:.1f} {unit}" for unit, s in (("h", 3600), ("min", 60)) if seconds >= s), "under 1 min")
+    return f"{time} at {RATE / GB:g} GB/s (assumed)"
 
 
 def verdict(plan: Plan) -> str:
@@ -141,6 +163,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             f"sequence_parallel={str(cut).lower()}": by_name for cut, by_name in plan.activations.items()
         },
         "disk_bytes": asdict(plan.disk) | {"at_rest": plan.disk.at_rest, "peak": plan.disk.peak},
+        "saves": asdict(plan.saves) if plan.saves else None,
         "gpu_memory_bytes": plan.limit,
         "nearest_that_fits": overrides_of(plan.thriftier) if plan.thriftier else None,
         "not_counted": NOT_COUNTED,
