@@ -135,4 +135,7 @@ def _number(row: Row, key: str) -> float:
     value = given(row, key)
     if not isinstance(value, float) and not is_integer(value):
         raise DataError(f'"{key}" is {value!r:.40}; expected a number')
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise DataError(f'"{key}" is an integer beyond every float; expected a number of at most 308 digits') from None
