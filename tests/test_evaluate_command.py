@@ -70,7 +70,7 @@ def test_a_summary_has_whole_paths_as_it_is_read_from_anywhere(tmp_path, pairs, 
     assert second["baseline"] == str(here / "first")
 
 
-def test_goodness_makes_the_reward_of_the_attributes(tmp_path, pairs, model, monkeypatch, capsys):
+def test_goodness_makes_the_reward_of_the_attributes(tmp_path, pairs, model, monkeypatch):
     """Nemotron-4-340B's weights count verbosity -0.33 times: with nothing else known of value, the order turns."""
     rest = dict.fromkeys(["helpfulness", "correctness", "coherence", "complexity"], 1.0)
 
@@ -78,15 +78,11 @@ def test_goodness_makes_the_reward_of_the_attributes(tmp_path, pairs, model, mon
         return [Score(row.id, 0.0, {**rest, "verbosity": by_length(row)}) for row in rows]
 
     monkeypatch.setattr(model, "score", score)
+    monkeypatch.setattr(model, "attributes", [*rest, "verbosity"])
     assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--goodness", "nemotron-4-340b") == 0
     scored = lines(tmp_path / "out" / "scored_pairs.jsonl")
     assert scored[0]["chosen_reward"] == pytest.approx(0.3 + 0.74 + 0.46 + 0.47 - 0.33 * 5)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["accuracy"] == 0.25
-    monkeypatch.undo()
-    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
-    assert evaluate("preferences", pairs, tmp_path / "other", "--model", "ckpt", "--goodness", "llama3-70b") == 2
-    assert "no helpfulness, correctness, coherence, complexity among the attributes" in capsys.readouterr().err
-    assert not (tmp_path / "other").exists()
 
 
 def test_baseline_is_compared_pair_by_pair(tmp_path, pairs, model, capsys):
@@ -134,6 +130,35 @@ def test_a_baseline_that_is_not_there_or_not_whole_is_told_before_anything_is_sc
     for name, content in (("scores.jsonl", ""), ("summary.json", '{"input": ')):
         (tmp_path / name).write_text(content)
     assert "summary.json: no summary of an evaluation" in told_first("--baseline", str(tmp_path))
+
+
+def test_goodness_of_attributes_that_the_model_lacks_is_told_before_anything_is_scored(told_first):
+    message = told_first("--goodness", "llama3-70b")
+    assert "no helpfulness, correctness, coherence, complexity among the attributes (verbosity)" in message
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "changes", "message"),
+    [
+        ("preferences", {"strength": 0}, "no pairs to evaluate among 4 rows; expected at least one with a preferred"),
+        ("rewardbench", {"subset": "other"}, "4 of 4 pairs belong to no subset of RewardBench"),
+    ],
+)
+def test_rows_of_which_nothing_comes_are_told_before_anything_is_scored(
+    tmp_path, pairs, model, capsys, benchmark, changes, message
+):
+    write_jsonl(pairs, (replace(pair, **changes).to_json() for pair in PAIRS))
+    assert evaluate(benchmark, pairs, tmp_path / "out", "--model", "ckpt") == 2
+    assert message in capsys.readouterr().err
+    assert model.opened == []
+
+
+def test_a_file_without_rows_is_called_so_and_not_blamed_on_the_scores(tmp_path, pairs, model, capsys):
+    assert evaluate("preferences", pairs, tmp_path / "length", "--model", "ckpt") == 0
+    (tmp_path / "empty.jsonl").touch()
+    words = ["--scores", str(tmp_path / "length" / "scores.jsonl")]
+    assert evaluate("preferences", tmp_path / "empty.jsonl", tmp_path / "out", *words) == 2
+    assert "empty.jsonl: has no rows; expected at least one pair" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])

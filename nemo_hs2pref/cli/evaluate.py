@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.cli.score import MODEL, add_max_length
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.evaluation.goodness import GOODNESS
+from nemo_hs2pref.evaluation.goodness import GOODNESS, require_weighed
 
 if TYPE_CHECKING:  # heavy: numpy
     from nemo_hs2pref.evaluation.tasks import Task
@@ -132,6 +132,8 @@ def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], 
 
     partial = partial_of(out / SCORES)
     scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)
+    if args.goodness is not None:
+        require_weighed(scorer.attributes, GOODNESS[args.goodness])
     return scorer, scorer.discard_partial
 
 

@@ -7,8 +7,14 @@ from typing import Any, Protocol
 
 from nemo_hs2pref.data.jsonl import Row, sha256
 from nemo_hs2pref.data.records import Conversation, PreferencePair, read_pairs
-from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
-from nemo_hs2pref.evaluation.rewardbench import RewardBenchReport, evaluate_rewardbench, load_rewardbench
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.preferences import PreferenceReport, decided, evaluate_pairs
+from nemo_hs2pref.evaluation.rewardbench import (
+    RewardBenchReport,
+    evaluate_rewardbench,
+    load_rewardbench,
+    require_subsets,
+)
 from nemo_hs2pref.evaluation.rewardbench2 import (
     Item,
     RewardBench2Report,
@@ -48,10 +54,14 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class PairsTask:
-    """What the tasks of pairs have in common."""
+    """What the tasks of pairs have in common. Made before hours of scoring, so it refuses what comes to nothing."""
 
     source: Mapping[str, Any]
     examples: Sequence[PreferencePair]
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            raise DataError(f"{self.source['name']}: has no rows; expected at least one pair")
 
     def scored_pairs(self, scores: Sequence[Score]) -> Iterator[Row]:
         return with_rewards(self.examples, rewards(scores))
@@ -63,6 +73,10 @@ class PreferencesTask(PairsTask):
 
     benchmark: str = "preferences"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        decided(self.examples)
+
     def report(self, scores: Sequence[Score]) -> PreferenceReport:
         attributes = {score.id: score.attributes for score in scores if score.attributes}
         return evaluate_pairs(self.examples, rewards(scores), attributes)
@@ -73,6 +87,10 @@ class RewardBenchTask(PairsTask):
     """RewardBench's sections, and its prior sets where the pairs have them."""
 
     benchmark: str = "rewardbench"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_subsets(self.examples)
 
     def report(self, scores: Sequence[Score]) -> RewardBenchReport:
         return evaluate_rewardbench(self.examples, rewards(scores))
