@@ -115,11 +115,22 @@ def test_a_baseline_of_another_file_with_the_same_ids_is_told_before_anything_is
 ):
     assert evaluate("preferences", pairs, tmp_path / "length", "--model", "ckpt") == 0
     write_jsonl(pairs, (replace(pair, chosen=pair.chosen[::-1] + "!").to_json() for pair in PAIRS))
-    assert f"--baseline {tmp_path / 'length'}: scores of another file" in told_first(
-        "--baseline", str(tmp_path / "length")
-    )
-    file = tmp_path / "length" / "scores.jsonl"  # of which nobody knows what was scored
-    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--baseline", str(file)) == 0
+    file = tmp_path / "length" / "scores.jsonl"
+    assert f"--baseline {file}: scores of another file" in told_first("--baseline", str(file.parent))
+    assert f"--baseline {file}: scores of another file" in told_first("--baseline", str(file))
+    alone = file.rename(tmp_path / "scores.jsonl")  # of which nobody knows what was scored
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--baseline", str(alone)) == 0
+
+
+def test_scores_of_another_file_with_the_same_ids_are_refused(tmp_path, pairs, model, capsys):
+    assert evaluate("preferences", pairs, tmp_path / "length", "--model", "ckpt") == 0
+    scores = tmp_path / "length" / "scores.jsonl"
+    assert evaluate("preferences", pairs, tmp_path / "again", "--scores", str(scores)) == 0
+    swapped = tmp_path / "swapped.jsonl"
+    write_jsonl(swapped, (replace(pair, chosen=pair.rejected, rejected=pair.chosen).to_json() for pair in PAIRS))
+    assert evaluate("preferences", swapped, tmp_path / "out", "--scores", str(scores)) == 2
+    assert f"--scores {scores}: scores of another file, {pairs}, or of an older" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_baseline_that_is_not_there_or_not_whole_is_told_before_anything_is_scored(tmp_path, pairs, told_first):

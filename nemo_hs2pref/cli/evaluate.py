@@ -92,17 +92,19 @@ def rewardbench(args: argparse.Namespace) -> "Task":
 def run(args: argparse.Namespace) -> int:
     if args.scores is None and processes.are_missing(args):
         return processes.start_layout(args)
-    from nemo_hs2pref.evaluation import outcome  # heavy: numpy
+    from nemo_hs2pref.evaluation import baseline, outcome  # heavy: numpy
 
     task, out = args.task(args), Path(args.out)  # before the model is loaded: a bad row must not cost minutes
     refuse_no_folder(out)
+    if args.scores is not None:
+        baseline.refuse_other_input("--scores", Path(args.scores), task)
     if args.baseline is not None:
-        outcome.baseline_scores(task, Path(args.baseline))
+        baseline.baseline_scores(task, Path(args.baseline))
     scorer, done = open_scorer(args, out)
     kept, scores = outcome.score(task, scorer, args.leave_out_long)
     scores = outcome.by_goodness(scores, args.goodness)
     if processes.is_first():
-        comparison = None if args.baseline is None else outcome.against(kept, scores, Path(args.baseline))
+        comparison = None if args.baseline is None else baseline.against(kept, scores, Path(args.baseline))
         found = outcome.Outcome(kept, scores, kept.report(scores), origin(args, task, kept), comparison)
         found.write(out)
         done()

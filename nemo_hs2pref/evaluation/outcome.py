@@ -1,17 +1,15 @@
 """The folder that an evaluation leaves: summary.json, scores.jsonl and scored_pairs.jsonl."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.data.jsonl import write_json, write_jsonl
-from nemo_hs2pref.data.records import PreferencePair
-from nemo_hs2pref.errors import ConfigError, DataError
-from nemo_hs2pref.evaluation.comparison import Comparison, compare
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.comparison import Comparison
 from nemo_hs2pref.evaluation.goodness import GOODNESS, goodness
-from nemo_hs2pref.evaluation.scores import Score, Scorer, ScoresFile, TooLong, rewards, write_scores
+from nemo_hs2pref.evaluation.scores import Score, Scorer, TooLong, write_scores
 from nemo_hs2pref.evaluation.tasks import Report, Task, conversations_of
 
 SUMMARY, SCORES, SCORED_PAIRS = "summary.json", "scores.jsonl", "scored_pairs.jsonl"
@@ -67,47 +65,3 @@ def by_goodness(scores: Sequence[Score], name: str | None) -> Sequence[Score]:
     if name is None:
         return scores
     return [replace(score, reward=goodness(score.attributes, GOODNESS[name])) for score in scores]
-
-
-def against(task: Task, scores: Sequence[Score], baseline: Path) -> Comparison:
-    """The paired test against an earlier evaluation's scores; `baseline` is its folder, or a scores.jsonl."""
-    pairs, file = pairs_of(task), baseline_scores(task, baseline)
-    return compare(pairs, rewards(scores), rewards(ScoresFile(file).score(conversations_of(pairs))))
-
-
-def baseline_scores(task: Task, baseline: Path) -> Path:
-    """The scores.jsonl of a baseline, for which no row is read: call it before hours of scoring.
-
-    Raises ConfigError where the task is not of pairs, DataError where the baseline is not there, or is the evaluation
-    of another file, whose ids may be the same. A scores.jsonl does not say what it is of.
-    """
-    pairs_of(task)
-    if not baseline.is_dir():
-        if not baseline.is_file():
-            raise DataError(f"--baseline {baseline}: not found; expected the folder of an evaluation, or a {SCORES}")
-        return baseline
-    if not all((baseline / name).is_file() for name in (SUMMARY, SCORES)):
-        raise DataError(f"--baseline {baseline}: no whole evaluation; expected {SUMMARY} and {SCORES} in it")
-    evaluated = input_of(baseline / SUMMARY)
-    if evaluated.get("sha256") != task.source["sha256"]:
-        raise DataError(
-            f"--baseline {baseline}: scores of another file, {evaluated.get('name')}, or of an older one of that name; "
-            f"evaluate the baseline on {task.source['name']} as it is"
-        )
-    return baseline / SCORES
-
-
-def input_of(summary: Path) -> dict[str, Any]:
-    """What a summary says of the file that was evaluated; DataError where it is no summary."""
-    try:
-        return dict(json.loads(summary.read_text(encoding="utf-8"))["input"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{summary}: no summary of an evaluation; evaluate the baseline again") from None
-
-
-def pairs_of(task: Task) -> list[PreferencePair]:
-    """The examples of a task of pairs; ConfigError where they are others."""
-    pairs = [example for example in task.examples if isinstance(example, PreferencePair)]
-    if len(pairs) < len(task.examples):
-        raise ConfigError("--baseline compares on pairs, and RewardBench 2 has none; leave it out")
-    return pairs

@@ -1,0 +1,65 @@
+"""Scores that an earlier evaluation left: whether they are of the same file, and what a model gains on them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.errors import ConfigError, DataError
+from nemo_hs2pref.evaluation.comparison import Comparison, compare
+from nemo_hs2pref.evaluation.outcome import SCORES, SUMMARY
+from nemo_hs2pref.evaluation.scores import Score, ScoresFile, rewards
+from nemo_hs2pref.evaluation.tasks import Task, conversations_of
+
+
+def refuse_other_input(option: str, scores: Path, task: Task) -> None:
+    """DataError where the summary beside the scores says that they are of another file, whose ids may be the same."""
+    summary = summary_beside(scores)
+    if summary is not None and summary["input"].get("sha256") != task.source["sha256"]:
+        raise DataError(
+            f"{option} {scores}: scores of another file, {summary['input'].get('name')}, or of an older one of that "
+            f"name; score {task.source['name']} as it is"
+        )
+
+
+def summary_beside(scores: Path) -> dict[str, Any] | None:
+    """What the evaluation that wrote the scores says of itself; None where no evaluation did, and nobody knows."""
+    path = scores.with_name(SUMMARY)
+    if scores.name != SCORES or not path.is_file():
+        return None
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(f"{path}: no summary of an evaluation; evaluate again") from None
+    return summary if isinstance(summary, dict) and isinstance(summary.get("input"), dict) else None
+
+
+def against(task: Task, scores: Sequence[Score], baseline: Path) -> Comparison:
+    """The paired test against an earlier evaluation's scores; `baseline` is its folder, or a scores.jsonl."""
+    pairs, file = pairs_of(task), baseline_scores(task, baseline)
+    return compare(pairs, rewards(scores), rewards(ScoresFile(file).score(conversations_of(pairs))))
+
+
+def baseline_scores(task: Task, baseline: Path) -> Path:
+    """The scores.jsonl of a baseline, for which no row is read: call it before hours of scoring.
+
+    Raises ConfigError where the task is not of pairs, DataError where the baseline is not there, or is the evaluation
+    of another file.
+    """
+    pairs_of(task)
+    if not baseline.exists():
+        raise DataError(f"--baseline {baseline}: not found; expected the folder of an evaluation, or a {SCORES}")
+    file = baseline / SCORES if baseline.is_dir() else baseline
+    if baseline.is_dir() and not (file.is_file() and summary_beside(file)):
+        raise DataError(f"--baseline {baseline}: no whole evaluation; expected {SUMMARY} and {SCORES} in it")
+    refuse_other_input("--baseline", file, task)
+    return file
+
+
+def pairs_of(task: Task) -> list[PreferencePair]:
+    """The examples of a task of pairs; ConfigError where they are others."""
+    pairs = [example for example in task.examples if isinstance(example, PreferencePair)]
+    if len(pairs) < len(task.examples):
+        raise ConfigError("--baseline compares on pairs, and RewardBench 2 has none; leave it out")
+    return pairs
