@@ -185,15 +185,40 @@ def test_a_longest_row_of_no_tokens_is_refused(tmp_path, pairs, model, capsys, l
     assert f"--max-length: {length}; expected 1 or more" in capsys.readouterr().err
 
 
-def test_long_rows_stop_or_are_left_out_and_counted(tmp_path, pairs, model, monkeypatch, capsys):
-    score = model.score
+@pytest.fixture
+def longest(model, monkeypatch) -> dict[str, float]:
+    """The model takes rows of so many characters; p0 and p1 alone have no more than 6."""
+    score, longest = model.score, {"characters": 6.0}
 
     def refuse(rows: list[Conversation]) -> list[Score]:
-        if long := [row.id for row in rows if by_length(row) > 6]:
+        if long := [row.id for row in rows if by_length(row) > longest["characters"]]:
             raise TooLong(f"{len(long)} rows are too long", long)
         return score(rows)
 
     monkeypatch.setattr(model, "score", refuse)
+    return longest
+
+
+@pytest.mark.parametrize(("characters", "baseline_characters"), [(6.0, 99.0), (99.0, 6.0)])
+def test_models_that_left_out_other_rows_are_compared_on_those_that_both_have(
+    tmp_path, pairs, longest, capsys, characters, baseline_characters
+):
+    words = ["--model", "ckpt", "--leave-out-long"]
+    longest["characters"] = baseline_characters
+    assert evaluate("preferences", pairs, tmp_path / "first", *words) == 0
+    longest["characters"] = characters
+    assert evaluate("preferences", pairs, tmp_path / "out", *words, "--baseline", str(tmp_path / "first")) == 0
+    assert "50.0% against 50.0% of 2 pairs" in capsys.readouterr().out
+
+
+def test_a_baseline_that_lacks_rows_for_no_reason_is_told_before_anything_is_scored(tmp_path, pairs, model, told_first):
+    assert evaluate("preferences", pairs, tmp_path / "length", "--model", "ckpt") == 0
+    scores = tmp_path / "length" / "scores.jsonl"
+    write_jsonl(scores, lines(scores)[2:])
+    assert "2 missing (p0:chosen, p0:rejected)" in told_first("--baseline", str(tmp_path / "length"))
+
+
+def test_long_rows_stop_or_are_left_out_and_counted(tmp_path, pairs, longest, capsys):
     assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt") == 2
     assert "2 rows are too long" in capsys.readouterr().err and not (tmp_path / "out").exists()
     assert evaluate("preferences", pairs, tmp_path / "out", "--model", "ckpt", "--leave-out-long") == 0

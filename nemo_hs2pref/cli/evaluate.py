@@ -98,13 +98,12 @@ def run(args: argparse.Namespace) -> int:
     refuse_no_folder(out)
     if args.scores is not None:
         baseline.refuse_other_input("--scores", Path(args.scores), task)
-    if args.baseline is not None:
-        baseline.baseline_scores(task, Path(args.baseline))
+    earlier = None if args.baseline is None else baseline.baseline_rewards(task, Path(args.baseline))
     scorer, done = open_scorer(args, out)
     kept, scores = outcome.score(task, scorer, args.leave_out_long)
     scores = outcome.by_goodness(scores, args.goodness)
     if processes.is_first():
-        comparison = None if args.baseline is None else baseline.against(kept, scores, Path(args.baseline))
+        comparison = None if earlier is None else baseline.against(kept, scores, earlier)
         found = outcome.Outcome(kept, scores, kept.report(scores), origin(args, task, kept), comparison)
         found.write(out)
         done()

@@ -1,7 +1,7 @@
 """Scores that an earlier evaluation left: whether they are of the same file, and what a model gains on them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.errors import ConfigError, DataError
 from nemo_hs2pref.evaluation.comparison import Comparison, compare
 from nemo_hs2pref.evaluation.outcome import SCORES, SUMMARY
-from nemo_hs2pref.evaluation.scores import Score, ScoresFile, rewards
+from nemo_hs2pref.evaluation.scores import Score, ScoresFile, read_scores, rewards
 from nemo_hs2pref.evaluation.tasks import Task, conversations_of
 
 
@@ -35,25 +35,37 @@ def summary_beside(scores: Path) -> dict[str, Any] | None:
     return summary if isinstance(summary, dict) and isinstance(summary.get("input"), dict) else None
 
 
-def against(task: Task, scores: Sequence[Score], baseline: Path) -> Comparison:
-    """The paired test against an earlier evaluation's scores; `baseline` is its folder, or a scores.jsonl."""
-    pairs, file = pairs_of(task), baseline_scores(task, baseline)
-    return compare(pairs, rewards(scores), rewards(ScoresFile(file).score(conversations_of(pairs))))
+def against(task: Task, scores: Sequence[Score], baseline: Mapping[str, float]) -> Comparison:
+    """The paired test against a baseline's rewards, on the pairs that both have scored."""
+    pairs = [pair for pair in pairs_of(task) if all(side.id in baseline for side in pair.conversations())]
+    sides, ours = conversations_of(pairs), rewards(scores)
+    return compare(pairs, {side.id: ours[side.id] for side in sides}, {side.id: baseline[side.id] for side in sides})
 
 
-def baseline_scores(task: Task, baseline: Path) -> Path:
-    """The scores.jsonl of a baseline, for which no row is read: call it before hours of scoring.
+def baseline_rewards(task: Task, baseline: Path) -> dict[str, float]:
+    """Id -> reward of an earlier evaluation on the task's file: its folder, or a scores.jsonl.
 
-    Raises ConfigError where the task is not of pairs, DataError where the baseline is not there, or is the evaluation
-    of another file.
+    To be called before hours of scoring: raises ConfigError where the task is not of pairs, DataError where the
+    baseline is not there, is of another file, or does not fit the task but for the rows that it left out as too long.
     """
-    pairs_of(task)
+    pairs, file = pairs_of(task), scores_of(baseline)
+    refuse_other_input("--baseline", file, task)
+    found = {score.id for score in read_scores(file)}
+    scored = [pair for pair in pairs if any(side.id in found for side in pair.conversations())]
+    left_out = (summary_beside(file) or {}).get("left_out_long", 0)
+    expected = scored if len(pairs) - len(scored) == left_out else pairs
+    return rewards(ScoresFile(file).score(conversations_of(expected)))
+
+
+def scores_of(baseline: Path) -> Path:
+    """Its scores.jsonl; DataError where there is none, or a folder is no whole evaluation."""
     if not baseline.exists():
         raise DataError(f"--baseline {baseline}: not found; expected the folder of an evaluation, or a {SCORES}")
-    file = baseline / SCORES if baseline.is_dir() else baseline
-    if baseline.is_dir() and not (file.is_file() and summary_beside(file)):
+    if not baseline.is_dir():
+        return baseline
+    file = baseline / SCORES
+    if not (file.is_file() and summary_beside(file)):
         raise DataError(f"--baseline {baseline}: no whole evaluation; expected {SUMMARY} and {SCORES} in it")
-    refuse_other_input("--baseline", file, task)
     return file
 
 
