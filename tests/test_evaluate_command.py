@@ -85,6 +85,38 @@ def test_goodness_makes_the_reward_of_the_attributes(tmp_path, pairs, model, mon
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["accuracy"] == 0.25
 
 
+@pytest.fixture
+def standardized(tmp_path, pairs) -> Path:
+    """Standardized scores of rated pairs."""
+    rated = [replace(pair, chosen_attributes={"verbosity": 2}, rejected_attributes={"verbosity": 1}) for pair in PAIRS]
+    write_jsonl(pairs, (pair.to_json() for pair in rated))
+    sides = conversations_of(PAIRS)
+    scores = [Score(side.id, by_length(side) - 4, {"verbosity": 0.5 + by_length(side)}, True) for side in sides]
+    write_jsonl(tmp_path / "standardized.jsonl", (score.to_json() for score in scores))
+    return tmp_path / "standardized.jsonl"
+
+
+def test_standardized_scores_are_not_compared_with_ratings_and_it_is_said(tmp_path, pairs, standardized, capsys):
+    assert evaluate("preferences", pairs, tmp_path / "out", "--scores", str(standardized)) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["standardized"] is True and summary["attributes"] == {} and summary["accuracy"] == 0.75
+    assert "attributes are not compared with ratings" in capsys.readouterr().out
+    assert all(row["standardized"] for row in lines(tmp_path / "out" / "scores.jsonl"))
+
+
+def test_goodness_of_standardized_scores_is_refused(tmp_path, pairs, standardized, capsys):
+    words = ["--scores", str(standardized), "--goodness", "helpfulness"]
+    assert evaluate("preferences", pairs, tmp_path / "out", *words) == 2
+    assert "--goodness helpfulness: the scores are standardized; score the rows without" in capsys.readouterr().err
+
+
+def test_scores_of_which_some_are_standardized_are_refused(tmp_path, pairs, standardized, capsys):
+    first, *rest = lines(standardized)
+    write_jsonl(standardized, [{key: first[key] for key in ("id", "reward", "attributes")}, *rest])
+    assert evaluate("preferences", pairs, tmp_path / "out", "--scores", str(standardized)) == 2
+    assert "7 of 8 scores are standardized; score all rows in one way" in capsys.readouterr().err
+
+
 def test_baseline_is_compared_pair_by_pair(tmp_path, pairs, model, capsys):
     assert evaluate("preferences", pairs, tmp_path / "length", "--model", "ckpt") == 0
     write_jsonl(tmp_path / "right.jsonl", (

@@ -279,6 +279,12 @@ def test_worst_examples_are_those_with_the_largest_wrong_margin_first(tmp_path):
 FULL = {"Chat": 0.9, "Chat Hard": 0.5, "Safety": 0.7, "Reasoning": 0.8, "Overall": 0.725}
 
 
+def test_standardized_rewards_are_told(tmp_path):
+    pairs = some_pairs(30)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality), standardized=True)
+    assert "| rewards | standardized: margins and calibration are in units" in pages(tmp_path / "e")[0]
+
+
 def test_rewardbench_stands_beside_published_rows_that_say_so(tmp_path):
     write_rewardbench(tmp_path / "rb", FULL)
     markdown, html = pages(tmp_path / "rb")

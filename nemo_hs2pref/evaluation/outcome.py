@@ -9,9 +9,13 @@ from nemo_hs2pref.data.jsonl import write_json, write_jsonl
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.comparison import Comparison
 from nemo_hs2pref.evaluation.goodness import GOODNESS, goodness
-from nemo_hs2pref.evaluation.scores import Score, Scorer, TooLong, write_scores
+from nemo_hs2pref.evaluation.scores import Score, Scorer, TooLong, are_standardized, write_scores
 from nemo_hs2pref.evaluation.tasks import Report, Task, conversations_of
 
+STANDARDIZED = (
+    "The scores are standardized: margins and calibration are in units of the reward's standard deviation, and "
+    "attributes are not compared with ratings."
+)
 SUMMARY, SCORES, SCORED_PAIRS = "summary.json", "scores.jsonl", "scored_pairs.jsonl"
 
 
@@ -28,11 +32,14 @@ class Outcome:
     def summary(self) -> dict[str, Any]:
         """See docs/evaluation.md."""
         summary = {"benchmark": self.task.benchmark, "input": dict(self.task.source), **self.origin}
+        summary |= {"standardized": are_standardized(self.scores)}
         summary |= self.report.to_json()
         return summary if self.comparison is None else summary | {"comparison": self.comparison.to_json()}
 
     def table(self) -> str:
-        return self.report.table() + ("" if self.comparison is None else f"\n\n{self.comparison.table()}")
+        parts = [self.report.table(), STANDARDIZED if are_standardized(self.scores) else ""]
+        parts += [] if self.comparison is None else [self.comparison.table()]
+        return "\n\n".join(filter(None, parts))
 
     def write(self, out: Path) -> None:
         """The summary last: a folder that has one is whole."""
@@ -61,7 +68,12 @@ def score(task: Task, scorer: Scorer, leave_out_long: bool = False) -> tuple[Tas
 
 
 def by_goodness(scores: Sequence[Score], name: str | None) -> Sequence[Score]:
-    """The scores with the reward that named weights make of their attributes; without a name as they are."""
+    """The scores with the reward that named weights make of their attributes; without a name as they are.
+
+    Raises DataError for standardized scores, whose attributes are not on one scale.
+    """
     if name is None:
         return scores
+    if are_standardized(scores):
+        raise DataError(f"--goodness {name}: the scores are standardized; score the rows without --standardize")
     return [replace(score, reward=goodness(score.attributes, GOODNESS[name])) for score in scores]

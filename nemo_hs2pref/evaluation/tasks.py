@@ -22,7 +22,7 @@ from nemo_hs2pref.evaluation.rewardbench2 import (
     load_rewardbench2,
     scored_pair,
 )
-from nemo_hs2pref.evaluation.scores import Example, Score, rewards
+from nemo_hs2pref.evaluation.scores import Example, Score, are_standardized, rewards
 
 
 class Report(Protocol):
@@ -78,7 +78,8 @@ class PreferencesTask(PairsTask):
         decided(self.examples)
 
     def report(self, scores: Sequence[Score]) -> PreferenceReport:
-        attributes = {score.id: score.attributes for score in scores if score.attributes}
+        rated = [] if are_standardized(scores) else scores  # ratings are not standardized
+        attributes = {score.id: score.attributes for score in rated if score.attributes}
         return evaluate_pairs(self.examples, rewards(scores), attributes)
 
 
