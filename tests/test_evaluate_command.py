@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from stand_in import StandIn
 
+from nemo_hs2pref import __version__
+from nemo_hs2pref.checkpoint.identity import identity_of
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, write_jsonl
 from nemo_hs2pref.evaluation.scores import Score, TooLong
@@ -57,6 +59,14 @@ def test_the_folder_has_the_pairs_with_their_rewards_in_order(tmp_path, pairs, m
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["accuracy"] == summary["length_only_accuracy"] == 0.75
     assert summary["scores"] is None and summary["left_out_long"] == 0
+
+
+def test_a_summary_says_which_model_it_is_of_and_who_wrote_it(tmp_path, pairs, model):
+    write_jsonl(tmp_path / "ckpt" / "hs2pref.json", [{"step": 200}])
+    assert evaluate("preferences", pairs, tmp_path / "out", "--model", str(tmp_path / "ckpt")) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["checkpoint"] == identity_of(tmp_path / "ckpt") == {"step": 200, "weights": ""}
+    assert summary["tool_version"] == __version__
 
 
 def test_a_summary_has_whole_paths_as_it_is_read_from_anywhere(tmp_path, pairs, model, monkeypatch):

@@ -40,9 +40,9 @@ MAY_IMPORT = {
     "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
     "preflight": {"errors", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "data", "runtime.run_log"},
-    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log"},
+    "report": {"errors", "data", "evaluation", "config", "plots", "runtime.run_log", "checkpoint.identity"},
     "laptop": {"errors"},
-    "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop", "report"},
+    "quickstart": {"errors", "data", "evaluation", "runtime", "plots", "laptop", "report", "checkpoint.identity"},
     "reproduce": {"errors", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
     "cli": INNER
     | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report", "run_state"}

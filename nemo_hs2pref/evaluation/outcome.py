@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref import __version__
 from nemo_hs2pref.data.jsonl import write_json, write_jsonl
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.comparison import Comparison
@@ -31,7 +32,8 @@ class Outcome:
 
     def summary(self) -> dict[str, Any]:
         """See docs/evaluation.md."""
-        summary = {"benchmark": self.task.benchmark, "input": dict(self.task.source), **self.origin}
+        head = {"benchmark": self.task.benchmark, "tool_version": __version__}
+        summary = {**head, "input": dict(self.task.source), **self.origin}
         summary |= {"standardized": are_standardized(self.scores)}
         summary |= self.report.to_json()
         return summary if self.comparison is None else summary | {"comparison": self.comparison.to_json()}
