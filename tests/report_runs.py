@@ -46,7 +46,8 @@ def rewarded(pairs: list[PreferencePair], rule: Rule) -> dict[str, float]:
 def write_evaluation(folder: Path, pairs: list[PreferencePair], rewards: dict[str, float], **more: object) -> None:
     """As `hs2pref evaluate preferences` writes it; `more` is added to the summary."""
     given = {"name": "data/pairs.validation.jsonl", "sha256": "ab" * 32, "rows": len(pairs)}
-    head = {"benchmark": "preferences", "input": given, "model": "checkpoints/last", "scores": None, "goodness": None}
+    model = str(folder.parent / "checkpoints" / "last")
+    head = {"benchmark": "preferences", "input": given, "model": model, "scores": None, "goodness": None}
     folder.mkdir(parents=True)
     write_json(folder / "summary.json", {**head, **evaluate_pairs(pairs, rewards).to_json(), **more})
     write_jsonl(

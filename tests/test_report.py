@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from report_runs import (
     write_training,
 )
 
+from nemo_hs2pref.checkpoint.identity import Identity, identity_of
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_json
 from nemo_hs2pref.errors import DataError
@@ -509,6 +511,41 @@ def test_evaluation_outside_its_run_is_told_with_the_run_but_the_report_stays_wi
     markdown, _ = pages(tmp_path / "results" / "e")
     assert "Nearest experiment: rm_stage2_scaled_bt" in markdown and "6 optimizer steps" in markdown
     assert (tmp_path / "results" / "e" / "report" / "report.md").is_file() and not (run / "report").exists()
+
+
+def saved(folder: Path, step: int, weights: str = "") -> Identity:
+    """The checkpoint in `folder` is now of this step; different ones have different weights."""
+    write_json(folder / "hs2pref.json", {"step": step})
+    (folder / "model_weights").mkdir(exist_ok=True)
+    (folder / "model_weights" / "__0_0.distcp").write_text(weights or f"{step}")
+    return identity_of(folder)
+
+
+@pytest.fixture
+def evaluated_last(run) -> Path:
+    """A run whose one evaluation is of checkpoints/last at step 200."""
+    last, pairs = run / "checkpoints" / "last", some_pairs()
+    shutil.rmtree(run / "evaluation")
+    rewards = rewarded(pairs, by_quality)
+    write_evaluation(run / "evaluation", pairs, rewards, model=str(last), checkpoint=saved(last, 200))
+    return run
+
+
+def test_evaluation_of_an_earlier_step_answers_nothing_of_the_present_one(evaluated_last):
+    assert "**Yes, as far as 400 pairs tell.**" in pages(evaluated_last)[0]
+    saved(evaluated_last / "checkpoints" / "last", 400)
+    told = "**No answer: evaluated at step 200, the checkpoint is now of step 400: evaluate again.**"
+    assert told in pages(evaluated_last)[0]
+    saved(evaluated_last / "checkpoints" / "last", 200, "trained otherwise")
+    assert "**No answer: the model was changed after it was evaluated: evaluate again.**" in pages(evaluated_last)[0]
+
+
+def test_evaluations_of_two_states_of_one_checkpoint_are_of_different_models(evaluated_last):
+    last, pairs = evaluated_last / "checkpoints" / "last", some_pairs(30)
+    later = {"model": str(last), "checkpoint": saved(last, 400), "input": {"name": "b"}}
+    write_evaluation(evaluated_last / "later", pairs, rewarded(pairs, by_quality), **later)
+    with pytest.raises(DataError, match="its evaluations are of different models"):
+        write_report([evaluated_last])
 
 
 def test_model_that_is_no_checkpoint_of_ours_tells_nothing_of_its_folder(tmp_path):

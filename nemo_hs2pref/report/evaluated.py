@@ -12,8 +12,8 @@ from nemo_hs2pref.report.runs import Run
 
 # Where it comes from, what is told otherwise, and what no reader asks for.
 NOT_FIGURES = frozenset(
-    {"benchmark", "input", "model", "scores", "goodness", "standardized", "intervals", "incomplete"}
-    | {"unofficial_counts", "sections", "length_only_sections", "comparison", "calibration", "subsets"}
+    {"benchmark", "tool_version", "input", "model", "checkpoint", "scores", "goodness", "standardized", "intervals"}
+    | {"incomplete", "unofficial_counts", "sections", "length_only_sections", "comparison", "calibration", "subsets"}
 )
 
 
