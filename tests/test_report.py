@@ -540,6 +540,29 @@ def test_evaluation_of_an_earlier_step_answers_nothing_of_the_present_one(evalua
     assert "**No answer: the model was changed after it was evaluated: evaluate again.**" in pages(evaluated_last)[0]
 
 
+def test_evaluation_of_another_model_is_not_taken_for_the_runs(run, tmp_path):
+    pairs = some_pairs(30)
+    other = {"model": str(tmp_path / "hf"), "checkpoint": {"step": None, "weights": "ef" * 32}}
+    shutil.rmtree(run / "evaluation")
+    write_evaluation(run / "evaluation", pairs, rewarded(pairs, by_quality), **other)
+    message = r"stage2/evaluation: an evaluation of .*hf, which is no checkpoint of .*stage2 as it is now"
+    with pytest.raises(DataError, match=message):
+        write_report([run])
+
+
+def test_run_that_was_moved_keeps_its_evaluation_and_a_copy_is_not_told_of_the_original(evaluated_last, tmp_path):
+    copy = shutil.copytree(evaluated_last, tmp_path / "copy")
+    saved(evaluated_last / "checkpoints" / "last", 400)
+    assert "**Yes, as far as 400 pairs tell.**" in pages(copy)[0]
+    shutil.rmtree(evaluated_last)
+    assert "**Yes, as far as 400 pairs tell.**" in pages(copy)[0]
+    shutil.rmtree(copy / "checkpoints" / "last" / "model_weights")  # as where only small files were copied
+    assert "**Yes, as far as 400 pairs tell.**" in pages(copy)[0]
+    saved(copy / "checkpoints" / "last", 600)
+    with pytest.raises(DataError, match=r"no checkpoint of .*copy as it is now; evaluate again"):
+        write_report([copy])
+
+
 def test_evaluations_of_two_states_of_one_checkpoint_are_of_different_models(evaluated_last):
     last, pairs = evaluated_last / "checkpoints" / "last", some_pairs(30)
     later = {"model": str(last), "checkpoint": saved(last, 400), "input": {"name": "b"}}

@@ -36,6 +36,22 @@ def refuse_several_models(folder: Path, evaluations: Sequence[Evaluation]) -> No
         raise DataError(f"{folder}: its evaluations are of different models; name them instead: {some(places)}")
 
 
+def refuse_other_model(folder: Path, checkpoints: Collection[str], evaluations: Sequence[Evaluation]) -> None:
+    """A run's page is of the run's model: of a checkpoint in its folder, or of one that was copied or exported.
+
+    checkpoints: their places below the folder; with none there is nothing to be told apart from.
+    """
+    for evaluation in evaluations:
+        place = place_of(evaluation)
+        if place is None or place.is_relative_to(folder) or not checkpoints:
+            continue
+        if not is_among(evaluation, folder, checkpoints):
+            raise DataError(
+                f"{evaluation.folder}: an evaluation of {place}, which is no checkpoint of {folder} as it is now; "
+                "evaluate again, or put the evaluation elsewhere"
+            )
+
+
 def is_among(evaluation: Evaluation, folder: Path, checkpoints: Collection[str]) -> bool:
     """The model that was scored with is one of the folder's checkpoints as they are now, wherever it lay then."""
     identity = scored_with(evaluation)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
 from nemo_hs2pref.report.manifests import CHECKPOINT, CHECKPOINTS, made_of, read_checkpoints, training_hashes
-from nemo_hs2pref.report.models import change_of, place_of, refuse_several_models, some
+from nemo_hs2pref.report.models import change_of, place_of, refuse_other_model, refuse_several_models, some
 from nemo_hs2pref.runtime.run_log import METRICS, read_metrics
 
 CONFIG = "config.yaml"
@@ -79,6 +79,7 @@ def read_run(folder: Path, name: str) -> Run:
             f"{folder}: no run; expected {CONFIG}, {METRICS}, a checkpoint or an evaluation's {SUMMARY} in it"
             + hint(runs_below(folder))
         )
+    refuse_other_model(run.folder, run.checkpoints, evaluations)
     return run
 
 
