@@ -82,7 +82,7 @@ def write_scored_rewardbench(folder: Path, pairs: list[PreferencePair], rewards:
     write_json(folder / "summary.json", summary)
 
 
-def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]]) -> None:
+def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]], **more: object) -> None:
     """The summary alone. domains: name -> prompts, score and what length scores; intervals are 10 points wide."""
     reports = {
         name: {
@@ -96,7 +96,8 @@ def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]
     prompts = sum(prompts for prompts, *_ in domains.values())
     figures = {"prompts": prompts, "pairs": 3 * prompts, "accuracy": 0.5, "length_only_accuracy": 0.4}
     folder.mkdir(parents=True)
-    write_json(folder / "summary.json", {"benchmark": "rewardbench2", **figures, "domains": reports})
+    summary = {"benchmark": "rewardbench2", **figures, "domains": reports, **more}
+    write_json(folder / "summary.json", summary)
 
 
 def write_training(folder: Path, data: Path, *overrides: str, steps: int = 6, saved: int | None = None) -> None:

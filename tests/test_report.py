@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair, write_json
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
+from nemo_hs2pref.evaluation.rewardbench.difference import WEIGHTS
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
+from nemo_hs2pref.evaluation.rewardbench2 import DOMAINS
 from nemo_hs2pref.plots import evaluation as plots
 from nemo_hs2pref.plots.training import draw_training
 from nemo_hs2pref.report import drawing
@@ -360,10 +363,48 @@ def test_several_runs_are_compared_on_the_same_pairs(tmp_path):
 
 
 def test_runs_on_other_pairs_are_not_compared(tmp_path):
-    for name, number in (("a", 30), ("b", 31)):
-        pairs = some_pairs(number)
+    for name in "ab":
+        pairs = [replace(pair, prompt=(Message("user", f"{name}{pair.id}"),)) for pair in some_pairs(30)]
         write_evaluation(tmp_path / name / "e", pairs, rewarded(pairs, by_quality))
     assert "No two of these runs were evaluated on the same pairs." in pages(tmp_path / "a", tmp_path / "b")[0]
+
+
+def test_rewardbench_ranks_and_compares_by_overall(tmp_path):
+    """a is right in all 7 subsets of Reasoning, b in the 5 of Safety and one of Chat, 100 of 358: fewer pairs."""
+    pairs = pairs_where_the_chosen_is([True] * 920)
+    pairs = [replace(pair, subset=name) for pair, name in zip(pairs, [*WEIGHTS] * 40, strict=True)]
+    for name, subsets in (("a", SECTIONS["Reasoning"]), ("b", [*SECTIONS["Safety"], "alpacaeval-easy"])):
+        rewards = {
+            side.id: float(side.id.endswith("chosen") == (pair.subset in subsets))
+            for pair in pairs
+            for side in pair.conversations()
+        }
+        write_scored_rewardbench(tmp_path / name / "e", pairs, rewards)
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert "b has the highest Overall, 32.0 %; whether that is a difference stands below." in markdown
+    row = next(line for line in markdown.splitlines() if line.startswith("| a less b |"))
+    assert re.search(r"Overall \| 920 \| -7\.0 \| -7\.0 to -7\.0 \| 280 \| 240 \| worse \|$", row)
+
+
+def test_rewardbench2_ranks_by_overall_and_promises_no_test(tmp_path):
+    domains = {name: (100, 0.5, 0.4) for name in DOMAINS}
+    write_rewardbench2(tmp_path / "a" / "e", domains, accuracy=0.9, overall=0.5)
+    write_rewardbench2(tmp_path / "b" / "e", domains | {"Math": (100, 0.8, 0.4)}, accuracy=0.8, overall=0.55)
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert "b has the highest Overall, 55.0 %; whether that is a difference was not tested." in markdown
+    assert "| b | 55.0 | 50.0 | 50.0 | 80.0 | 50.0 | 50.0 | 50.0 |" in markdown
+
+
+def test_models_that_left_out_other_long_rows_are_compared_on_what_both_have(tmp_path):
+    pairs = some_pairs(40)
+    right = {side.id: float(side.id.endswith("chosen")) for pair in pairs for side in pair.conversations()}
+    wrong = right | {f"p{n}:rejected": 2.0 for n in range(10)}
+    write_evaluation(tmp_path / "a" / "e", pairs, right)
+    kept = {name: reward for name, reward in wrong.items() if int(name[1:].split(":")[0]) < 22}
+    write_evaluation(tmp_path / "b" / "e", pairs[:22], kept, left_out_long=18)
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert re.search(r"\| a less b \| .* \| 22 of 40 \| \+45\.5 \| .* \| 10 \| 0 \| better \|", markdown)
+    assert "has the highest accuracy" not in markdown
 
 
 def write_two_runs(folder: Path, *hashes: str, shares: tuple[float, float]) -> str:
