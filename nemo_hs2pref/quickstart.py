@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.checkpoint.identity import identity_of
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.outcome import Outcome
 from nemo_hs2pref.evaluation.preferences import PreferenceReport
@@ -114,11 +115,11 @@ def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dic
     reports: dict[str, dict[str, PreferenceReport]] = {name: {} for name in models}
     for name, path in models.items():
         print(f"\nscoring {path}", flush=True)
-        scorer = open_scorer(path)
+        scorer, origin = open_scorer(path), {"model": str(path.resolve()), "checkpoint": identity_of(path)}
         for split, task in tasks.items():
             scores = scorer.score(conversations_of(task.examples))
             reports[name][split] = report = task.report(scores)
-            Outcome(task, scores, report, {"model": str(path.resolve()), "scores": None}).write(out / split / name)
+            Outcome(task, scores, report, {**origin, "scores": None}).write(out / split / name)
     return reports
 
 

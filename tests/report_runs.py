@@ -47,7 +47,8 @@ def rewarded(pairs: list[PreferencePair], rule: Rule) -> dict[str, float]:
 def write_evaluation(folder: Path, pairs: list[PreferencePair], rewards: dict[str, float], **more: object) -> None:
     """As `hs2pref evaluate preferences` writes it; `more` is added to the summary."""
     given = {"name": "data/pairs.validation.jsonl", "sha256": "ab" * 32, "rows": len(pairs)}
-    head = {"benchmark": "preferences", "input": given, "model": "checkpoints/last", "scores": None, "goodness": None}
+    model = str(folder.parent / "checkpoints" / "last")
+    head = {"benchmark": "preferences", "input": given, "model": model, "scores": None, "goodness": None}
     folder.mkdir(parents=True)
     write_json(folder / "summary.json", {**head, **evaluate_pairs(pairs, rewards).to_json(), **more})
     write_jsonl(
@@ -82,7 +83,7 @@ def write_scored_rewardbench(folder: Path, pairs: list[PreferencePair], rewards:
     write_json(folder / "summary.json", summary)
 
 
-def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]]) -> None:
+def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]], **more: object) -> None:
     """The summary alone. domains: name -> prompts, score and what length scores; intervals are 10 points wide."""
     reports = {
         name: {
@@ -96,7 +97,8 @@ def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]
     prompts = sum(prompts for prompts, *_ in domains.values())
     figures = {"prompts": prompts, "pairs": 3 * prompts, "accuracy": 0.5, "length_only_accuracy": 0.4}
     folder.mkdir(parents=True)
-    write_json(folder / "summary.json", {"benchmark": "rewardbench2", **figures, "domains": reports})
+    summary = {"benchmark": "rewardbench2", **figures, "domains": reports, **more}
+    write_json(folder / "summary.json", summary)
 
 
 def write_training(folder: Path, data: Path, *overrides: str, steps: int = 6, saved: int | None = None) -> None:

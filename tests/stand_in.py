@@ -12,6 +12,7 @@ class StandIn:
 
     def __init__(self, reward: Callable[[Conversation], float]) -> None:
         self.reward = reward
+        self.attributes = ["verbosity"]
         self.opened: list[Any] = []  # paths
         self.asked: list[Sequence[Conversation]] = []
 

@@ -181,9 +181,15 @@ def test_an_empty_response_is_a_response(tmp_path):
     assert (pair.rejected, pair.id) == ("", "0")
 
 
-def test_rows_without_an_id_are_called_by_their_number(tmp_path):
-    rows = [core_row(id=None), {**core_row(), "id": None}]
-    assert [pair.id for pair in load_rewardbench(str(write(tmp_path / "x.jsonl", rows))).records] == ["1", "2"]
+def test_rows_without_an_id_are_called_by_their_number_and_what_they_hold(tmp_path):
+    """Equal rows too have ids of their own; a row of a shuffled file has not the id of the row whose place it took."""
+    rows = [core_row(id=None), core_row(id=None), core_row(id=None, chosen="other")]
+    first, second = (
+        [pair.id for pair in load_rewardbench(str(write(tmp_path / name, of))).records]
+        for name, of in (("x.jsonl", rows), ("y.jsonl", rows[::-1]))
+    )
+    assert [name.split("-")[0] for name in first] == ["1", "2", "3"]
+    assert set(first) & set(second) == {first[1]}
 
 
 def test_domains_are_known_whatever_their_capitals_and_ties_keep_their_numbers(tmp_path):

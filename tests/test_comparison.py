@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.comparison import compare, mcnemar
+from nemo_hs2pref.evaluation.rewardbench.difference import WEIGHTS
+from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
 from nemo_hs2pref.evaluation.statistics import bootstrap_interval
 
 
@@ -70,6 +73,41 @@ def test_scores_of_other_pairs_are_refused_and_it_is_said_whose():
         compare(pairs, fit, rewards_where([True]))
     with pytest.raises(DataError, match=r"model: scores do not fit .* left over"):
         compare(pairs, rewards_where([True] * 3), fit)
+
+
+# RewardBench
+
+
+def rewardbench_pairs(times):
+    """`times` pairs of every subset."""
+    names = [subset for subset in WEIGHTS for _ in range(times)]
+    return [replace(pair, subset=name) for pair, name in zip(pairs_of(len(names)), names, strict=True)]
+
+
+def test_models_on_rewardbench_are_compared_by_overall_and_not_by_the_pairs():
+    """Right in all of Chat's 5 subsets and none of Reasoning's 7, against the reverse: Overall is the same."""
+    pairs = rewardbench_pairs(40)
+    chat, reasoning = (rewards_where([pair.subset in SECTIONS[of] for pair in pairs]) for of in ("Chat", "Reasoning"))
+    comparison = compare(pairs, chat, reasoning)
+    assert comparison.difference == pytest.approx(-2 / 23) and comparison.interval[1] < 0
+    assert comparison.overall.score == pytest.approx(0.25) and comparison.overall.difference == pytest.approx(0)
+    assert "is not shown to differ from the baseline: Overall 25.0% against 25.0%" in comparison.table()
+
+
+def test_interval_of_overall_is_that_of_separate_samples():
+    """One subset alone is unsure, math-prm, a half of a quarter: its interval is an eighth of that of its pairs."""
+    pairs = rewardbench_pairs(100)
+    gains = [pair.subset == "math-prm" and number % 2 == 0 for number, pair in enumerate(pairs)]
+    found = compare(pairs, rewards_where(gains), rewards_where([False] * len(pairs))).overall
+    assert found.difference == pytest.approx(0.5 / 8)
+    low, high = bootstrap_interval(np.arange(100) % 2)
+    assert found.interval == pytest.approx((low / 8, high / 8), abs=0.002)
+
+
+def test_pairs_that_lack_a_subset_have_no_overall():
+    pairs = rewardbench_pairs(2)[:-2]
+    found = compare(pairs, rewards_where([True] * len(pairs)), rewards_where([False] * len(pairs)))
+    assert found.overall is None and "overall" not in found.to_json()
 
 
 # McNemar's test

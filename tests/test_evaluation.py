@@ -104,7 +104,9 @@ def test_scores_that_do_not_fit_are_refused_with_counts_and_ids(change, remove, 
     [
         ('{"id": "a"}', r'scores\.jsonl:2: no "reward"; the keys are id'),
         ('{"id": "a", "reward": "3"}', "\"reward\" is '3'; expected a number"),
+        ('{"id": "a", "reward": 1' + 400 * "0" + "}", '"reward" is an integer beyond every float'),
         ('{"id": "a", "reward": 3, "attributes": {"x": "3"}}', "\"x\" is '3'; expected a number"),
+        ('{"id": "a", "reward": 3, "standardized": 1}', r'"standardized" is 1; expected true or false'),
         ('{"id": "a", "reward": 3, "attributes": [3]}', r'"attributes" is \[3\]; expected an object'),
     ],
 )

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,12 +22,15 @@ from report_runs import (
     write_training,
 )
 
+from nemo_hs2pref.checkpoint.identity import Identity, identity_of
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.calibration import confidence_and_outcome
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
+from nemo_hs2pref.evaluation.rewardbench.difference import WEIGHTS
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
+from nemo_hs2pref.evaluation.rewardbench2 import DOMAINS
 from nemo_hs2pref.files import write_json
 from nemo_hs2pref.plots import evaluation as plots
 from nemo_hs2pref.plots.training import draw_training
@@ -281,6 +286,12 @@ def test_worst_examples_are_those_with_the_largest_wrong_margin_first(tmp_path):
 FULL = {"Chat": 0.9, "Chat Hard": 0.5, "Safety": 0.7, "Reasoning": 0.8, "Overall": 0.725}
 
 
+def test_standardized_rewards_are_told(tmp_path):
+    pairs = some_pairs(30)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality), standardized=True)
+    assert "| rewards | standardized: margins and calibration are in units" in pages(tmp_path / "e")[0]
+
+
 def test_rewardbench_stands_beside_published_rows_that_say_so(tmp_path):
     write_rewardbench(tmp_path / "rb", FULL)
     markdown, html = pages(tmp_path / "rb")
@@ -354,10 +365,48 @@ def test_several_runs_are_compared_on_the_same_pairs(tmp_path):
 
 
 def test_runs_on_other_pairs_are_not_compared(tmp_path):
-    for name, number in (("a", 30), ("b", 31)):
-        pairs = some_pairs(number)
+    for name in "ab":
+        pairs = [replace(pair, prompt=(Message("user", f"{name}{pair.id}"),)) for pair in some_pairs(30)]
         write_evaluation(tmp_path / name / "e", pairs, rewarded(pairs, by_quality))
     assert "No two of these runs were evaluated on the same pairs." in pages(tmp_path / "a", tmp_path / "b")[0]
+
+
+def test_rewardbench_ranks_and_compares_by_overall(tmp_path):
+    """a is right in all 7 subsets of Reasoning, b in the 5 of Safety and one of Chat, 100 of 358: fewer pairs."""
+    pairs = pairs_where_the_chosen_is([True] * 920)
+    pairs = [replace(pair, subset=name) for pair, name in zip(pairs, [*WEIGHTS] * 40, strict=True)]
+    for name, subsets in (("a", SECTIONS["Reasoning"]), ("b", [*SECTIONS["Safety"], "alpacaeval-easy"])):
+        rewards = {
+            side.id: float(side.id.endswith("chosen") == (pair.subset in subsets))
+            for pair in pairs
+            for side in pair.conversations()
+        }
+        write_scored_rewardbench(tmp_path / name / "e", pairs, rewards)
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert "b has the highest Overall, 32.0 %; whether that is a difference stands below." in markdown
+    row = next(line for line in markdown.splitlines() if line.startswith("| a less b |"))
+    assert re.search(r"Overall \| 920 \| -7\.0 \| -7\.0 to -7\.0 \| 280 \| 240 \| worse \|$", row)
+
+
+def test_rewardbench2_ranks_by_overall_and_promises_no_test(tmp_path):
+    domains = {name: (100, 0.5, 0.4) for name in DOMAINS}
+    write_rewardbench2(tmp_path / "a" / "e", domains, accuracy=0.9, overall=0.5)
+    write_rewardbench2(tmp_path / "b" / "e", domains | {"Math": (100, 0.8, 0.4)}, accuracy=0.8, overall=0.55)
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert "b has the highest Overall, 55.0 %; whether that is a difference was not tested." in markdown
+    assert "| b | 55.0 | 50.0 | 50.0 | 80.0 | 50.0 | 50.0 | 50.0 |" in markdown
+
+
+def test_models_that_left_out_other_long_rows_are_compared_on_what_both_have(tmp_path):
+    pairs = some_pairs(40)
+    right = {side.id: float(side.id.endswith("chosen")) for pair in pairs for side in pair.conversations()}
+    wrong = right | {f"p{n}:rejected": 2.0 for n in range(10)}
+    write_evaluation(tmp_path / "a" / "e", pairs, right)
+    kept = {name: reward for name, reward in wrong.items() if int(name[1:].split(":")[0]) < 22}
+    write_evaluation(tmp_path / "b" / "e", pairs[:22], kept, left_out_long=18)
+    markdown, _ = pages(tmp_path / "a", tmp_path / "b")
+    assert re.search(r"\| a less b \| .* \| 22 of 40 \| \+45\.5 \| .* \| 10 \| 0 \| better \|", markdown)
+    assert "has the highest accuracy" not in markdown
 
 
 def write_two_runs(folder: Path, *hashes: str, shares: tuple[float, float]) -> str:
@@ -505,6 +554,64 @@ def test_evaluation_outside_its_run_is_told_with_the_run_but_the_report_stays_wi
     markdown, _ = pages(tmp_path / "results" / "e")
     assert "Nearest experiment: rm_stage2_scaled_bt" in markdown and "6 optimizer steps" in markdown
     assert (tmp_path / "results" / "e" / "report" / "report.md").is_file() and not (run / "report").exists()
+
+
+def saved(folder: Path, step: int, weights: str = "") -> Identity:
+    """The checkpoint in `folder` is now of this step; different ones have different weights."""
+    write_json(folder / "hs2pref.json", {"step": step})
+    (folder / "model_weights").mkdir(exist_ok=True)
+    (folder / "model_weights" / "__0_0.distcp").write_text(weights or f"{step}")
+    return identity_of(folder)
+
+
+@pytest.fixture
+def evaluated_last(run) -> Path:
+    """A run whose one evaluation is of checkpoints/last at step 200."""
+    last, pairs = run / "checkpoints" / "last", some_pairs()
+    shutil.rmtree(run / "evaluation")
+    rewards = rewarded(pairs, by_quality)
+    write_evaluation(run / "evaluation", pairs, rewards, model=str(last), checkpoint=saved(last, 200))
+    return run
+
+
+def test_evaluation_of_an_earlier_step_answers_nothing_of_the_present_one(evaluated_last):
+    assert "**Yes, as far as 400 pairs tell.**" in pages(evaluated_last)[0]
+    saved(evaluated_last / "checkpoints" / "last", 400)
+    told = "**No answer: evaluated at step 200, the checkpoint is now of step 400: evaluate again.**"
+    assert told in pages(evaluated_last)[0]
+    saved(evaluated_last / "checkpoints" / "last", 200, "trained otherwise")
+    assert "**No answer: the model was changed after it was evaluated: evaluate again.**" in pages(evaluated_last)[0]
+
+
+def test_evaluation_of_another_model_is_not_taken_for_the_runs(run, tmp_path):
+    pairs = some_pairs(30)
+    other = {"model": str(tmp_path / "hf"), "checkpoint": {"step": None, "weights": "ef" * 32}}
+    shutil.rmtree(run / "evaluation")
+    write_evaluation(run / "evaluation", pairs, rewarded(pairs, by_quality), **other)
+    message = r"stage2/evaluation: an evaluation of .*hf, which is no checkpoint of .*stage2 as it is now"
+    with pytest.raises(DataError, match=message):
+        write_report([run])
+
+
+def test_run_that_was_moved_keeps_its_evaluation_and_a_copy_is_not_told_of_the_original(evaluated_last, tmp_path):
+    copy = shutil.copytree(evaluated_last, tmp_path / "copy")
+    saved(evaluated_last / "checkpoints" / "last", 400)
+    assert "**Yes, as far as 400 pairs tell.**" in pages(copy)[0]
+    shutil.rmtree(evaluated_last)
+    assert "**Yes, as far as 400 pairs tell.**" in pages(copy)[0]
+    shutil.rmtree(copy / "checkpoints" / "last" / "model_weights")  # as where only small files were copied
+    assert "**Yes, as far as 400 pairs tell.**" in pages(copy)[0]
+    saved(copy / "checkpoints" / "last", 600)
+    with pytest.raises(DataError, match=r"no checkpoint of .*copy as it is now; evaluate again"):
+        write_report([copy])
+
+
+def test_evaluations_of_two_states_of_one_checkpoint_are_of_different_models(evaluated_last):
+    last, pairs = evaluated_last / "checkpoints" / "last", some_pairs(30)
+    later = {"model": str(last), "checkpoint": saved(last, 400), "input": {"name": "b"}}
+    write_evaluation(evaluated_last / "later", pairs, rewarded(pairs, by_quality), **later)
+    with pytest.raises(DataError, match="its evaluations are of different models"):
+        write_report([evaluated_last])
 
 
 def test_model_that_is_no_checkpoint_of_ours_tells_nothing_of_its_folder(tmp_path):

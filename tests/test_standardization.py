@@ -40,7 +40,7 @@ def test_figures_of_four_rows_worked_out_by_hand():
 
 def test_reward_and_each_attribute_are_divided_by_their_own_std():
     figures = {"reward": {"mean": 1.0, "std": 2.0}, "attributes": {"a": {"mean": -1.0, "std": 0.5}}}
-    assert standardized(Score("x", 4.0, {"a": 0.0}), figures) == Score("x", 1.5, {"a": 2.0})
+    assert standardized(Score("x", 4.0, {"a": 0.0}), figures) == Score("x", 1.5, {"a": 2.0}, True)
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=20, unique=True))
@@ -163,7 +163,9 @@ def test_standardize_then_score(checkpoint, rows_file, model, tmp_path, capsys):
     assert main([*words, "--standardize"]) == 0
     std = math.sqrt(14 / 4)
     assert rewards(read_scores(output)) == pytest.approx({"a": -2 / std, "b": -1 / std, "c": 0, "d": 3 / std})
-    assert [json.loads(line).keys() for line in output.read_text().splitlines()] == [{"id", "reward", "attributes"}] * 4
+    assert [json.loads(line).keys() for line in output.read_text().splitlines()] == [
+        {"id", "reward", "attributes", "standardized"}
+    ] * 4
     assert main(words) == 0  # figures that are stored change nothing unless asked for
     assert rewards(read_scores(output)) == {"a": 1, "b": 2, "c": 3, "d": 6}
 

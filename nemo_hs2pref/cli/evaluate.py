@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.cli.score import MODEL, add_max_length
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.evaluation.goodness import GOODNESS
+from nemo_hs2pref.evaluation.goodness import GOODNESS, require_weighed
 
 if TYPE_CHECKING:  # heavy: numpy
     from nemo_hs2pref.evaluation.tasks import Task
@@ -96,22 +96,27 @@ def rewardbench(args: argparse.Namespace) -> "Task":
 def run(args: argparse.Namespace) -> int:
     if args.scores is None and processes.are_missing(args):
         return processes.start_layout(args)
-    from nemo_hs2pref.evaluation import outcome  # heavy: numpy
+    from nemo_hs2pref.checkpoint.identity import identity_of
+    from nemo_hs2pref.evaluation import baseline, outcome  # heavy: numpy
 
     task, out = args.task(args), Path(args.out)  # before the model is loaded: a bad row must not cost minutes
     refuse_no_folder(out)
-    if args.baseline is not None:
-        outcome.baseline_scores(task, Path(args.baseline))
+    if args.scores is not None:
+        baseline.refuse_other_input("--scores", Path(args.scores), task)
+    earlier = None if args.baseline is None else baseline.baseline_rewards(task, Path(args.baseline))
     scorer, done = open_scorer(args, out)
+    checkpoint = None if args.model is None else identity_of(Path(args.model))  # as it is now: a run may go on
     kept, scores = outcome.score(task, scorer, args.leave_out_long)
     scores = outcome.by_goodness(scores, args.goodness)
     if processes.is_first():
-        comparison = None if args.baseline is None else outcome.against(kept, scores, Path(args.baseline))
-        found = outcome.Outcome(kept, scores, kept.report(scores), origin(args, task, kept), comparison)
+        comparison = None if earlier is None else baseline.against(kept, scores, earlier)
+        left_out = len(task.examples) - len(kept.examples)
+        whose = {**origin(args), "checkpoint": checkpoint, "left_out_long": left_out}
+        found = outcome.Outcome(kept, scores, kept.report(scores), whose, comparison)
         found.write(out)
         done()
         print(found.table())
-        if left_out := len(task.examples) - len(kept.examples):
+        if left_out:
             print(f"\n{left_out} of {len(task.examples)} rows left out: longer than the model takes")
         print(f"\n{out / outcome.SUMMARY}")
     return 0
@@ -136,14 +141,15 @@ def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], 
 
     partial = partial_of(out / SCORES)
     scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)
+    if args.goodness is not None:
+        require_weighed(scorer.attributes, GOODNESS[args.goodness])
     return scorer, scorer.discard_partial
 
 
-def origin(args: argparse.Namespace, task: "Task", kept: "Task") -> dict[str, Any]:
+def origin(args: argparse.Namespace) -> dict[str, Any]:
     """Whose scores these are; whole paths, as a report of them is made from anywhere."""
     paths = {key: getattr(args, key) for key in ("model", "scores", "baseline")}
     return {
         **{key: None if path is None else str(Path(path).resolve()) for key, path in paths.items()},
         "goodness": args.goodness,
-        "left_out_long": len(task.examples) - len(kept.examples),
     }

@@ -1,5 +1,7 @@
 """From a benchmark's files, on the hub or here, to its records with unique ids."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, replace
@@ -81,8 +83,11 @@ def read_tables(tables: Mapping[str, Table], parse: Callable[[str, int, Row], Re
 
 
 def parse_name(row: Row, number: int) -> str:
-    """The row's id; where it has none, its number."""
-    return str(number) if row.get("id") is None else parse_id(row)
+    """The row's id; where it has none, its number and a hash of it, so that scores never join another row."""
+    if row.get("id") is not None:
+        return parse_id(row)
+    content = json.dumps(row, sort_keys=True, default=str).encode()
+    return f"{number}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def parse_prompt(row: Row) -> tuple[Message, ...]:

@@ -11,6 +11,7 @@ from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.preferences import chosen_wins, decided
+from nemo_hs2pref.evaluation.rewardbench.difference import OverallDifference, overall_difference
 from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_intervals
 
 
@@ -27,21 +28,30 @@ class Comparison:
     only_model: int  # pairs that the model gets right and the baseline wrong
     only_baseline: int
     p_value: float  # exact McNemar test, which takes the pairs of a prompt for independent; the interval does not
+    overall: OverallDifference | None = None  # of RewardBench with all its subsets, which is judged by it
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "intervals": {"method": "paired percentile bootstrap over prompts", **INTERVALS}}
+        found = {key: value for key, value in asdict(self).items() if value is not None}
+        return {**found, "intervals": {"method": "paired percentile bootstrap over prompts", **INTERVALS}}
 
     def table(self) -> str:
         """One sentence."""
-        low, high = self.interval
+        low, high = self.interval if self.overall is None else self.overall.interval
         verdict = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
         together = "" if self.prompts == self.pairs else f", if the pairs of {self.prompts} prompts were independent"
         return (
-            f"The model is {verdict} the baseline: {self.accuracy:.1%} against {self.baseline_accuracy:.1%} of "
-            f"{self.pairs} pairs, {100 * self.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]; "
+            f"The model is {verdict} the baseline: {self._overall()}{self.accuracy:.1%} against "
+            f"{self.baseline_accuracy:.1%} of {self.pairs} pairs, {_points(self.difference, self.interval)}; "
             f"{self.only_model} pairs only the model gets right, {self.only_baseline} only the baseline "
             f"(exact McNemar test: {_p(self.p_value)}{together})."
         )
+
+    def _overall(self) -> str:
+        """The benchmark's own score first, where it has one."""
+        if (found := self.overall) is None:
+            return ""
+        points = _points(found.difference, found.interval)
+        return f"Overall {found.score:.1%} against {found.baseline_score:.1%}, {points}; "
 
 
 def compare(
@@ -67,6 +77,7 @@ def compare(
         only_model=only_model,
         only_baseline=only_baseline,
         p_value=mcnemar(only_model, only_baseline),
+        overall=overall_difference([pair.subset for pair in decided(pairs)], wins, baseline_wins),
     )
 
 
@@ -89,6 +100,11 @@ def _wins(whose: str, pairs: Sequence[PreferencePair], rewards: Mapping[str, flo
         return chosen_wins(pairs, rewards)
     except DataError as fault:
         raise DataError(f"{whose}: {fault}") from None
+
+
+def _points(difference: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _p(value: float) -> str:

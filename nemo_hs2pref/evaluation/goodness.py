@@ -1,6 +1,6 @@
 """One number of several attributes: how the papers' models with five outputs are turned into a reward."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from nemo_hs2pref.errors import DataError
 
@@ -28,14 +28,16 @@ GOODNESS: Mapping[str, Mapping[str, float]] = {
 
 
 def goodness(attributes: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """The weighted sum of a response's attributes; those without a weight count nothing.
+    """The weighted sum of a response's attributes; those without a weight count nothing. Raises as require_weighed."""
+    require_weighed(attributes, weights)
+    return sum(weight * attributes[name] for name, weight in weights.items())
 
-    Raises DataError where an attribute with a weight is missing: the rest of the sum would be another score.
-    """
+
+def require_weighed(attributes: Collection[str], weights: Mapping[str, float]) -> None:
+    """DataError where an attribute with a weight is missing: the rest of the sum would be another score."""
     missing = [name for name in weights if name not in attributes]
     if missing:
         raise DataError(
             f"no {', '.join(missing)} among the attributes ({', '.join(attributes) or 'none'}); "
             f"this goodness weighs {', '.join(weights)}: choose weights for attributes that the model has"
         )
-    return sum(weight * attributes[name] for name, weight in weights.items())

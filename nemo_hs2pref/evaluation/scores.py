@@ -1,6 +1,6 @@
 """Rewards of conversations, who gives them, and the file they are kept in.
 
-scores.jsonl   {"id", "reward", "attributes"?}; a pair has two rows, "<id>:chosen" and "<id>:rejected"
+scores.jsonl   {"id", "reward", "attributes"?, "standardized"?}; a pair has two rows, "<id>:chosen" and "<id>:rejected"
 """
 
 import math
@@ -25,6 +25,7 @@ class Score:
     id: str
     reward: float
     attributes: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)  # empty: none are known
+    standardized: bool = False  # each number less its own mean, by its own std: no longer on the scale of the ratings
 
     @property
     def is_finite(self) -> bool:
@@ -32,7 +33,8 @@ class Score:
 
     def to_json(self) -> Row:
         row: Row = {"id": self.id, "reward": self.reward}
-        return row | {"attributes": dict(self.attributes)} if self.attributes else row
+        row |= {"attributes": dict(self.attributes)} if self.attributes else {}
+        return row | {"standardized": True} if self.standardized else row
 
 
 class TooLong(DataError):
@@ -73,6 +75,14 @@ class ScoresFile:
         _refuse_unfit(where, expected, [(score.id, score.is_finite) for score in scores])
         by_id = {score.id: score for score in scores}
         return [by_id[identifier] for identifier in expected]
+
+
+def are_standardized(scores: Sequence[Score]) -> bool:
+    """DataError where some are and others are not, which no comparison could stand."""
+    num_standardized = sum(score.standardized for score in scores)
+    if 0 < num_standardized < len(scores):
+        raise DataError(f"{num_standardized} of {len(scores)} scores are standardized; score all rows in one way")
+    return num_standardized > 0
 
 
 def rewards(scores: Iterable[Score]) -> dict[str, float]:
@@ -131,7 +141,11 @@ def _parse_score(row: Row) -> Score:
     attributes = row.get("attributes") or {}
     if not isinstance(attributes, dict):
         raise DataError(f'"attributes" is {attributes!r:.40}; expected an object such as {{"helpfulness": 3}}')
-    return Score(parse_id(row), _number(row, "reward"), {name: _number(attributes, name) for name in attributes})
+    standardized = row.get("standardized", False)
+    if not isinstance(standardized, bool):
+        raise DataError(f'"standardized" is {standardized!r:.40}; expected true or false')
+    numbers = {name: _number(attributes, name) for name in attributes}
+    return Score(parse_id(row), _number(row, "reward"), numbers, standardized)
 
 
 def _number(row: Row, key: str) -> float:
@@ -139,4 +153,7 @@ def _number(row: Row, key: str) -> float:
     value = given(row, key)
     if not isinstance(value, float) and not is_integer(value):
         raise DataError(f'"{key}" is {value!r:.40}; expected a number')
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise DataError(f'"{key}" is an integer beyond every float; expected a number of at most 308 digits') from None

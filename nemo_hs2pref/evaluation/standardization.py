@@ -65,4 +65,4 @@ def standardized(score: Score, figures: Figures) -> Score:
         return (value - of["mean"]) / of["std"]
 
     attributes = {name: scaled(value, figures["attributes"][name]) for name, value in score.attributes.items()}
-    return Score(score.id, scaled(score.reward, figures["reward"]), attributes)
+    return Score(score.id, scaled(score.reward, figures["reward"]), attributes, standardized=True)

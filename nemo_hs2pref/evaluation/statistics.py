@@ -10,6 +10,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 0
 INTERVALS = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED}  # for what states an interval
+DIGITS = 12  # of a sum of shares: the rounding errors of what adds up to 0 are neither above nor below it
 DRAWS_AT_ONCE = 2**22  # 32 MiB of indices
 
 
@@ -27,6 +28,19 @@ def bootstrap_interval(
     values = np.asarray(values, dtype=np.float64)
     means = np.concatenate([values[drawn].mean(axis=1) for drawn in _draws(len(values), resamples, seed)])
     return _middle(means)
+
+
+def stratified_bootstrap_interval(strata: Sequence[tuple[float, NDArray[np.float64]]]) -> tuple[float, float]:
+    """Percentile bootstrap interval of a weighted sum of means, each over a sample of its own.
+
+    Args:
+        strata: weight, and [N] values, one independent observation each, that are resampled among themselves.
+    """
+    total = np.zeros(RESAMPLES)
+    for number, (weight, values) in enumerate(strata):
+        draws = _draws(len(values), RESAMPLES, SEED + number)  # or samples of one size would be drawn alike
+        total += weight * np.concatenate([values[drawn].mean(axis=1) for drawn in draws])
+    return _middle(total.round(DIGITS))
 
 
 def bootstrap_intervals(

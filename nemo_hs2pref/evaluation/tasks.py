@@ -7,8 +7,14 @@ from typing import Any, Protocol
 
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.records import Conversation, PreferencePair, read_pairs
-from nemo_hs2pref.evaluation.preferences import PreferenceReport, evaluate_pairs
-from nemo_hs2pref.evaluation.rewardbench import RewardBenchReport, evaluate_rewardbench, load_rewardbench
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.evaluation.preferences import PreferenceReport, decided, evaluate_pairs
+from nemo_hs2pref.evaluation.rewardbench import (
+    RewardBenchReport,
+    evaluate_rewardbench,
+    load_rewardbench,
+    require_subsets,
+)
 from nemo_hs2pref.evaluation.rewardbench2 import (
     Item,
     RewardBench2Report,
@@ -16,7 +22,7 @@ from nemo_hs2pref.evaluation.rewardbench2 import (
     load_rewardbench2,
     scored_pair,
 )
-from nemo_hs2pref.evaluation.scores import Example, Score, rewards
+from nemo_hs2pref.evaluation.scores import Example, Score, are_standardized, rewards
 from nemo_hs2pref.files import sha256
 
 
@@ -49,10 +55,14 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class PairsTask:
-    """What the tasks of pairs have in common."""
+    """What the tasks of pairs have in common. Made before hours of scoring, so it refuses what comes to nothing."""
 
     source: Mapping[str, Any]
     examples: Sequence[PreferencePair]
+
+    def __post_init__(self) -> None:
+        if not self.examples:
+            raise DataError(f"{self.source['name']}: has no rows; expected at least one pair")
 
     def scored_pairs(self, scores: Sequence[Score]) -> Iterator[Row]:
         return with_rewards(self.examples, rewards(scores))
@@ -64,8 +74,13 @@ class PreferencesTask(PairsTask):
 
     benchmark: str = "preferences"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        decided(self.examples)
+
     def report(self, scores: Sequence[Score]) -> PreferenceReport:
-        attributes = {score.id: score.attributes for score in scores if score.attributes}
+        rated = [] if are_standardized(scores) else scores  # ratings are not standardized
+        attributes = {score.id: score.attributes for score in rated if score.attributes}
         return evaluate_pairs(self.examples, rewards(scores), attributes)
 
 
@@ -74,6 +89,10 @@ class RewardBenchTask(PairsTask):
     """RewardBench's sections, and its prior sets where the pairs have them."""
 
     benchmark: str = "rewardbench"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_subsets(self.examples)
 
     def report(self, scores: Sequence[Score]) -> RewardBenchReport:
         return evaluate_rewardbench(self.examples, rewards(scores))

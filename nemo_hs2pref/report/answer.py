@@ -42,7 +42,9 @@ def answer_of(evaluation: Evaluation, run: Run) -> Answer:
     failed = [AGAINST[finding.question] for finding in found if finding.tone == "bad"]
     unsure = [finding for finding in found if finding.tone == "unsure"]
     tone: Tone = "bad" if failed else "unsure" if unsure else "good"
-    if run.was_trained_on(evaluation):
+    if change := run.change_since(evaluation):
+        headline, tone = f"No answer: {change}.", "unsure"
+    elif run.was_trained_on(evaluation):
         headline, tone = "No answer: the model was trained on these pairs.", "unsure"
     elif failed:
         headline = f"No: {', and '.join(failed)}."

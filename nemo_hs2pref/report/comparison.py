@@ -1,21 +1,24 @@
 """Several runs side by side: the layout of the paper's Table 1, differences on the same pairs, curves in one figure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from nemo_hs2pref.evaluation.preference_report import FEW
+from nemo_hs2pref.evaluation.rewardbench.sections import OVERALL
+from nemo_hs2pref.evaluation.rewardbench2 import DOMAINS
 from nemo_hs2pref.report.benchmark import own_row, with_published
 from nemo_hs2pref.report.document import Block, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, training_picture
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.figures import cells
-from nemo_hs2pref.report.findings import LENGTH, accuracy_interval, ask, percent, signed_span, verdict
+from nemo_hs2pref.report.findings import LENGTH, accuracy_interval, ask, percent
+from nemo_hs2pref.report.paired import ALIGN, HEADER, common_pairs, difference
 from nemo_hs2pref.report.runs import Run
 
 
 def comparison_sections(runs: Sequence[Run]) -> list[Section]:
     sections = [
         Section("RewardBench, in the layout of the paper's Table 1", [*rewardbench(runs)]),
+        Section("RewardBench 2", [*rewardbench2(runs)]),
         Section("Accuracy on pairs", [*accuracies(runs)]),
         Section("Differences on the same pairs", [*paired(runs)]),
         Section("Training curves", [*curves(runs)]),
@@ -36,6 +39,27 @@ def rewardbench(runs: Sequence[Run]) -> Iterator[Block]:
         yield with_published(ours)
 
 
+def rewardbench2(runs: Sequence[Run]) -> Iterator[Block]:
+    """A row for each evaluation: Overall and the domains."""
+    rows = [
+        (name_of(run, evaluation), *map(per_cent, [evaluation.overall, *domain_scores(evaluation)]))
+        for run, evaluation in evaluations_of(runs)
+        if evaluation.benchmark == "rewardbench2"
+    ]
+    if rows:
+        yield Table(("model", OVERALL, *DOMAINS), rows, "l" + "r" * (1 + len(DOMAINS)))
+
+
+def domain_scores(evaluation: Evaluation) -> list[float | None]:
+    """In the order of DOMAINS; None where one is not scored."""
+    domains: Mapping[str, Mapping[str, float]] = evaluation.summary.get("domains") or {}
+    return [domains[name]["score"] if name in domains else None for name in DOMAINS]
+
+
+def per_cent(score: float | None) -> str:
+    return "-" if score is None else f"{100 * score:.1f}"
+
+
 def accuracies(runs: Sequence[Run]) -> Iterator[Block]:
     """One row an evaluation of any benchmark, length alone beside it."""
     rows: list[tuple[str, ...]] = []
@@ -50,47 +74,16 @@ def accuracies(runs: Sequence[Run]) -> Iterator[Block]:
 
 
 def paired(runs: Sequence[Run]) -> Iterator[Block]:
-    """Every two evaluations of different runs on the same pairs; the interval is that of the paired difference."""
-    rows: list[tuple[str, ...]] = []
-    for (run, one), (other_run, other) in combinations(evaluations_of(runs), 2):
-        if run is not other_run and same_pairs(one, other):
-            rows.append((f"{run.name} less {other_run.name}", one.title, *difference(one, other)))
+    """Every two evaluations of different runs with common pairs; the interval is that of the paired difference."""
+    rows = [
+        (f"{run.name} less {other_run.name}", *difference(one, other))
+        for (run, one), (other_run, other) in combinations(evaluations_of(runs), 2)
+        if run is not other_run and common_pairs(one, other)
+    ]
     if rows:
-        header = (
-            "models",
-            "evaluation",
-            "pairs",
-            "points",
-            "95 % interval",
-            "only the first",
-            "only the second",
-            "the first is",
-        )
-        yield Table(header, rows, "llrrrrrl")
+        yield Table(("models", *HEADER), rows, f"l{ALIGN}")
     elif any(run.evaluations for run in runs):
         yield Text("No two of these runs were evaluated on the same pairs.")
-
-
-def same_pairs(one: Evaluation, other: Evaluation) -> bool:
-    """The same texts under the same ids, in the same order."""
-    if not (one.pairs and one.is_of_pairs and one.benchmark == other.benchmark):
-        return False
-    first, second = (
-        [(pair.id, pair.prompt, pair.chosen, pair.rejected) for pair in each.pairs] for each in (one, other)
-    )
-    return first == second
-
-
-def difference(one: Evaluation, other: Evaluation) -> tuple[str, ...]:
-    """Pairs, points, interval, pairs that only one of the two gets right, and what follows."""
-    gains = (one.margins() > 0).astype(float) - (other.margins() > 0)
-    interval = one.interval(gains)
-    only_one, only_other = int((gains > 0).sum()), int((gains < 0).sum())
-    answer, _ = verdict(interval)
-    said = {"yes": "better", "no, worse": "worse"}.get(answer, "not shown to differ")
-    said = said if one.prompts >= FEW else f"open: fewer than {FEW} prompts"
-    points = f"{100 * gains.mean():+.1f}"
-    return f"{len(gains):,}", points, signed_span(interval), f"{only_one:,}", f"{only_other:,}", said
 
 
 def curves(runs: Sequence[Run]) -> Iterator[Block]:
@@ -102,10 +95,11 @@ def curves(runs: Sequence[Run]) -> Iterator[Block]:
 
 
 def headline(runs: Sequence[Run]) -> str:
-    """The best accuracy by benchmark and input, where several runs have it."""
-    groups: dict[tuple[str, str], list[tuple[Run, Evaluation]]] = {}
+    """The best score by benchmark and input, where several runs have it."""
+    groups: dict[tuple[str, ...], list[tuple[Run, Evaluation]]] = {}
     for run, evaluation in evaluations_of(runs):
-        groups.setdefault(evaluation.rows, []).append((run, evaluation))
+        if score_of(evaluation) is not None:
+            groups.setdefault(evaluation.rows, []).append((run, evaluation))
     shared = [found for found in groups.values() if len({run.name for run, _ in found}) > 1]
     titles = [found[0][1].title for found in shared]
     return " ".join(
@@ -115,19 +109,28 @@ def headline(runs: Sequence[Run]) -> str:
 
 
 def told_apart(evaluation: Evaluation) -> str:
-    """What tells apart two files of one name."""
-    return f"SHA-256 {evaluation.rows[1][:12]}…"
+    """What tells apart two files of one name, or the rows that were left of one file."""
+    return f"SHA-256 {evaluation.rows[1][:12]}…, {evaluation.summary['pairs']:,} pairs"
+
+
+def score_of(evaluation: Evaluation) -> float | None:
+    """What models are ranked by: the benchmark's own score, or of pairs the accuracy; None where there is neither."""
+    if evaluation.overall is None and evaluation.is_of_pairs:
+        return evaluation.summary["accuracy"]
+    return evaluation.overall
 
 
 def best(title: str, found: Sequence[tuple[Run, Evaluation]]) -> str:
-    """Who has the highest accuracy on the same rows, or that several have."""
-    highest = max(evaluation.summary["accuracy"] for _, evaluation in found)
-    names = list(dict.fromkeys(run.name for run, evaluation in found if evaluation.summary["accuracy"] == highest))
-    if len(names) > 1:
-        return f"{title}: {', '.join(names)} have the same accuracy, {percent(highest)}, and none a higher one."
-    return (
-        f"{title}: {names[0]} has the highest accuracy, {percent(highest)}; whether that is a difference stands below."
-    )
+    """Who has the highest score on the same rows, or that several have."""
+    highest = max(score for _, evaluation in found if (score := score_of(evaluation)) is not None)
+    first = {run.name: evaluation for run, evaluation in found if score_of(evaluation) == highest}
+    what = "accuracy" if found[0][1].overall is None else OVERALL
+    if len(first) > 1:
+        return f"{title}: {', '.join(first)} have the same {what}, {percent(highest)}, and none a higher one."
+    ((name, evaluation),) = first.items()
+    is_tested = all(common_pairs(evaluation, other) for run, other in found if run.name != name)
+    sure = "whether that is a difference stands below" if is_tested else "whether that is a difference was not tested"
+    return f"{title}: {name} has the highest {what}, {percent(highest)}; {sure}."
 
 
 def evaluations_of(runs: Sequence[Run]) -> list[tuple[Run, Evaluation]]:

@@ -12,8 +12,8 @@ from nemo_hs2pref.report.runs import Run
 
 # Where it comes from, what is told otherwise, and what no reader asks for.
 NOT_FIGURES = frozenset(
-    {"benchmark", "input", "model", "scores", "goodness", "intervals", "incomplete", "unofficial_counts"}
-    | {"sections", "length_only_sections", "comparison", "calibration", "subsets"}
+    {"benchmark", "tool_version", "input", "model", "checkpoint", "scores", "goodness", "standardized", "intervals"}
+    | {"incomplete", "unofficial_counts", "sections", "length_only_sections", "comparison", "calibration", "subsets"}
 )
 
 
@@ -61,6 +61,8 @@ def provenance(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     for key in ("model", "scores", "goodness"):
         if summary.get(key):
             yield key, str(summary[key])
+    if summary.get("standardized"):
+        yield "rewards", "standardized: margins and calibration are in units of their standard deviation"
     if method := (summary.get("intervals") or {}).get("method"):
         yield "intervals", f"95 %, {method}"
     yield "folder", evaluation.name

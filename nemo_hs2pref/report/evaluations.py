@@ -14,6 +14,7 @@ from nemo_hs2pref.data.jsonl import Row, collect, read_lines
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.outcome import SCORED_PAIRS, SUMMARY
+from nemo_hs2pref.evaluation.rewardbench.sections import OVERALL
 from nemo_hs2pref.evaluation.statistics import bootstrap_intervals
 
 BENCHMARKS = {
@@ -65,10 +66,18 @@ class Evaluation:
         return f"{known} ({Path(source).name})" if source else known
 
     @property
-    def rows(self) -> tuple[str, str]:
-        """What was evaluated on: the benchmark, and the hash of its file, or its name where there is no hash."""
+    def rows(self) -> tuple[str, ...]:
+        """What was evaluated on: the benchmark, the hash of its file, or its name where there is no hash, and where
+        long rows were left out, which are left."""
         given = self.summary.get("input") or {}
-        return self.benchmark, str(given.get("sha256") or given.get("name") or "")
+        left_out = self.summary.get("left_out_long") or 0
+        kept = (str(left_out), *(pair.id for pair in self.pairs)) if left_out else ()
+        return self.benchmark, str(given.get("sha256") or given.get("name") or ""), *kept
+
+    @property
+    def overall(self) -> float | None:
+        """The benchmark's own score, where it has one and all its parts are there."""
+        return (self.summary.get("sections") or {}).get(OVERALL, self.summary.get("overall"))
 
     @property
     def is_of_pairs(self) -> bool:

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
 from nemo_hs2pref.report.manifests import CHECKPOINT, CHECKPOINTS, made_of, read_checkpoints, training_hashes
+from nemo_hs2pref.report.models import change_of, place_of, refuse_other_model, refuse_several_models, some
 from nemo_hs2pref.run_metrics import METRICS, read_metrics
 
 CONFIG = "config.yaml"
-SHOWN = 8  # places in a message
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Run:
         digest = (evaluation.summary.get("input") or {}).get("sha256")
         return any(digest in training_hashes(manifest) for manifest in self.checkpoints.values())
 
+    def change_since(self, evaluation: Evaluation) -> str:
+        """How the model differs from what was evaluated, in words; empty where it does not, or nothing tells."""
+        return change_of(evaluation, self.folder, self.checkpoints)
+
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """A run for each folder; their names are as long as it takes to tell them apart.
@@ -56,7 +60,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """What lies in the folder; DataError where that is nothing of a run, or evaluations of several models."""
+    """What lies in the folder; DataError where that is nothing of a run, or evaluations of other models."""
     if not folder.is_dir():
         raise DataError(f"{folder}: {'is a file' if folder.exists() else 'not found'}; expected a run's folder")
     evaluations = find_evaluations(folder)
@@ -75,25 +79,8 @@ def read_run(folder: Path, name: str) -> Run:
             f"{folder}: no run; expected {CONFIG}, {METRICS}, a checkpoint or an evaluation's {SUMMARY} in it"
             + hint(runs_below(folder))
         )
+    refuse_other_model(run.folder, run.checkpoints, evaluations)
     return run
-
-
-def refuse_several_models(folder: Path, evaluations: Sequence[Evaluation]) -> None:
-    """One page is of one model. Scores from a file name none: on the same input, two files are of two models."""
-    models = {place for evaluation in evaluations if (place := model_of(evaluation))}
-    scores: dict[tuple[str, str], set[str]] = {}
-    for evaluation in evaluations:
-        if evaluation.summary.get("scores"):
-            scores.setdefault(evaluation.rows, set()).add(str(evaluation.summary["scores"]))
-    if len(models) > 1 or any(len(files) > 1 for files in scores.values()):
-        places = [str(evaluation.folder) for evaluation in evaluations]
-        raise DataError(f"{folder}: its evaluations are of different models; name them instead: {some(places)}")
-
-
-def model_of(evaluation: Evaluation) -> Path | None:
-    """The place of the model that was scored with; None where the summary names none."""
-    model = evaluation.summary.get("model")
-    return Path(model).resolve() if model else None
 
 
 def is_evaluation(folder: Path, evaluations: Sequence[Evaluation]) -> bool:
@@ -107,7 +94,7 @@ def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
 
     None where that is unknown, no longer there, or no checkpoint of ours: what else lies there is not of the model.
     """
-    (model, *others) = {model_of(evaluation) for evaluation in evaluations}
+    (model, *others) = {place_of(evaluation) for evaluation in evaluations}
     if others or model is None or not (model / CHECKPOINT).is_file():
         return None
     return model.parent.parent if model.parent.name == "checkpoints" else model
@@ -131,10 +118,6 @@ def runs_below(folder: Path) -> list[str]:
 
 def hint(runs: Sequence[str]) -> str:
     return f"; there are runs below it, name those: {some(runs)}" if runs else ""
-
-
-def some(places: Sequence[str]) -> str:
-    return " ".join(places[:SHOWN]) + (" ..." if len(places) > SHOWN else "")
 
 
 def distinct_names(places: Sequence[Path]) -> list[str]:

@@ -20,6 +20,7 @@ from nemo_hs2pref.checkpoint.hugging_face.card import Card, write_card
 from nemo_hs2pref.checkpoint.hugging_face.ending import Ending, language_model, our_key, reward_model, without_bias
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CAUSAL_LM, CLASSIFICATION, NEMOTRON
 from nemo_hs2pref.checkpoint.hugging_face.tokenizer import write_reward_tokenizer
+from nemo_hs2pref.checkpoint.identity import note_export
 from nemo_hs2pref.checkpoint.llama import architecture
 from nemo_hs2pref.checkpoint.llama.config import ORIGIN, llama_config
 from nemo_hs2pref.checkpoint.llama.from_mcore import body_tensors, refuse_other_tensors
@@ -85,6 +86,8 @@ def convert_to_hf(
         write_card(folder, card)
         bar = tqdm(export.tensors(), "writing", len(export.entries), unit=" tensors", disable=None)
         write_shards(export.entries, bar, folder)
+        if export.head is not None:
+            note_export(folder, source)
     return export
 
 

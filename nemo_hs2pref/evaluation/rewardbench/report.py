@@ -74,7 +74,7 @@ def evaluate_rewardbench(pairs: Sequence[PreferencePair], rewards: Mapping[str, 
     Raises:
         DataError: no pairs, pairs with an unknown subset or none, or rewards that are missing, left over or not finite.
     """
-    _require_subsets(pairs)
+    require_subsets(pairs)
     require_scores(pairs, rewards)
     scored, lengths = rewards_of(pairs, rewards), lengths_of(pairs)
     wins, longer = scored[:, 0] > scored[:, 1], lengths[:, 0] > lengths[:, 1]
@@ -102,7 +102,7 @@ def _subset_report(wins: NDArray[np.bool_], longer: NDArray[np.bool_], ties: NDA
     return SubsetReport(len(wins), accuracy, bootstrap_interval(wins), int(ties.sum()), length_only)
 
 
-def _require_subsets(pairs: Sequence[PreferencePair]) -> None:
+def require_subsets(pairs: Sequence[PreferencePair]) -> None:
     """One DataError for all pairs that no section could count."""
     if not pairs:
         raise DataError("no pairs to evaluate; expected at least one")

@@ -67,6 +67,11 @@ class ModelScorer:
         self.max_length = model.max_length if max_length is None else max_length
         self.journal = Journal(partial, {**model.fingerprint, "device": machine.device().type}) if partial else None
 
+    @property
+    def attributes(self) -> Sequence[str]:
+        """The names in every Score."""
+        return self.model.attributes
+
     @torch.no_grad()
     def score(self, conversations: Sequence[Conversation]) -> list[Score]:
         """Raises TooLong for rows that the model cannot take, DataError for those that its template refuses, before
