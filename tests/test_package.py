@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
-    "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"},
+    "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics", "checkpoint.layout"},
     "laptop": {"errors"},
     "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"},
     "reproduce": {"errors", "files", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
