@@ -12,14 +12,17 @@ import chat_tokenizers
 import pytest
 
 from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.formats.aligner import read_rows
 from nemo_hs2pref.data.formats.helpsteer2 import RELEASE
 from nemo_hs2pref.data.inspection.kinds import KINDS, recognise
 from nemo_hs2pref.data.inspection.paths import inspect_path
 from nemo_hs2pref.data.inspection.reading import Sampling
 from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.inspection.tally import Lengths, Reservoir
+from nemo_hs2pref.data.reading.rows import Line
 from nemo_hs2pref.data.records import Message, PreferencePair, RatedResponse, write_jsonl
-from nemo_hs2pref.data.templates import render
+from nemo_hs2pref.data.templates import extra_id, render
+from nemo_hs2pref.errors import DataError
 
 ASKED = (Message("user", "Which of the two is heavier?"),)
 AFTER = (Message("user", "Hello."), Message("assistant", "Hi."), Message("user", "And now?"))
@@ -219,6 +222,16 @@ def test_first_slot_of_an_aligner_row_is_a_strength_where_it_stands_alone(tmp_pa
     assert [fault["line"] for fault in file["first_faults"]] == [3]
     assert file["strengths"] == {"-2": 1}
     assert file["ratings"]["text"]["quality"]["mean"] == 2.0
+
+
+def test_an_aligner_row_is_malformed_where_preparation_says_so(tmp_path):
+    text = extra_id.render([*ASKED, Message("assistant", "yes")])
+    labels = [[-100.0] * 9, [4.0] + [-100.0] * 8, [1.0] * 8, [-100.0] * 8 + [2.0]]
+    path = write(tmp_path / "aligner.jsonl", [{"text": text, "label": label} for label in labels])
+    seen = [(fault["line"], fault["fault"]) for fault in look(path)[1]["files"][0]["first_faults"]]
+    lines = (Line(number, "", {"text": text, "label": label}) for number, label in enumerate(labels, start=1))
+    assert seen == [(line.number, str(found)) for line, found in read_rows(lines, "x") if isinstance(found, DataError)]
+    assert [number for number, _ in seen] == [1, 2, 3]
 
 
 def test_pairs_whose_responses_are_messages_are_read(tmp_path):

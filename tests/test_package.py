@@ -43,19 +43,11 @@ MAY_IMPORT = {
     "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
-    "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics", "checkpoint.identity"},
+    "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"}
+    | {"checkpoint.layout", "checkpoint.identity"},
     "laptop": {"errors"},
-    "quickstart": {
-        "errors",
-        "files",
-        "data",
-        "evaluation",
-        "runtime",
-        "plots",
-        "laptop",
-        "report",
-        "checkpoint.identity",
-    },
+    "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}
+    | {"checkpoint.identity"},
     "reproduce": {"errors", "files", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
     "cli": INNER
     | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report", "run_state"}

@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -27,10 +29,14 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.calibration import confidence_and_outcome
+from nemo_hs2pref.evaluation.comparison import Comparison
+from nemo_hs2pref.evaluation.preference_report import PreferenceReport
 from nemo_hs2pref.evaluation.published import OTHERS, PUBLISHED
 from nemo_hs2pref.evaluation.rewardbench.difference import WEIGHTS
+from nemo_hs2pref.evaluation.rewardbench.report import RewardBenchReport
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
 from nemo_hs2pref.evaluation.rewardbench2 import DOMAINS
+from nemo_hs2pref.evaluation.rewardbench2.report import RewardBench2Report
 from nemo_hs2pref.files import write_json
 from nemo_hs2pref.plots import evaluation as plots
 from nemo_hs2pref.plots.training import draw_training
@@ -38,7 +44,7 @@ from nemo_hs2pref.report import drawing
 from nemo_hs2pref.report.document import Section, Table
 from nemo_hs2pref.report.drawing import joined
 from nemo_hs2pref.report.evaluations import find_evaluations
-from nemo_hs2pref.report.figures import tables
+from nemo_hs2pref.report.figures import OF_SHARES, UNITS, cells, tables
 from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, difference_interval, findings
 from nemo_hs2pref.report.html import anchors
 from nemo_hs2pref.report.markdown import fenced, text
@@ -232,6 +238,32 @@ def test_data_is_told_with_rows_hash_drops_and_whether_it_changed(run, tmp_path)
     assert "| pairs.train.jsonl | 6,766 | cdcdcdcdcdcd… | tie 12 | the same |" in pages(run)[0]
     write_data(tmp_path / "data", digest="ef" * 32)
     assert "| tie 12 | changed; it was cdcdcdcdcdcd… |" in pages(run)[0]
+
+
+def floats_of(report, parent: str = "") -> Iterator[tuple[str, str]]:
+    """(key, key of the mapping around it) of every float that the dataclass puts into a summary."""
+    for name, hint in get_type_hints(report).items():
+        if hint in (float, float | None):
+            yield name, parent
+        elif hint == dict[str, float]:
+            yield "*", name
+        for inner in (hint, *get_args(hint)):
+            if is_dataclass(inner):
+                yield from floats_of(inner, name)
+
+
+@pytest.mark.parametrize("report", [PreferenceReport, RewardBenchReport, RewardBench2Report, Comparison])
+def test_every_figure_of_a_report_has_a_declared_unit(report):
+    undeclared = {(key, parent) for key, parent in floats_of(report) if key not in UNITS and parent not in OF_SHARES}
+    assert not undeclared
+
+
+def test_figures_are_shown_in_their_units():
+    group = {"brier_score": 0.25, "score": 0.5, "difference": 0.04, "interval": [0.01, 0.07], "new_score": 0.5}
+    assert cells({key: group[key] for key in ("brier_score", "score", "new_score")}, "") == {
+        "brier_score": "0.250", "score": "50.0 %", "new_score": "0.500"
+    }  # fmt: skip
+    assert cells({key: group[key] for key in ("difference", "interval")}, "") == {"difference": "+4.0 [1.0, 7.0]"}
 
 
 def test_groups_of_any_name_become_a_table():

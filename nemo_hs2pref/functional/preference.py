@@ -29,7 +29,7 @@ def _scaled(gap_P: Tensor, strength_P: Tensor) -> Tensor:
     return -_checked_strength(strength_P, gap_P) * logsigmoid(gap_P)
 
 
-# Each is a function of (gap [P] in float32 or wider, strength [P]) -> [P]; DPO puts its own gap in.
+# Each is a function of (gap [P] in float32 or wider, strength [P]) -> [P].
 BRADLEY_TERRY_VARIANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "regular": _regular,
     "margin": _margin,

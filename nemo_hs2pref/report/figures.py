@@ -3,20 +3,29 @@
 Shares are stored as 0 to 1 and shown in per cent; an interval stands in brackets behind its figure.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from nemo_hs2pref.report.document import Block, Section, Table
 
-SHARES = re.compile(r"accuracy|^score$|_score$|share|confidence|overall|gain_over_length|preferred|calibration_error")
-NO_SHARES = {"brier_score"}
+Unit = Literal["share", "points", "number"]  # points: the difference of two shares, shown with its sign
+# Of every figure of the evaluations' reports; one that is not here is a number.
+UNITS: Mapping[str, Unit] = {
+    **dict.fromkeys(("accuracy", "length_only_accuracy", "baseline_accuracy"), "share"),
+    **dict.fromkeys(("ref_accuracy", "tied_accuracy", "preferred", "preferred_hard"), "share"),
+    **dict.fromkeys(("score", "length_only_score", "overall", "length_only_overall"), "share"),
+    **dict.fromkeys(("confidence", "expected_calibration_error"), "share"),
+    **dict.fromkeys(("gain_over_length", "difference"), "points"),
+    **dict.fromkeys(("mse", "pearson", "margin", "mean_margin", "brier_score", "log_loss", "p_value"), "number"),
+    **dict.fromkeys(("margin_strength_pearson", "margin_strength_spearman", "reward_length_correlation"), "number"),
+}
 OF_SHARES = {"sections", "length_only_sections", "bins"}  # whatever stands under these is a share
 MAIN = ("accuracy", "score", "difference")  # the figures of a group to which "interval" belongs
 NAMES = {
     "length_only_accuracy": "longer response",
     "length_only_score": "longer response",
     "gain_over_length": "gain over length, points",
+    "difference": "difference, points",
     "by_length_difference": "By difference in length",
     "by_response_length": "By length of the longer response",
     "by_turns": "By turns of the user",
@@ -87,7 +96,7 @@ def cells(group: Mapping[str, Any], parent: str) -> dict[str, str]:
         if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
             continue
         interval = interval_of(group, key)
-        found[key] = shown(key, value, parent) + (in_brackets(interval, is_share(key, parent)) if interval else "")
+        found[key] = shown(key, value, parent) + (in_brackets(interval, unit_of(key, parent)) if interval else "")
     return found
 
 
@@ -99,13 +108,13 @@ def interval_of(group: Mapping[str, Any], key: str) -> Sequence[float] | None:
     return next((group[name] for name in names if isinstance(group.get(name), list | tuple)), None)
 
 
-def in_brackets(interval: Sequence[float], share: bool) -> str:
-    scale, digits = (100, 1) if share else (1, 3)
+def in_brackets(interval: Sequence[float], unit: Unit) -> str:
+    scale, digits = (1, 3) if unit == "number" else (100, 1)
     return f" [{', '.join(f'{scale * end:.{digits}f}' for end in interval)}]"
 
 
 def shown(key: str, value: Any, parent: str = "") -> str:
-    """A value in its unit; a gain has its sign."""
+    """A value in its unit."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -114,13 +123,14 @@ def shown(key: str, value: Any, parent: str = "") -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return str(value)
-    if is_share(key, parent):
-        return f"{100 * value:+.1f}" if key.startswith("gain") else f"{100 * value:.1f} %"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    unit = unit_of(key, parent)
+    if unit == "number":
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{100 * value:.1f} %" if unit == "share" else f"{100 * value:+.1f}"
 
 
-def is_share(key: str, parent: str = "") -> bool:
-    return parent in OF_SHARES or (key not in NO_SHARES and SHARES.search(key) is not None)
+def unit_of(key: str, parent: str = "") -> Unit:
+    return "share" if parent in OF_SHARES else UNITS.get(key, "number")
 
 
 def label(key: str) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.checkpoint.layout import MANIFEST
 from nemo_hs2pref.errors import DataError
 
-CHECKPOINT = "hs2pref.json"  # a checkpoint's manifest; checkpoint.layout has the name too, and imports torch
-CHECKPOINTS = (CHECKPOINT, f"*/{CHECKPOINT}", f"checkpoints/*/{CHECKPOINT}")
+CHECKPOINTS = (MANIFEST, f"*/{MANIFEST}", f"checkpoints/*/{MANIFEST}")  # of checkpoints' manifests, in a folder
 Manifest = Mapping[str, Any]
 
 
@@ -52,7 +52,7 @@ def parts(manifest: Manifest) -> list[str]:
 def with_parts(manifest: Manifest, seen: frozenset[Path] = frozenset()) -> Iterator[Manifest]:
     """It, and the manifests of what it was made of, as far as those are still where they were."""
     yield manifest
-    for path in (Path(place).resolve() / CHECKPOINT for place in parts(manifest)):
+    for path in (Path(place).resolve() / MANIFEST for place in parts(manifest)):
         if path.is_file() and path not in seen:
             yield from with_parts(read_manifest(path), seen | {path})
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nemo_hs2pref.checkpoint.layout import MANIFEST
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
-from nemo_hs2pref.report.manifests import CHECKPOINT, CHECKPOINTS, made_of, read_checkpoints, training_hashes
+from nemo_hs2pref.report.manifests import CHECKPOINTS, made_of, read_checkpoints, training_hashes
 from nemo_hs2pref.report.models import change_of, place_of, refuse_other_model, refuse_several_models, some
 from nemo_hs2pref.run_metrics import METRICS, read_metrics
 
@@ -95,7 +96,7 @@ def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
     None where that is unknown, no longer there, or no checkpoint of ours: what else lies there is not of the model.
     """
     (model, *others) = {place_of(evaluation) for evaluation in evaluations}
-    if others or model is None or not (model / CHECKPOINT).is_file():
+    if others or model is None or not (model / MANIFEST).is_file():
         return None
     return model.parent.parent if model.parent.name == "checkpoints" else model
 

@@ -144,21 +144,14 @@ def _read(row: Row, name: str) -> RatedResponse | _Side | DataError:
     """One row by itself."""
     try:
         messages = extra_id.parse_text(text(row, "text"))
-        values = _values(row)
+        ratings, strength = label_of(row)
     except DataError as fault:
         return fault
-    if set(values) != {ATTRIBUTES[0]}:
-        return RatedResponse(name, messages, values)
-    (strength,) = values.values()
-    if strength not in STRENGTHS:
-        return DataError(
-            f'"label" has {strength} in slot 0 alone, which is a strength; expected a whole number -3 to 3'
-        )
-    return _Side(messages, int(strength))
+    return RatedResponse(name, messages, ratings) if strength is None else _Side(messages, strength)
 
 
-def _values(row: Row) -> dict[str, float]:
-    """The slots that are not masked."""
+def label_of(row: Row) -> tuple[dict[str, float], int | None]:
+    """The ratings in the slots that are not masked, and None; of a comparison's row no ratings, and its strength."""
     label = given(row, "label")
     if not isinstance(label, list) or len(label) != len(ATTRIBUTES) or not all(map(is_number, label)):
         raise DataError(
@@ -167,7 +160,11 @@ def _values(row: Row) -> dict[str, float]:
     values = {name: value for name, value in zip(ATTRIBUTES, label, strict=True) if value != IGNORED}
     if not values:
         raise DataError('"label" is -100 in all slots; expected at least one rating, or a strength in slot 0')
-    return values
+    if values.keys() != {ATTRIBUTES[0]}:
+        return values, None
+    if (strength := values[ATTRIBUTES[0]]) not in STRENGTHS:
+        raise DataError(f'"label" has {strength} in slot 0 alone, which is a strength; expected a whole number -3 to 3')
+    return {}, int(strength)
 
 
 def _pair(name: str, first: _Side, second: _Side) -> PreferencePair | DataError:

@@ -7,15 +7,14 @@ from statistics import fmean
 from typing import Any
 
 from nemo_hs2pref.data.aggregation import UNUSABLE
-from nemo_hs2pref.data.fields import given, integer, is_integer, is_number, text
+from nemo_hs2pref.data.fields import given, integer, is_integer, text
+from nemo_hs2pref.data.formats.aligner import label_of
 from nemo_hs2pref.data.formats.annotations import Columns, parse_task
 from nemo_hs2pref.data.formats.pairs import plain
 from nemo_hs2pref.data.formats.usable import fault_of_texts, fault_of_turns
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.records import (
-    ATTRIBUTES,
     HELPSTEER_ATTRIBUTES,
-    IGNORED,
     Message,
     check_turns,
     parse_conversation,
@@ -158,15 +157,7 @@ def _refuse(reason: str | None) -> None:
 
 def _aligner(row: Row) -> Example:
     """A rendered text and nine numbers; of a comparison only the first is set, its strength."""
-    label: Any = given(row, "label")
-    if not isinstance(label, list) or len(label) != len(ATTRIBUTES) or not all(map(is_number, label)):
-        raise DataError(f'"label" is {label!r:.40}; expected {len(ATTRIBUTES)} numbers')
-    ratings = {name: value for name, value in zip(ATTRIBUTES, label, strict=True) if value != IGNORED}
-    strength = None
-    if ratings.keys() == {ATTRIBUTES[0]}:
-        if label[0] not in range(-3, 4):
-            raise DataError(f'"label" has {label[0]} alone, which is a strength; expected a whole number -3 to 3')
-        strength, ratings = int(label[0]), {}
+    ratings, strength = label_of(row)
     try:
         *prompt, response = parse_text(text(row, "text"))
     except DataError:  # rendered by another template
