@@ -33,7 +33,7 @@ def packed_places(batch: Batch, *, on_host: bool) -> PackedSeqParams | None:
     """Where each packed row begins, for attention and RoPE; tokens that rounding added belong to the last row.
 
     Fused kernels read the places on the device. Without them Megatron-Core's RoPE (0.11) and SdpaAttention ask for
-    the numbers in every layer, and again under recomputation: on the host, lest a GPU first finish all it has to do.
+    the numbers in every layer, and again under recomputation: on the device, the host would wait for it each time.
     """
     if not batch.is_packed:
         return None

@@ -1,4 +1,4 @@
-"""NeMo-Aligner's reward model class, with the parts replaced that its reward-model recipe gets wrong.
+"""NeMo-Aligner's reward model class, without the faults of its reward-model recipe.
 
 Upstream behaviour that is replaced (Aligner 0.7.0, megatron-core 0.11), each in the function named:
     model_provider_func      drops the model's RoPE scaling, builds a vocabulary layer, bfloat16 head
@@ -76,8 +76,8 @@ class MegatronRewardModel(MegatronGPTRewardModel):
     def count_globally(self, batch: Sequence[Batch], error: Exception | None = None) -> dict[str, float]:
         """Items of each term in the global batch, and its "tokens".
 
-        The one collective before backward; it also agrees on a failure: a rank that passes `error` raises it, the
-        others raise OtherRankError in the same moment.
+        The one collective before backward, in which ranks also agree on a failure: a rank that passes `error` raises
+        it, the others raise OtherRankError at the same point.
         """
         assert self.objective is not None
         counts = Counter({"tokens": sum(micro_batch.num_tokens for micro_batch in batch)})
@@ -97,7 +97,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
     def sum_globally(self, sums: Sums, also_from_every_rank: Sequence[str] = ()) -> Sums:
         """Add named tensors over data-parallel ranks, the same answer on every rank, in one all_reduce.
 
-        One tensor-parallel rank of the last pipeline stage speaks for its replica; the others add zero.
+        One tensor-parallel rank of the last pipeline stage counts for its replica; the others add zero.
         Names and shapes must be the same on every rank, so ranks without a sum pass zeros. Returns float64 on the CPU.
         """
         speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
@@ -122,7 +122,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
 
         Megatron divides each micro batch's loss by their number and each gradient by the data-parallel size;
         both are undone here, so that the gradient is that of the objective over the global batch. `counts` are
-        its items, which forward_only does without.
+        its items; forward_only does not read them.
         """
         assert self.objective is not None
         objective = self.objective
@@ -173,7 +173,7 @@ class MegatronRewardModel(MegatronGPTRewardModel):
             model=self.model,
             num_microbatches=len(batch),
             forward_only=forward_only,
-            seq_length=self.cfg.encoder_seq_length,  # not read: the stages tell each other the shapes
+            seq_length=self.cfg.encoder_seq_length,  # not read: the stages send each other the shapes
             micro_batch_size=self.cfg.micro_batch_size,
             **kwargs,
         )

@@ -68,7 +68,7 @@ TERMS = {
 class Objective:
     """loss = sum over terms of weight x mean over the term's items of the global batch."""
 
-    weights: Mapping[str, float]  # term -> weight; all of them count, so none is 0
+    weights: Mapping[str, float]  # term -> weight, none of them 0
     reward_weights: tuple[float, ...]  # [K]: reward = attributes @ reward_weights
 
     @property
@@ -82,9 +82,9 @@ class Objective:
         return {name: TERMS[name].count(batch) for name in self.weights}
 
     def reward(self, attributes_BK: Tensor) -> Tensor:
-        """[B] scalar reward: the weighted sum of the attributes; a slot of weight 0 has no part in it.
+        """[B] scalar reward: the weighted sum of the attributes; slots of weight 0 are left out.
 
-        The weights stay numbers of the host: copied to the GPU, they would make it wait in every micro batch.
+        The weights stay on the host: copied to the GPU, they would make the host wait in every micro batch.
         """
         slots = zip(attributes_BK.unbind(dim=1), self.reward_weights, strict=True)
         return torch.stack([weight * attribute_B for attribute_B, weight in slots if weight]).sum(dim=0)
@@ -97,7 +97,7 @@ class Objective:
         }
 
     def loss(self, totals: Mapping[str, Tensor], counts: Mapping[str, float]) -> Tensor:
-        """[] the part of a micro batch in the loss; a term without an item in the global batch adds nothing."""
+        """[] what a micro batch adds to the loss; a term without items in the global batch adds nothing."""
         parts = [total * (self.weights[name] / max(counts[name], 1.0)) for name, total in totals.items()]
         return torch.stack(parts).sum()
 

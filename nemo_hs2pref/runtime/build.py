@@ -22,7 +22,7 @@ from nemo_hs2pref.runtime import nemo_config
 
 
 class TrainerBuilder(MegatronTrainerBuilder):
-    """Ranks are those of RANK and its like, whoever set them.
+    """Takes the ranks from RANK and the variables beside it, whoever set them.
 
     Lightning would look for SLURM's variables first: in a batch script it would wait for all tasks of the job.
     """
@@ -60,12 +60,12 @@ def make_trainable(model: MegatronRewardModel) -> Trainable:
 
 
 def correct_state_places(optimizer: Any) -> None:
-    """Let Megatron's DistributedOptimizer save and load the state of the right parameter in every group.
+    """Make Megatron's DistributedOptimizer save and load the state of the right parameter in every group.
 
-    It notes each parameter's place in its group while it walks the gradient buffers, one a dtype, then puts the
-    float32 parameters first. With bfloat16 weights and the float32 head in one group the places are wrong: saving
-    stops or, where shapes agree, stores another parameter's state. In megatron-core 0.11, with Transformer Engine
-    too; Megatron-LM issue 2777. Places that are right stay as they are.
+    It records each parameter's place in its group while it goes through the gradient buffers, one per dtype, then
+    puts the float32 parameters first. With bfloat16 weights and the float32 head in one group the places are wrong:
+    saving fails or, where shapes agree, stores another parameter's state. So it is in megatron-core 0.11, with
+    Transformer Engine too; Megatron-LM issue 2777. Correct places stay as they are.
     """
     for part in getattr(optimizer, "chained_optimizers", [optimizer]):
         for group, parameters in enumerate(zip(part.model_fp32_groups, part.model_float16_groups, strict=True)):

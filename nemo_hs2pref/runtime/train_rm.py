@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 def train(
     config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], data: RunData, started: float
 ) -> int:
-    """Run or resume the run in exp_manager.explicit_log_dir; returns 0, or STOPPED where it was asked to stop before.
+    """Start or resume the run in exp_manager.explicit_log_dir; returns 0, or STOPPED if it was asked to stop early.
 
     `checkpoint` is the model_config.yaml of pretrained_checkpoint.restore_from_path, `started` the time of the start.
     """
@@ -78,14 +78,14 @@ def train(
     stop_signals.catch_term()
     with closing(log):  # a progress bar would share its line with the message of a failure
         reasons = fit(run, progress)
-        stop_signals.excused.set()  # what is left must not be cut short
+        stop_signals.excused.set()  # nothing may interrupt the rest
     if is_first:
         conclude(watch, reasons, resolved, folder)
     return STOPPED if reasons else 0
 
 
 def watch_of(config: RewardModelConfig, num_steps: int, resumed: Path | None, started: float) -> RunWatch:
-    """Rank 0's: the state file of this start, and the clock where there is a limit."""
+    """Rank 0's watch: the state file of this start, and the clock if there is a time limit."""
     exp_manager = config.exp_manager
     folder = Path(exp_manager.explicit_log_dir)
     with one_sentence(folder):
@@ -103,7 +103,7 @@ def watch_of(config: RewardModelConfig, num_steps: int, resumed: Path | None, st
 
 
 def conclude(watch: RunWatch, reasons: Sequence[str], resolved: DictConfig, folder: Path) -> None:
-    """What rank 0 says and leaves behind."""
+    """What rank 0 logs and writes at the end."""
     assert watch.state is not None
     state = watch.state.state
     if reasons:
@@ -148,7 +148,7 @@ def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
 def keeper_of(
     config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], trainable: Trainable
 ) -> CheckpointKeeper:
-    """Stored beside the weights: NeMo's model section, the tokenizer, the run's configuration, the adapters' base."""
+    """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the adapters' base."""
     stored = OmegaConf.to_container(trainable.model.cfg, resolve=True)
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
@@ -175,7 +175,7 @@ def data_hashes(folder: Path) -> dict[str, str]:
 
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:
-    """What is trained, on what, from where: the lines that a person reads first."""
+    """Log what is trained, on what and from where: the lines that people read first."""
     stop = early_stop_of(config)
     logger.info("loss %s = %s", config.loss.name, objective_of(config).formula)
     unit = "pairs" if config.loss.reads == "pairs" else "responses"
