@@ -77,6 +77,14 @@ def test_gain_over_length_is_paired():
     assert report.interval[1] - report.interval[0] > 0.15
 
 
+def test_gain_is_over_the_better_rule_of_length_to_which_equal_lengths_count_half():
+    pairs = [pair("a", 1, 2), pair("b", 1, 2, subset="s"), pair("c", 2, 1, subset="s"), pair("d", 3, 3)]
+    report = evaluate(pairs, [1.0, -1.0, 1.0, 1.0])
+    assert (report.length_only_accuracy, report.shorter_only_accuracy) == (1 / 4, 2 / 4)
+    assert report.gain_over_length == 3 / 4 - (2 + 0.5) / 4
+    assert report.by_subset["s"].gain_over_length == 0, "the rule is that of all pairs"
+
+
 def test_group_of_all_pairs_has_the_interval_of_all_pairs():
     pairs = [pair(str(n), 2, 1, strength=2) for n in range(60)]
     report = evaluate(pairs, [float(n % 3) for n in range(60)])
@@ -255,8 +263,10 @@ def test_table_shows_a_single_group_of_some_of_the_pairs():
 def test_table_warns_where_length_alone_may_be_as_good():
     pairs = [pair(str(n), 2, 1) if n < 30 else pair(str(n), 1, 2) for n in range(60)]
     like_length = evaluate(pairs, [1.0 if n < 31 else -1.0 for n in range(60)]).table()
-    assert "warning: not shown to be better than length alone: +1.7 points [+0.0, +5.0]" in like_length
+    assert "warning: not shown to be better than taking the longer response: +1.7 points [+0.0, +5.0]" in like_length
     assert "not shown" not in evaluate(pairs, [1.0] * 60).table()
+    shorter = [pair(str(n), 1, 2) for n in range(60)]
+    assert "warning: not shown to be better than taking the shorter response" in evaluate(shorter, [1.0] * 60).table()
 
 
 def test_table_names_groups_of_few_prompts():

@@ -1,6 +1,7 @@
 """`hs2pref report`: what it says of runs, what it says is missing, and what no text on the page can do."""
 
 import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -98,8 +99,39 @@ def test_model_that_follows_length_is_not_trusted(tmp_path):
     pairs = some_pairs()
     write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_length))
     markdown, _ = pages(tmp_path / "e")
-    assert "**No: it is not shown to be better than taking the longer response.**" in markdown
+    assert "**No: it is not shown to be better than length alone.**" in markdown
     assert answers(tmp_path / "e")[DEPENDENCE] == "no, it favours long responses"
+
+
+def by_brevity(response: str, chosen: bool, chance: random.Random) -> float:
+    return -len(response) / 100
+
+
+def test_model_that_follows_brevity_is_not_trusted_where_chosen_responses_are_short(tmp_path):
+    pairs = pairs_where_the_chosen_is([True] * 100 + [False] * 300)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_brevity))
+    markdown, _ = pages(tmp_path / "e")
+    assert "**No: it is not shown to be better than length alone.**" in markdown
+    assert "the reward is right in 75.0 %, taking the shorter response in 75.0 %" in markdown
+
+
+def test_rewards_that_know_nothing_are_worse_than_brevity_where_chosen_responses_are_short(tmp_path):
+    pairs = pairs_where_the_chosen_is([True] * 100 + [False] * 300)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.55, margin=1.0))
+    assert answers(tmp_path / "e")[LENGTH] == "no, worse"
+
+
+def test_equal_lengths_count_half_to_length_alone(tmp_path):
+    pairs = [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), "same", "same", 1) for n in range(100)]
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.55, margin=1.0))
+    assert answers(tmp_path / "e")[LENGTH] == "not shown"
+
+
+def test_summary_that_does_not_know_the_shorter_response_is_asked_for_again(run):
+    summary = json.loads((run / "evaluation" / "summary.json").read_text())
+    del summary["shorter_only_accuracy"]
+    write_json(run / "evaluation" / "summary.json", summary)
+    assert answers(run)[LENGTH] == "open" and "evaluate again" in pages(run)[0]
 
 
 def test_rewards_ten_times_too_large_are_over_confident(tmp_path):
@@ -313,13 +345,21 @@ def test_rewardbench2_asks_every_domain_that_can_tell(tmp_path, domains, chance,
     assert f"**{headline}" in pages(tmp_path / "rb2")[0]
 
 
+def test_domain_of_rewardbench2_is_asked_against_brevity_too(tmp_path):
+    write_rewardbench2(tmp_path / "rb2", {"Math": (183, 0.5, 0.1)})
+    path = tmp_path / "rb2" / "summary.json"
+    path.write_text(path.read_text().replace('"shorter_only_score": 0.0', '"shorter_only_score": 0.5'))
+    assert answers(tmp_path / "rb2") == {CHANCE: "yes", LENGTH: "not shown"}
+
+
 @pytest.mark.parametrize("with_pairs", [True, False])
-def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_pairs):
-    """Right everywhere but in four of ten in Chat Hard; the chosen response is the longer one in Safety alone."""
+@pytest.mark.parametrize("longer", [True, False])
+def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_pairs, longer):
+    """Right everywhere but in four of ten in Chat Hard; in Safety, and nowhere else, length alone is always right."""
     pairs, rewards = [], {}
     for section, subsets in SECTIONS.items():
         for n, subset in enumerate([*subsets] * 20):
-            sides = ("long text", "short") if section == "Safety" else ("short", "long text")
+            sides = ("long text", "short") if (longer if section == "Safety" else n % 2) else ("short", "long text")
             pair = PreferencePair(f"{section}{n}", (Message("user", f"{section} {n}?"),), *sides, subset=subset)
             right = section != "Chat Hard" or n % 10 < 4
             rewards |= {f"{pair.id}:chosen": float(right), f"{pair.id}:rejected": float(not right)}
@@ -331,7 +371,7 @@ def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_p
         (tmp_path / "rb" / "scored_pairs.jsonl").unlink()
     found = answers(tmp_path / "rb")
     assert found[CHANCE] == "yes, but not shown in Chat Hard"
-    assert found[LENGTH] == "yes, but not shown in Safety"
+    assert found[LENGTH] == "yes, but not shown in Chat Hard, Safety"
     assert "**With care: it is better than guessing in some parts of the benchmark only" in pages(tmp_path / "rb")[0]
 
 

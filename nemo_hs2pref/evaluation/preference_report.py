@@ -7,6 +7,7 @@ from typing import Any
 from nemo_hs2pref.evaluation.attributes import AttributeReport
 from nemo_hs2pref.evaluation.calibration import Calibration
 from nemo_hs2pref.evaluation.groups import PARTITIONS, Group
+from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.statistics import INTERVALS
 
 FEW = 20  # prompts; the interval of a share of 20 is up to 45 points wide
@@ -56,6 +57,7 @@ class PreferenceReport(Group):
         yield f"{'pairs':<28}{self.pairs:>7}{several}"
         yield f"{'accuracy':<28}{_share(self.accuracy, self.interval)}"
         yield f"{'longer response wins':<28}{_share(self.length_only_accuracy, self.length_only_interval)}"
+        yield f"{'shorter response wins':<28}{_share(self.shorter_only_accuracy, self.shorter_only_interval)}"
         calibration = self.calibration
         figures = {
             "mean reward margin": self.mean_margin,
@@ -73,8 +75,9 @@ class PreferenceReport(Group):
     def _warnings(self) -> Iterator[str]:
         low, high = self.gain_over_length_interval
         if low <= 0:
+            rule, _ = better_rule(self.length_only_accuracy, self.shorter_only_accuracy)
             yield (
-                "not shown to be better than length alone: "
+                f"not shown to be better than taking the {rule} response: "
                 f"{100 * self.gain_over_length:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
             )
         small = {

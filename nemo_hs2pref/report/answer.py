@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nemo_hs2pref.report.document import Answer, Block, Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
-from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, findings, percent
+from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, findings, length_alone, percent
 from nemo_hs2pref.report.runs import Run
 
 OVERALL = "Overall"
@@ -12,7 +12,7 @@ QUESTION = "Can this reward model be trusted?"
 # What is said against a model, by the question that it does not pass.
 AGAINST = {
     CHANCE: "its accuracy cannot be told from guessing",
-    LENGTH: "it is not shown to be better than taking the longer response",
+    LENGTH: "it is not shown to be better than length alone",
 }
 CAUTIONS = {
     CHANCE: "it is better than guessing in some parts of the benchmark only",
@@ -58,8 +58,10 @@ def answer_of(evaluation: Evaluation, run: Run) -> Answer:
 def main_figures(evaluation: Evaluation) -> str:
     """How often it is right, and how often length alone is; a benchmark's own score where it has one."""
     summary = evaluation.summary
-    right, length = percent(summary["accuracy"]), percent(summary["length_only_accuracy"])
-    told = f"{summary['pairs']:,} pairs: the reward is right in {right}, taking the longer response in {length}."
+    told = f"{summary['pairs']:,} pairs: the reward is right in {percent(summary['accuracy'])}"
+    if alone := length_alone(evaluation):
+        told += f", taking the {alone[0]} response in {percent(alone[1])}"
+    told += "."
     overall = (summary.get("sections") or {}).get(OVERALL, summary.get("overall"))
     return told if overall is None else f"{told} The benchmark's Overall is {percent(overall)}."
 

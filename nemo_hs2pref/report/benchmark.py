@@ -14,8 +14,9 @@ def section_table(evaluation: Evaluation) -> Table:
     """This evaluation, length alone, and what is published."""
     summary = evaluation.summary
     ours = [own_row("this model", summary["sections"])]
-    if length_only := summary.get("length_only_sections"):
-        ours.append(own_row("longer response", length_only))
+    for rule, key in (("longer response", "length_only_sections"), ("shorter response", "shorter_only_sections")):
+        if scores := summary.get(key):
+            ours.append(own_row(rule, scores))
     return with_published(ours)
 
 

@@ -13,7 +13,7 @@ from nemo_hs2pref.report.runs import Run
 # Where it comes from, what is told otherwise, and what no reader asks for.
 NOT_FIGURES = frozenset(
     {"benchmark", "input", "model", "scores", "goodness", "intervals", "incomplete", "unofficial_counts"}
-    | {"sections", "length_only_sections", "comparison", "calibration", "subsets"}
+    | {"sections", "length_only_sections", "shorter_only_sections", "comparison", "calibration", "subsets"}
 )
 
 

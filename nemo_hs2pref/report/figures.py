@@ -11,11 +11,14 @@ from nemo_hs2pref.report.document import Block, Section, Table
 
 SHARES = re.compile(r"accuracy|^score$|_score$|share|confidence|overall|gain_over_length|preferred|calibration_error")
 NO_SHARES = {"brier_score"}
-OF_SHARES = {"sections", "length_only_sections", "bins"}  # whatever stands under these is a share
+# Whatever stands under these is a share.
+OF_SHARES = {"sections", "length_only_sections", "shorter_only_sections", "bins"}
 MAIN = ("accuracy", "score", "difference")  # the figures of a group to which "interval" belongs
 NAMES = {
     "length_only_accuracy": "longer response",
     "length_only_score": "longer response",
+    "shorter_only_accuracy": "shorter response",
+    "shorter_only_score": "shorter response",
     "gain_over_length": "gain over length, points",
     "by_length_difference": "By difference in length",
     "by_response_length": "By length of the longer response",

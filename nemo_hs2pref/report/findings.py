@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_hs2pref.evaluation.length import RULES, Rule, better_rule, credits_of
 from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.report.document import Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
@@ -52,33 +53,41 @@ def beats_chance(evaluation: Evaluation) -> Finding:
     answer, tone = verdict((interval[0] - 0.5, interval[1] - 0.5))
     told = f"{reason} (95 % interval {span(interval)}); guessing gives 50 %."
     found = Finding(CHANCE, answer, tone, told)
-    return with_sections(found, evaluation, (evaluation.margins() > 0) - 0.5, length=False)
+    return with_sections(found, evaluation, [None])
 
 
 def beats_length(evaluation: Evaluation) -> Finding:
-    """Against choosing the longer response: pair by pair where the pairs are there, else by the accuracy's interval."""
+    """Against the better rule of length: pair by pair where the pairs are there, else by the accuracy's interval."""
+    alone = length_alone(evaluation)
+    if alone is None:
+        told = "The evaluation does not say what taking the shorter response reaches; evaluate again."
+        return Finding(LENGTH, "open", "unsure", told)
     if not evaluation.is_of_pairs:
-        return domains_above(evaluation, LENGTH, "length alone", lambda domain: domain["length_only_score"])
-    accuracy, length_only = evaluation.summary["accuracy"], evaluation.summary["length_only_accuracy"]
-    both = f"{percent(accuracy)} by the reward, {percent(length_only)} by taking the longer response"
-    gains = gains_over_length(evaluation)
+        return domains_above(evaluation, LENGTH, "length alone", length_of_domain)
+    accuracy, (rule, level) = evaluation.summary["accuracy"], alone
+    both = f"{percent(accuracy)} by the reward, {percent(level)} by taking the {rule} response"
     if evaluation.pairs:
-        interval = evaluation.interval(gains)
-        points = f"{100 * (accuracy - length_only):+.1f} points on the same pairs"
+        interval = evaluation.interval((evaluation.margins() > 0) - credits_of(rule, evaluation.lengths()))
+        points = f"{100 * (accuracy - level):+.1f} points on the same pairs"
         told = f"{both}: {points} (95 % interval {signed_span(interval)})."
     else:
         own = accuracy_interval(evaluation)
         if own is None:
             return Finding(LENGTH, "open", "unsure", f"{both}; the evaluation has no interval.")
-        interval = own[0] - length_only, own[1] - length_only
+        interval = own[0] - level, own[1] - level
         told = f"{both}; the accuracy's 95 % interval is {span(own)}."
-    return with_sections(Finding(LENGTH, *verdict(interval), told), evaluation, gains, length=True)
+    return with_sections(Finding(LENGTH, *verdict(interval), told), evaluation, RULES)
 
 
-def gains_over_length(evaluation: Evaluation) -> NDArray[np.float64]:
-    """[P] 1 where only the reward is right, -1 where only length is, else 0."""
-    chosen, rejected = evaluation.lengths().T
-    return (evaluation.margins() > 0).astype(float) - (chosen > rejected)
+def length_alone(evaluation: Evaluation) -> tuple[Rule, float] | None:
+    """The better rule of length and its share; None where the summary is older than the question."""
+    if "shorter_only_accuracy" not in evaluation.summary:
+        return None
+    return better_rule(evaluation.summary["length_only_accuracy"], evaluation.summary["shorter_only_accuracy"])
+
+
+def length_of_domain(domain: Mapping[str, float]) -> float:
+    return max(domain["length_only_score"], domain["shorter_only_score"])
 
 
 def is_calibrated(evaluation: Evaluation) -> Finding:

@@ -1,18 +1,26 @@
 """What a benchmark's parts say: the sections of RewardBench, and the domains of RewardBench 2."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nemo_hs2pref.evaluation.length import Rule, credits_of
 from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
 from nemo_hs2pref.report.document import Finding
 from nemo_hs2pref.report.evaluations import Evaluation
 
 Domain = Mapping[str, Any]
+LEANS: Mapping[Rule | None, int] = {None: 0, "longer": 1, "shorter": -1}  # how a rival follows length
 CHANCE_OF_FOUR = 0.25  # a prompt of RewardBench 2 has one correct completion of four; Ties has others, and no interval
+
+
+class Gain(NamedTuple):
+    """Of the pairs of a subset: how far the share of right ones is above a rival's, and the variance of that."""
+
+    mean: float
+    variance: float
 
 
 def domains_above(evaluation: Evaluation, question: str, what: str, level: Callable[[Domain], float]) -> Finding:
@@ -34,17 +42,15 @@ def domains_above(evaluation: Evaluation, question: str, what: str, level: Calla
     )
 
 
-def with_sections(finding: Finding, evaluation: Evaluation, values: NDArray[np.float64], length: bool) -> Finding:
+def with_sections(finding: Finding, evaluation: Evaluation, rivals: Sequence[Rule | None]) -> Finding:
     """The finding, with the sections of RewardBench where it is not shown; pooled pairs hide one that fails.
 
-    Args:
-        values: [P] what should be above 0 on average; empty where the pairs are not there.
-        length: the question is whether it is above length, not above one half; without pairs, length is a fixed level.
+    rivals: what is to be beaten in every section, each of them: a rule of length, or None for guessing.
     """
     if not evaluation.summary.get("sections"):
         return finding
-    moments = moments_of_pairs(evaluation, values) if len(values) else moments_of_subsets(evaluation, length)
-    if not (below := sections_not_above(moments)):
+    below = sections_not_above([gains_by_subset(evaluation, rival) for rival in rivals])
+    if not below:
         return finding
     where = ", ".join(below)
     reason = f"{finding.reason} By section it is not shown in {where}."
@@ -53,34 +59,36 @@ def with_sections(finding: Finding, evaluation: Evaluation, values: NDArray[np.f
     return Finding(finding.question, f"{finding.answer}, but not shown in {where}", "unsure", reason)
 
 
-def sections_not_above(moments: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Scored sections whose 95 % interval is not above 0. moments: subset -> mean, and variance of that mean
-
-    The normal approximation of a mean of subsets, which are separate samples with the weights of the benchmark.
-    """
-    below: list[str] = []
-    for section, weights in SECTIONS.items():
-        if weights.keys() <= moments.keys():
-            shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
-            mean = sum(share * moments[name][0] for name, share in shares.items())
-            variance = sum(share**2 * moments[name][1] for name, share in shares.items())
-            if mean - 1.96 * variance**0.5 <= 0:
-                below.append(section)
-    return below
+def sections_not_above(rivals: Sequence[Mapping[str, Gain]]) -> list[str]:
+    """Scored sections in which the 95 % interval of the gain over some rival is not above 0, in their order."""
+    return [
+        section
+        for section, weights in SECTIONS.items()
+        if any(weights.keys() <= gains.keys() and not is_above(weights, gains) for gains in rivals)
+    ]
 
 
-def moments_of_pairs(evaluation: Evaluation, values: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    subsets = np.array([pair.subset or "" for pair in evaluation.pairs])
-    groups = {str(name): values[subsets == name] for name in np.unique(subsets)}
-    return {name: (float(group.mean()), float(group.var() / len(group))) for name, group in groups.items()}
+def is_above(weights: Mapping[str, int], gains: Mapping[str, Gain]) -> bool:
+    """The normal approximation of a mean of subsets, which are separate samples with the weights of the benchmark."""
+    shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    mean = sum(share * gains[name].mean for name, share in shares.items())
+    variance = sum(share**2 * gains[name].variance for name, share in shares.items())
+    return mean - 1.96 * variance**0.5 > 0
 
 
-def moments_of_subsets(evaluation: Evaluation, length: bool) -> dict[str, tuple[float, float]]:
-    subsets: Mapping[str, Mapping[str, Any]] = evaluation.summary.get("subsets") or {}
-    return {
-        name: (
-            of["accuracy"] - (of["length_only_accuracy"] if length else 0.5),
-            of["accuracy"] * (1 - of["accuracy"]) / of["pairs"],
-        )
-        for name, of in subsets.items()
-    }
+def gains_by_subset(evaluation: Evaluation, rival: Rule | None) -> dict[str, Gain]:
+    """Pair by pair where the pairs are there; else of the accuracies, with what the rival has for a fixed level."""
+    if not evaluation.pairs:
+        subsets: Mapping[str, Mapping[str, Any]] = evaluation.summary.get("subsets") or {}
+        return {name: gain_of_summary(of, rival) for name, of in subsets.items()}
+    guessed = 0.5 if rival is None else credits_of(rival, evaluation.lengths())
+    gains = (evaluation.margins() > 0) - guessed
+    names = np.array([pair.subset or "" for pair in evaluation.pairs])
+    groups = {str(name): gains[names == name] for name in np.unique(names)}
+    return {name: Gain(float(group.mean()), float(group.var() / len(group))) for name, group in groups.items()}
+
+
+def gain_of_summary(subset: Mapping[str, Any], rival: Rule | None) -> Gain:
+    accuracy, lean = subset["accuracy"], subset["length_only_accuracy"] - subset["shorter_only_accuracy"]
+    level = 0.5 + LEANS[rival] * lean / 2
+    return Gain(accuracy - level, accuracy * (1 - accuracy) / subset["pairs"])
