@@ -154,6 +154,33 @@ def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
     assert answers(tmp_path / "e")["Better than chance?"] == "not shown"
 
 
+def test_model_that_prefers_the_rejected_response_is_asked_for_its_sign(tmp_path):
+    pairs = some_pairs(100)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.27, margin=1.0))
+    assert answers(tmp_path / "e")[CHANCE] == "no, worse"
+    markdown, _ = pages(tmp_path / "e")
+    assert "**No: it prefers the rejected response more often than guessing would; are the sides" in markdown
+    assert "cannot be told from guessing" not in markdown
+
+
+def test_constant_rewards_are_told_as_ties_and_have_no_margins_to_ask(tmp_path):
+    pairs = some_pairs(100)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 1.0, margin=0.0))
+    found = answers(tmp_path / "e")
+    assert (found[CHANCE], found[CALIBRATION], found[DEPENDENCE]) == ("not shown", "open", "open")
+    markdown, _ = pages(tmp_path / "e")
+    assert "**No: both responses have the same reward in 100 of 100 pairs.**" in markdown
+    assert "In 100 both responses have the same reward, which counts as wrong." in markdown
+
+
+def test_accuracy_that_only_ties_bring_below_guessing_is_not_called_worse(tmp_path):
+    pairs = some_pairs(100)
+    rewards = rewards_right_in(pairs, 0.5, margin=1.0)
+    rewards |= {side.id: 0.0 for pair in pairs[::3] for side in pair.conversations()}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    assert answers(tmp_path / "e")[CHANCE] == "not shown"
+
+
 def rewards_right_in(pairs: list[PreferencePair], share: float, margin: float) -> dict[str, float]:
     """Every pair has the margin; a tie is one of margin 0."""
     right = round(share * len(pairs))
@@ -334,7 +361,8 @@ FAIR = {"Factuality": (475, 0.5, 0.3), "Math": (183, 0.4, 0.3), "Ties": (102, 0.
     [
         (FAIR, "yes", "yes", "Yes, as far as 2,280 pairs tell"),
         (FAIR | {"Focus": (495, 0.26, 0.1)}, "in some domains", "yes", "With care: it is better than guessing in some"),
-        ({"Focus": (495, 0.15, 0.05)}, "not shown", "yes", "No: its accuracy cannot be told from guessing"),
+        ({"Focus": (495, 0.22, 0.05)}, "not shown", "yes", "No: its accuracy cannot be told from guessing"),
+        ({"Focus": (495, 0.15, 0.05)}, "no, worse", "yes", "No: it prefers the rejected response more often than"),
         ({"Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
         ({"Math": (19, 0.9, 0.1), "Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
     ],

@@ -13,7 +13,7 @@ from nemo_hs2pref.evaluation.length import RULES, Rule, better_rule, credits_of
 from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.report.document import Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
-from nemo_hs2pref.report.parts import CHANCE_OF_FOUR, domains_above, with_sections
+from nemo_hs2pref.report.parts import CHANCE_OF_FOUR, NOT_SHOWN, WORSE, domains_above, with_sections
 
 CHANCE, LENGTH, CALIBRATION, DEPENDENCE = (
     "Better than chance?",
@@ -34,10 +34,25 @@ def findings(evaluation: Evaluation) -> list[Finding]:
 
 
 def ask(question: str, evaluation: Evaluation) -> Finding:
-    """The answer, which is open where there are few prompts."""
+    """The answer, which is open where there are few prompts; that to a question of margins, where most have none."""
     if (prompts := evaluation.prompts) < FEW:
         return Finding(question, "open", "unsure", f"{prompts} prompts are too few to tell; at least {FEW} are needed.")
+    if question in (CALIBRATION, DEPENDENCE) and is_mostly_tied(evaluation):
+        return Finding(question, "open", "unsure", f"{ties_told(evaluation)}, which say nothing of it.")
     return QUESTIONS[question](evaluation)
+
+
+def is_mostly_tied(evaluation: Evaluation) -> bool:
+    return 2 * ties_of(evaluation) > evaluation.summary["pairs"]
+
+
+def ties_of(evaluation: Evaluation) -> int:
+    """Pairs of equal rewards; a summary that does not count them has none."""
+    return evaluation.summary.get("ties", 0)
+
+
+def ties_told(evaluation: Evaluation) -> str:
+    return f"Both responses have the same reward in {ties_of(evaluation):,} of {evaluation.summary['pairs']:,} pairs"
 
 
 def beats_chance(evaluation: Evaluation) -> Finding:
@@ -51,6 +66,8 @@ def beats_chance(evaluation: Evaluation) -> Finding:
     if interval is None:
         return Finding(CHANCE, "open", "unsure", f"{reason}; the evaluation has no interval.")
     answer, tone = verdict((interval[0] - 0.5, interval[1] - 0.5))
+    if answer == WORSE and interval[1] + ties_of(evaluation) / evaluation.summary["pairs"] / 2 >= 0.5:
+        answer = NOT_SHOWN  # ties prefer neither side: without what they lose, it is not below guessing
     told = f"{reason} (95 % interval {span(interval)}); guessing gives 50 %."
     found = Finding(CHANCE, answer, tone, told)
     return with_sections(found, evaluation, [None])
@@ -167,7 +184,7 @@ def verdict(interval: Interval) -> tuple[str, Tone]:
     """Of an interval of what should be above 0."""
     if interval[0] > 0:
         return "yes", "good"
-    return ("no, worse", "bad") if interval[1] < 0 else ("not shown", "bad")
+    return (WORSE if interval[1] < 0 else NOT_SHOWN), "bad"
 
 
 QUESTIONS: Mapping[str, Callable[[Evaluation], Finding]] = {

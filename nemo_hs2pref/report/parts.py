@@ -12,6 +12,7 @@ from nemo_hs2pref.report.document import Finding
 from nemo_hs2pref.report.evaluations import Evaluation
 
 Domain = Mapping[str, Any]
+WORSE, NOT_SHOWN = "no, worse", "not shown"  # answers of a model that is not above what it is compared with
 LEANS: Mapping[Rule | None, int] = {None: 0, "longer": 1, "shorter": -1}  # how a rival follows length
 CHANCE_OF_FOUR = 0.25  # a prompt of RewardBench 2 has one correct completion of four; Ties has others, and no interval
 
@@ -37,9 +38,10 @@ def domains_above(evaluation: Evaluation, question: str, what: str, level: Calla
         told += f" Left out, for want of an interval or of {FEW} prompts: {', '.join(rest)}."
     if len(above) == len(known):
         return Finding(question, "yes", "good", told)
-    return (
-        Finding(question, "in some domains", "unsure", told) if above else Finding(question, "not shown", "bad", told)
-    )
+    if above:
+        return Finding(question, "in some domains", "unsure", told)
+    worse = all(domain["interval"][1] < level(domain) for domain in known.values())
+    return Finding(question, WORSE if worse else NOT_SHOWN, "bad", told)
 
 
 def with_sections(finding: Finding, evaluation: Evaluation, rivals: Sequence[Rule | None]) -> Finding:
