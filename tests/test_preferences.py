@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.evaluation.calibration import calibrate
+from nemo_hs2pref.evaluation.calibration import calibrate, errors_if_calibrated
 from nemo_hs2pref.evaluation.groups import by_length_difference, by_response_length
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.statistics import bootstrap_interval
@@ -161,6 +161,15 @@ def test_pairs_drawn_from_bradley_terry_are_calibrated_and_a_factor_of_two_is_no
     assert calibration.expected_calibration_error < 0.015 < calibrate(2 * margins).expected_calibration_error
     entropy = np.mean(np.logaddexp(0, -gaps) / (1 + np.exp(-gaps)) + np.logaddexp(0, gaps) / (1 + np.exp(gaps)))
     assert calibration.log_loss == pytest.approx(entropy, abs=0.01)
+
+
+def test_chance_alone_gives_a_calibrated_model_an_error_which_shrinks_with_the_pairs():
+    """One bin: the error is |mean of n coins - 0.75|, on average sqrt(2 / pi) of its deviation."""
+    for number in (100, 2500):
+        errors = errors_if_calibrated(np.full(number, np.log(3)))
+        expected = math.sqrt(2 / math.pi * 0.75 * 0.25 / number)
+        assert errors.mean() == pytest.approx(expected, rel=0.1)
+    assert not errors_if_calibrated(np.zeros(9)).any(), "a tie is half right, as it claims"
 
 
 # Strength

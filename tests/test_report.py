@@ -33,10 +33,11 @@ from nemo_hs2pref.report.document import Section, Table
 from nemo_hs2pref.report.drawing import joined
 from nemo_hs2pref.report.evaluations import find_evaluations
 from nemo_hs2pref.report.figures import tables
-from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, difference_interval, findings
+from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, findings
 from nemo_hs2pref.report.html import anchors
 from nemo_hs2pref.report.markdown import fenced, text
 from nemo_hs2pref.report.texts import printable
+from nemo_hs2pref.report.verdicts import difference_interval
 from nemo_hs2pref.report.write import write_report
 
 HOSTILE = "<script>alert(1)</script> ]]> </div> <img src=http://x/y> | `a` ```\n\x00\x1b \U0001f600 \u202e &amp; $title"
@@ -82,9 +83,16 @@ def answers(folder: Path) -> dict[str, str]:
 def test_page_answers_the_question_before_anything_else(run):
     for page in pages(run):
         at = [
-            page.index(words) for words in ("Can this reward model be trusted?", "Yes, as far as 400 pairs tell", "By")
+            page.index(words) for words in ("Can this reward model be trusted?", "With care: whether the length", "By")
         ]
         assert at == sorted(at)
+
+
+def test_good_model_is_trusted_where_there_are_pairs_enough_to_tell(tmp_path):
+    pairs = some_pairs(2000)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality))
+    assert set(answers(tmp_path / "e").values()) == {"yes"}
+    assert "**Yes, as far as 2,000 pairs tell.**" in pages(tmp_path / "e")[0]
 
 
 def test_accuracy_stands_beside_that_of_length_with_its_interval(run):
@@ -138,12 +146,24 @@ def test_rewards_ten_times_too_large_are_over_confident(tmp_path):
     pairs = some_pairs()
     rewards = {name: 10 * reward for name, reward in rewarded(pairs, by_quality).items()}
     write_evaluation(tmp_path / "e", pairs, rewards)
-    assert answers(tmp_path / "e") == {
-        "Better than chance?": "yes",
-        LENGTH: "yes",
-        CALIBRATION: "no, over-confident",
-        DEPENDENCE: "yes",
-    }
+    assert answers(tmp_path / "e")[CALIBRATION] == "no, over-confident"
+
+
+def test_over_and_under_confidence_that_cancel_are_told(tmp_path):
+    """200 pairs claim 50 % and are all right; 200 claim 100 %, right in half: 75 % by margins and in fact."""
+    pairs = some_pairs(400)
+    rewards = rewards_right_in(pairs, 0.5, margin=6.0)
+    rewards |= {f"p{n}:{side}": 0.02 * (side == "chosen") for n in range(0, 400, 2) for side in ("chosen", "rejected")}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    assert answers(tmp_path / "e")[CALIBRATION] == "no, over- and under-confident"
+
+
+def test_calibration_error_of_few_pairs_is_not_held_against_a_calibrated_model(tmp_path):
+    pairs = some_pairs(40)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality))
+    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
+    assert summary["calibration"]["expected_calibration_error"] > 0.1
+    assert answers(tmp_path / "e")[CALIBRATION] == "open"
 
 
 def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
@@ -216,6 +236,14 @@ def test_gap_by_length_is_open_where_the_pairs_are_too_few_to_tell(tmp_path, tim
     assert answers(tmp_path / "e")[DEPENDENCE] == answer
 
 
+def test_equal_shares_of_a_few_pairs_show_no_independence(tmp_path):
+    """Right in 10 of 12 either way: the interval of the difference is 60 points wide."""
+    pairs = pairs_where_the_chosen_is([True, False] * 12)
+    wrong = {f"p{n}:rejected": 2.0 for n in range(4)}
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 1, margin=1.0) | wrong)
+    assert answers(tmp_path / "e")[DEPENDENCE] == "open"
+
+
 def test_fewer_than_twenty_prompts_answer_nothing(tmp_path):
     pairs = some_pairs(19)
     for name in "ab":
@@ -242,6 +270,8 @@ def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
     first, second = np.arange(98) < 73, np.arange(98) < 48  # with one success and one failure more: 0.74 and 0.49
     half = 1.96 * (0.74 * 0.26 / 100 + 0.49 * 0.51 / 100) ** 0.5
     assert difference_interval(first, second) == pytest.approx((0.25 - half, 0.25 + half))
+    low, high = difference_interval(np.ones(300, bool), np.zeros(300, bool))
+    assert 0.95 < low < high == 1, "no difference is larger"
 
 
 def test_training_pairs_give_no_answer(run):
@@ -401,6 +431,35 @@ def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_p
     assert found[CHANCE] == "yes, but not shown in Chat Hard"
     assert found[LENGTH] == "yes, but not shown in Chat Hard, Safety"
     assert "**With care: it is better than guessing in some parts of the benchmark only" in pages(tmp_path / "rb")[0]
+
+
+@pytest.mark.parametrize("with_pairs", [True, False])
+def test_section_of_fewer_than_twenty_pairs_shows_nothing(tmp_path, with_pairs):
+    """One pair a subset, all right."""
+    names = [subset for subsets in SECTIONS.values() for subset in subsets]
+    pairs = [PreferencePair(name, (Message("user", name),), "b", "a", subset=name) for name in names]
+    write_scored_rewardbench(tmp_path / "rb", pairs, rewards_of_ids({pair.id: 1.0 for pair in pairs}))
+    if not with_pairs:
+        (tmp_path / "rb" / "scored_pairs.jsonl").unlink()
+        path = tmp_path / "rb" / "summary.json"
+        write_json(path, json.loads(path.read_text()) | {"interval": [0.9, 1.0]})
+    assert answers(tmp_path / "rb")[CHANCE] == "yes, but not shown in Chat, Chat Hard, Safety, Reasoning"
+
+
+def test_section_is_not_shown_by_a_subset_of_one_pair_that_weighs_half(tmp_path):
+    names = ["math-prm", *[name for name in SECTIONS["Reasoning"] if name != "math-prm"] * 10]
+    others = [name for section, subsets in SECTIONS.items() if section != "Reasoning" for name in [*subsets] * 10]
+    numbered = list(enumerate([*names, *others]))
+    pairs = [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), "b", "a", subset=name) for n, name in numbered]
+    margins = {f"p{n}": -1.0 if name.startswith("hep") and n % 2 else 1.0 for n, name in numbered}
+    write_scored_rewardbench(tmp_path / "rb", pairs, rewards_of_ids(margins))
+    assert answers(tmp_path / "rb")[CHANCE] == "yes, but not shown in Reasoning"
+
+
+def rewards_of_ids(margins: dict[str, float]) -> dict[str, float]:
+    """The rejected side has 0."""
+    sides = ("chosen", "rejected")
+    return {f"{name}:{side}": margin * (side == "chosen") for name, margin in margins.items() for side in sides}
 
 
 def test_several_runs_are_compared_on_the_same_pairs(tmp_path):

@@ -12,12 +12,11 @@ from nemo_hs2pref.report.findings import (
     findings,
     is_mostly_tied,
     length_alone,
-    percent,
     ties_of,
     ties_told,
 )
-from nemo_hs2pref.report.parts import NOT_SHOWN, WORSE
 from nemo_hs2pref.report.runs import Run
+from nemo_hs2pref.report.verdicts import NOT_SHOWN, WORSE, percent
 
 OVERALL = "Overall"
 QUESTION = "Can this reward model be trusted?"

@@ -4,24 +4,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nemo_hs2pref.evaluation.length import Rule, credits_of
 from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
 from nemo_hs2pref.report.document import Finding
 from nemo_hs2pref.report.evaluations import Evaluation
+from nemo_hs2pref.report.verdicts import NOT_SHOWN, WORSE
 
 Domain = Mapping[str, Any]
-WORSE, NOT_SHOWN = "no, worse", "not shown"  # answers of a model that is not above what it is compared with
 LEANS: Mapping[Rule | None, int] = {None: 0, "longer": 1, "shorter": -1}  # how a rival follows length
 CHANCE_OF_FOUR = 0.25  # a prompt of RewardBench 2 has one correct completion of four; Ties has others, and no interval
 
 
 class Gain(NamedTuple):
-    """Of the pairs of a subset: how far the share of right ones is above a rival's, and the variance of that."""
+    """How far the share of right ones of a subset's pairs is above a rival's, and the variance of that.
+
+    One pair more speaks for the model, and one against it: else a subset in which all pairs agree, as one pair does,
+    would have no variance.
+    """
 
     mean: float
     variance: float
+    pairs: int
 
 
 def domains_above(evaluation: Evaluation, question: str, what: str, level: Callable[[Domain], float]) -> Finding:
@@ -62,7 +68,7 @@ def with_sections(finding: Finding, evaluation: Evaluation, rivals: Sequence[Rul
 
 
 def sections_not_above(rivals: Sequence[Mapping[str, Gain]]) -> list[str]:
-    """Scored sections in which the 95 % interval of the gain over some rival is not above 0, in their order."""
+    """Scored sections in which the 95 % interval of the gain over some rival is not above 0, or which are too small."""
     return [
         section
         for section, weights in SECTIONS.items()
@@ -73,6 +79,8 @@ def sections_not_above(rivals: Sequence[Mapping[str, Gain]]) -> list[str]:
 def is_above(weights: Mapping[str, int], gains: Mapping[str, Gain]) -> bool:
     """The normal approximation of a mean of subsets, which are separate samples with the weights of the benchmark."""
     shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    if sum(gains[name].pairs for name in weights) < FEW:
+        return False
     mean = sum(share * gains[name].mean for name, share in shares.items())
     variance = sum(share**2 * gains[name].variance for name, share in shares.items())
     return mean - 1.96 * variance**0.5 > 0
@@ -87,10 +95,17 @@ def gains_by_subset(evaluation: Evaluation, rival: Rule | None) -> dict[str, Gai
     gains = (evaluation.margins() > 0) - guessed
     names = np.array([pair.subset or "" for pair in evaluation.pairs])
     groups = {str(name): gains[names == name] for name in np.unique(names)}
-    return {name: Gain(float(group.mean()), float(group.var() / len(group))) for name, group in groups.items()}
+    return {name: gain_of_pairs(group, 0.5 if rival is None else 1.0) for name, group in groups.items()}
+
+
+def gain_of_pairs(gains: NDArray[np.float64], most: float) -> Gain:
+    """gains: [P], from -most to most."""
+    more = np.append(gains, [most, -most])
+    return Gain(float(more.mean()), float(more.var() / len(more)), len(gains))
 
 
 def gain_of_summary(subset: Mapping[str, Any], rival: Rule | None) -> Gain:
-    accuracy, lean = subset["accuracy"], subset["length_only_accuracy"] - subset["shorter_only_accuracy"]
+    pairs, lean = subset["pairs"], subset["length_only_accuracy"] - subset["shorter_only_accuracy"]
+    accuracy = (subset["accuracy"] * pairs + 1) / (pairs + 2)
     level = 0.5 + LEANS[rival] * lean / 2
-    return Gain(accuracy - level, accuracy * (1 - accuracy) / subset["pairs"])
+    return Gain(accuracy - level, accuracy * (1 - accuracy) / (pairs + 2), pairs)
