@@ -383,6 +383,44 @@ def test_section_that_is_not_scored_is_a_gap_with_its_reason(tmp_path):
     assert "Not scored: Safety, which lacks donotanswer." in markdown
 
 
+PRIOR = FULL | {"Prior Sets": 0.846, "Overall with Prior Sets": 0.738}
+
+
+def test_prior_sets_have_columns_where_they_are_scored(tmp_path):
+    write_rewardbench(tmp_path / "a" / "rb", PRIOR)
+    write_rewardbench(tmp_path / "b" / "rb", FULL)
+    for markdown in (pages(tmp_path / "a")[0], pages(tmp_path / "a", tmp_path / "b")[0]):
+        assert "| Reasoning | Prior Sets | Overall with Prior Sets | source |" in markdown
+        assert "| 72.5 | 90.0 | 50.0 | 70.0 | 80.0 | 84.6 | 73.8 | measured here |" in markdown
+        assert "| 88.8 | 91.3 | 80.3 | 92.8 | 90.7 | 66.5 | - | published: HelpSteer2, Table 3 |" in markdown
+    assert "Prior Sets" not in pages(tmp_path / "b")[0]
+
+
+def llmbar(folder: Path) -> Path:
+    """Two subsets of Chat Hard, which are no section."""
+    names = ["llmbar-natural", "llmbar-adver-manual"] * 10
+    pairs = [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), "b", "a", subset=of) for n, of in enumerate(names)]
+    write_scored_rewardbench(folder, pairs, rewards_right_in(pairs, 1.0, margin=1.0))
+    return folder
+
+
+def test_subsets_stand_beside_published_ones_that_say_so(tmp_path):
+    markdown, _ = pages(llmbar(tmp_path / "rb"))
+    models = "published: Llama-3.1-Nemotron-70B-Reward | published: Skywork-Reward-Gemma-2-27B"
+    assert f"| shorter response | {models} |" in markdown
+    assert re.search(r"\| llmbar-natural \| 10 \| 100.0 % .* \| 95.0 % \| 96.0 % \|", markdown)
+    assert "Published accuracies are from HelpSteer2-Preference, subsets of Chat Hard." in markdown
+    write_rewardbench(tmp_path / "of-math", FULL)
+    assert "published: Llama-3.1" not in pages(tmp_path / "of-math")[0]
+
+
+def test_no_complete_section_is_a_sentence_and_no_row_of_dashes(tmp_path):
+    markdown, _ = pages(llmbar(tmp_path / "a" / "rb"))
+    assert "No section is complete, so none is scored." in markdown and "| this model |" not in markdown
+    write_rewardbench(tmp_path / "b" / "rb", FULL)
+    assert "| measured here; no section is complete |" in pages(tmp_path / "a", tmp_path / "b")[0]
+
+
 FAIR = {"Factuality": (475, 0.5, 0.3), "Math": (183, 0.4, 0.3), "Ties": (102, 0.1, 0.3)}
 
 
