@@ -278,6 +278,14 @@ def test_table_warns_where_length_alone_may_be_as_good():
     assert "warning: not shown to be better than taking the shorter response" in evaluate(shorter, [1.0] * 60).table()
 
 
+def test_table_counts_what_is_left_out_and_what_ties():
+    pairs = [*MIXED, pair("none", strength=0), pair("neither", strength=0)]
+    lines = evaluate(pairs, [*MARGINS, 1.0, 1.0]).table().splitlines()
+    assert lines[1:3] == ["left out (no preference)          2", "ties, counted as wrong            1"]
+    without = evaluate(MIXED[:2], [1.0, 1.0]).table()
+    assert "left out" not in without and "ties" not in without
+
+
 def test_table_names_groups_of_few_prompts():
     repeated = [pair(str(n), strength=1, prompt=f"prompt {n // 2}") for n in range(38)]
     pairs = [*repeated, *(pair(str(n), strength=3) for n in range(38, 58))]

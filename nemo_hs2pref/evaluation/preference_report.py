@@ -55,6 +55,8 @@ class PreferenceReport(Group):
     def _figures(self) -> Iterator[str]:
         several = "" if self.prompts == self.pairs else f"  of {self.prompts} prompts"
         yield f"{'pairs':<28}{self.pairs:>7}{several}"
+        counts = {"left out (no preference)": self.left_out, "ties, counted as wrong": self.ties}
+        yield from (f"{name:<28}{count:>7}" for name, count in counts.items() if count)
         yield f"{'accuracy':<28}{_share(self.accuracy, self.interval)}"
         yield f"{'longer response wins':<28}{_share(self.length_only_accuracy, self.length_only_interval)}"
         yield f"{'shorter response wins':<28}{_share(self.shorter_only_accuracy, self.shorter_only_interval)}"
