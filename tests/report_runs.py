@@ -67,8 +67,9 @@ def write_evaluation(folder: Path, pairs: list[PreferencePair], rewards: dict[st
 def write_rewardbench(folder: Path, sections: dict[str, float]) -> None:
     """The summary alone, as after a run whose folder was copied without its pairs."""
     folder.mkdir(parents=True)
-    subsets = {"math-prm": {"pairs": 447, "accuracy": 0.9, "interval": [0.87, 0.93], "length_only_accuracy": 0.4}}
-    figures = {"pairs": 447, "accuracy": 0.9, "length_only_accuracy": 0.4, "interval": [0.87, 0.93]}
+    length = {"length_only_accuracy": 0.4, "shorter_only_accuracy": 0.6}
+    figures = {"pairs": 447, "accuracy": 0.9, **length, "interval": [0.87, 0.93]}
+    subsets = {"math-prm": figures}
     lacking = {"incomplete": {"Safety": ["donotanswer"]}} if "Safety" not in sections else {}
     write_json(
         folder / "summary.json",
@@ -91,11 +92,13 @@ def write_rewardbench2(folder: Path, domains: dict[str, tuple[int, float, float]
             "score": score,
             "interval": None if name == "Ties" else [score - 0.05, score + 0.05],
             "length_only_score": length,
+            "shorter_only_score": 0.0,
         }
         for name, (prompts, score, length) in domains.items()
     }
     prompts = sum(prompts for prompts, *_ in domains.values())
-    figures = {"prompts": prompts, "pairs": 3 * prompts, "accuracy": 0.5, "length_only_accuracy": 0.4}
+    length = {"length_only_accuracy": 0.4, "shorter_only_accuracy": 0.6}
+    figures = {"prompts": prompts, "pairs": 3 * prompts, "accuracy": 0.5, **length}
     folder.mkdir(parents=True)
     summary = {"benchmark": "rewardbench2", **figures, "domains": reports, **more}
     write_json(folder / "summary.json", summary)

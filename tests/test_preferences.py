@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.evaluation.calibration import calibrate
+from nemo_hs2pref.evaluation.calibration import calibrate, errors_if_calibrated
 from nemo_hs2pref.evaluation.groups import by_length_difference, by_response_length
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.statistics import bootstrap_interval
@@ -75,6 +75,14 @@ def test_gain_over_length_is_paired():
     low, high = report.gain_over_length_interval
     assert low == 0 and high == pytest.approx(0.03)
     assert report.interval[1] - report.interval[0] > 0.15
+
+
+def test_gain_is_over_the_better_rule_of_length_to_which_equal_lengths_count_half():
+    pairs = [pair("a", 1, 2), pair("b", 1, 2, subset="s"), pair("c", 2, 1, subset="s"), pair("d", 3, 3)]
+    report = evaluate(pairs, [1.0, -1.0, 1.0, 1.0])
+    assert (report.length_only_accuracy, report.shorter_only_accuracy) == (1 / 4, 2 / 4)
+    assert report.gain_over_length == 3 / 4 - (2 + 0.5) / 4
+    assert report.by_subset["s"].gain_over_length == 0, "the rule is that of all pairs"
 
 
 def test_group_of_all_pairs_has_the_interval_of_all_pairs():
@@ -153,6 +161,15 @@ def test_pairs_drawn_from_bradley_terry_are_calibrated_and_a_factor_of_two_is_no
     assert calibration.expected_calibration_error < 0.015 < calibrate(2 * margins).expected_calibration_error
     entropy = np.mean(np.logaddexp(0, -gaps) / (1 + np.exp(-gaps)) + np.logaddexp(0, gaps) / (1 + np.exp(gaps)))
     assert calibration.log_loss == pytest.approx(entropy, abs=0.01)
+
+
+def test_chance_alone_gives_a_calibrated_model_an_error_which_shrinks_with_the_pairs():
+    """One bin: the error is |mean of n coins - 0.75|, on average sqrt(2 / pi) of its deviation."""
+    for number in (100, 2500):
+        errors = errors_if_calibrated(np.full(number, np.log(3)))
+        expected = math.sqrt(2 / math.pi * 0.75 * 0.25 / number)
+        assert errors.mean() == pytest.approx(expected, rel=0.1)
+    assert not errors_if_calibrated(np.zeros(9)).any(), "a tie is half right, as it claims"
 
 
 # Strength
@@ -255,8 +272,18 @@ def test_table_shows_a_single_group_of_some_of_the_pairs():
 def test_table_warns_where_length_alone_may_be_as_good():
     pairs = [pair(str(n), 2, 1) if n < 30 else pair(str(n), 1, 2) for n in range(60)]
     like_length = evaluate(pairs, [1.0 if n < 31 else -1.0 for n in range(60)]).table()
-    assert "warning: not shown to be better than length alone: +1.7 points [+0.0, +5.0]" in like_length
+    assert "warning: not shown to be better than taking the longer response: +1.7 points [+0.0, +5.0]" in like_length
     assert "not shown" not in evaluate(pairs, [1.0] * 60).table()
+    shorter = [pair(str(n), 1, 2) for n in range(60)]
+    assert "warning: not shown to be better than taking the shorter response" in evaluate(shorter, [1.0] * 60).table()
+
+
+def test_table_counts_what_is_left_out_and_what_ties():
+    pairs = [*MIXED, pair("none", strength=0), pair("neither", strength=0)]
+    lines = evaluate(pairs, [*MARGINS, 1.0, 1.0]).table().splitlines()
+    assert lines[1:3] == ["left out (no preference)          2", "ties, counted as wrong            1"]
+    without = evaluate(MIXED[:2], [1.0, 1.0]).table()
+    assert "left out" not in without and "ties" not in without
 
 
 def test_table_names_groups_of_few_prompts():

@@ -6,39 +6,21 @@ import pytest
 
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.goodness import GOODNESS, goodness
-from nemo_hs2pref.evaluation.published import HELPSTEER2, OTHERS, PREFERENCE, PUBLISHED, Published
+from nemo_hs2pref.evaluation.published import (
+    CHAT_HARD_SUBSETS,
+    HELPSTEER2,
+    OTHERS,
+    PREFERENCE,
+    PUBLISHED,
+    Published,
+    PublishedSubsets,
+)
 from nemo_hs2pref.evaluation.rewardbench import section_scores
 
 ROWS = [*PUBLISHED.values(), *OTHERS]
 # Printed to 0.1, so each of the five figures is off by up to 0.05; the mean of four is too, and the difference of that
 # and the fifth by up to 0.1. The loosest row (from scratch, Scaled) is off by 0.075.
 ROUNDING = 0.1 + 1e-9
-
-# Model -> its Chat Hard and the subsets of it: HelpSteer2-Preference, arXiv 2410.01257, subsets of Chat Hard.
-CHAT_HARD_SUBSETS = {
-    "Llama-3.1-Nemotron-70B-Reward": (
-        85.7,
-        {
-            "llmbar-adver-manual": 76.1,
-            "llmbar-adver-neighbor": 88.8,
-            "llmbar-natural": 95.0,
-            "llmbar-adver-GPTInst": 87.0,
-            "llmbar-adver-GPTOut": 72.3,
-            "mt-bench-hard": 75.7,
-        },
-    ),
-    "Skywork-Reward-Gemma-2-27B": (
-        91.4,
-        {
-            "llmbar-adver-manual": 78.3,
-            "llmbar-adver-neighbor": 89.6,
-            "llmbar-natural": 96.0,
-            "llmbar-adver-GPTInst": 97.8,
-            "llmbar-adver-GPTOut": 91.5,
-            "mt-bench-hard": 86.5,
-        },
-    ),
-}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.model} ({row.source})")
@@ -47,10 +29,9 @@ def test_overall_is_the_mean_of_the_sections_to_rounding(row: Published) -> None
     assert overall == pytest.approx(sum(sections) / 4, abs=ROUNDING)
 
 
-@pytest.mark.parametrize("model", CHAT_HARD_SUBSETS)
-def test_chat_hard_is_made_of_the_printed_subsets(model: str) -> None:
-    chat_hard, subsets = CHAT_HARD_SUBSETS[model]
-    assert section_scores(subsets) == {"Chat Hard": pytest.approx(chat_hard, abs=ROUNDING)}
+@pytest.mark.parametrize("row", CHAT_HARD_SUBSETS, ids=lambda row: row.model)
+def test_chat_hard_is_made_of_the_printed_subsets(row: PublishedSubsets) -> None:
+    assert section_scores(row.subsets) == {"Chat Hard": pytest.approx(row.chat_hard, abs=ROUNDING)}
 
 
 def test_both_tables_are_whole_and_no_row_stands_twice() -> None:
@@ -65,7 +46,7 @@ def test_the_card_of_the_data_set_prints_the_same_numbers(shared_data) -> None:
     rows = {row.scores for row in ROWS if row.source == PREFERENCE}
     for row in card["category_table"]:
         assert tuple(row[key] for key in ("overall", "chat", "chat_hard", "safety", "reasoning")) in rows
-    subsets = [{"model": name, "chat_hard": score, **of} for name, (score, of) in CHAT_HARD_SUBSETS.items()]
+    subsets = [{"model": row.model, "chat_hard": row.chat_hard, **row.subsets} for row in CHAT_HARD_SUBSETS]
     assert card["chat_hard_subsets"] == subsets
 
 

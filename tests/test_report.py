@@ -1,6 +1,7 @@
 """`hs2pref report`: what it says of runs, what it says is missing, and what no text on the page can do."""
 
 import json
+import random
 import re
 import shutil
 from collections.abc import Iterator
@@ -45,10 +46,11 @@ from nemo_hs2pref.report.document import Section, Table
 from nemo_hs2pref.report.drawing import joined
 from nemo_hs2pref.report.evaluations import find_evaluations
 from nemo_hs2pref.report.figures import OF_SHARES, UNITS, cells, tables
-from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, difference_interval, findings
+from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, findings
 from nemo_hs2pref.report.html import anchors
 from nemo_hs2pref.report.markdown import fenced, text
 from nemo_hs2pref.report.texts import printable
+from nemo_hs2pref.report.verdicts import difference_interval
 from nemo_hs2pref.report.write import write_report
 
 HOSTILE = "<script>alert(1)</script> ]]> </div> <img src=http://x/y> | `a` ```\n\x00\x1b \U0001f600 \u202e &amp; $title"
@@ -94,9 +96,16 @@ def answers(folder: Path) -> dict[str, str]:
 def test_page_answers_the_question_before_anything_else(run):
     for page in pages(run):
         at = [
-            page.index(words) for words in ("Can this reward model be trusted?", "Yes, as far as 400 pairs tell", "By")
+            page.index(words) for words in ("Can this reward model be trusted?", "With care: whether the length", "By")
         ]
         assert at == sorted(at)
+
+
+def test_good_model_is_trusted_where_there_are_pairs_enough_to_tell(tmp_path):
+    pairs = some_pairs(2000)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality))
+    assert set(answers(tmp_path / "e").values()) == {"yes"}
+    assert "**Yes, as far as 2,000 pairs tell.**" in pages(tmp_path / "e")[0]
 
 
 def test_accuracy_stands_beside_that_of_length_with_its_interval(run):
@@ -111,20 +120,63 @@ def test_model_that_follows_length_is_not_trusted(tmp_path):
     pairs = some_pairs()
     write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_length))
     markdown, _ = pages(tmp_path / "e")
-    assert "**No: it is not shown to be better than taking the longer response.**" in markdown
+    assert "**No: it is not shown to be better than length alone.**" in markdown
     assert answers(tmp_path / "e")[DEPENDENCE] == "no, it favours long responses"
+
+
+def by_brevity(response: str, chosen: bool, chance: random.Random) -> float:
+    return -len(response) / 100
+
+
+def test_model_that_follows_brevity_is_not_trusted_where_chosen_responses_are_short(tmp_path):
+    pairs = pairs_where_the_chosen_is([True] * 100 + [False] * 300)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_brevity))
+    markdown, _ = pages(tmp_path / "e")
+    assert "**No: it is not shown to be better than length alone.**" in markdown
+    assert "the reward is right in 75.0 %, taking the shorter response in 75.0 %" in markdown
+
+
+def test_rewards_that_know_nothing_are_worse_than_brevity_where_chosen_responses_are_short(tmp_path):
+    pairs = pairs_where_the_chosen_is([True] * 100 + [False] * 300)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.55, margin=1.0))
+    assert answers(tmp_path / "e")[LENGTH] == "no, worse"
+
+
+def test_equal_lengths_count_half_to_length_alone(tmp_path):
+    pairs = [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), "same", "same", 1) for n in range(100)]
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.55, margin=1.0))
+    assert answers(tmp_path / "e")[LENGTH] == "not shown"
+
+
+def test_summary_that_does_not_know_the_shorter_response_is_asked_for_again(run):
+    summary = json.loads((run / "evaluation" / "summary.json").read_text())
+    del summary["shorter_only_accuracy"]
+    write_json(run / "evaluation" / "summary.json", summary)
+    assert answers(run)[LENGTH] == "open" and "evaluate again" in pages(run)[0]
 
 
 def test_rewards_ten_times_too_large_are_over_confident(tmp_path):
     pairs = some_pairs()
     rewards = {name: 10 * reward for name, reward in rewarded(pairs, by_quality).items()}
     write_evaluation(tmp_path / "e", pairs, rewards)
-    assert answers(tmp_path / "e") == {
-        "Better than chance?": "yes",
-        LENGTH: "yes",
-        CALIBRATION: "no, over-confident",
-        DEPENDENCE: "yes",
-    }
+    assert answers(tmp_path / "e")[CALIBRATION] == "no, over-confident"
+
+
+def test_over_and_under_confidence_that_cancel_are_told(tmp_path):
+    """200 pairs claim 50 % and are all right; 200 claim 100 %, right in half: 75 % by margins and in fact."""
+    pairs = some_pairs(400)
+    rewards = rewards_right_in(pairs, 0.5, margin=6.0)
+    rewards |= {f"p{n}:{side}": 0.02 * (side == "chosen") for n in range(0, 400, 2) for side in ("chosen", "rejected")}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    assert answers(tmp_path / "e")[CALIBRATION] == "no, over- and under-confident"
+
+
+def test_calibration_error_of_few_pairs_is_not_held_against_a_calibrated_model(tmp_path):
+    pairs = some_pairs(40)
+    write_evaluation(tmp_path / "e", pairs, rewarded(pairs, by_quality))
+    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
+    assert summary["calibration"]["expected_calibration_error"] > 0.1
+    assert answers(tmp_path / "e")[CALIBRATION] == "open"
 
 
 def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
@@ -133,6 +185,33 @@ def test_accuracy_that_guessing_reaches_too_is_not_shown_to_be_better(tmp_path):
     rewards |= {f"p{n}:rejected": 2.0 for n in range(45)}  # right in 55 of 100: 95 % of the intervals reach 45 to 65
     write_evaluation(tmp_path / "e", pairs, rewards)
     assert answers(tmp_path / "e")["Better than chance?"] == "not shown"
+
+
+def test_model_that_prefers_the_rejected_response_is_asked_for_its_sign(tmp_path):
+    pairs = some_pairs(100)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 0.27, margin=1.0))
+    assert answers(tmp_path / "e")[CHANCE] == "no, worse"
+    markdown, _ = pages(tmp_path / "e")
+    assert "**No: it prefers the rejected response more often than guessing would; are the sides" in markdown
+    assert "cannot be told from guessing" not in markdown
+
+
+def test_constant_rewards_are_told_as_ties_and_have_no_margins_to_ask(tmp_path):
+    pairs = some_pairs(100)
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 1.0, margin=0.0))
+    found = answers(tmp_path / "e")
+    assert (found[CHANCE], found[CALIBRATION], found[DEPENDENCE]) == ("not shown", "open", "open")
+    markdown, _ = pages(tmp_path / "e")
+    assert "**No: both responses have the same reward in 100 of 100 pairs.**" in markdown
+    assert "In 100 both responses have the same reward, which counts as wrong." in markdown
+
+
+def test_accuracy_that_only_ties_bring_below_guessing_is_not_called_worse(tmp_path):
+    pairs = some_pairs(100)
+    rewards = rewards_right_in(pairs, 0.5, margin=1.0)
+    rewards |= {side.id: 0.0 for pair in pairs[::3] for side in pair.conversations()}
+    write_evaluation(tmp_path / "e", pairs, rewards)
+    assert answers(tmp_path / "e")[CHANCE] == "not shown"
 
 
 def rewards_right_in(pairs: list[PreferencePair], share: float, margin: float) -> dict[str, float]:
@@ -170,6 +249,14 @@ def test_gap_by_length_is_open_where_the_pairs_are_too_few_to_tell(tmp_path, tim
     assert answers(tmp_path / "e")[DEPENDENCE] == answer
 
 
+def test_equal_shares_of_a_few_pairs_show_no_independence(tmp_path):
+    """Right in 10 of 12 either way: the interval of the difference is 60 points wide."""
+    pairs = pairs_where_the_chosen_is([True, False] * 12)
+    wrong = {f"p{n}:rejected": 2.0 for n in range(4)}
+    write_evaluation(tmp_path / "e", pairs, rewards_right_in(pairs, 1, margin=1.0) | wrong)
+    assert answers(tmp_path / "e")[DEPENDENCE] == "open"
+
+
 def test_fewer_than_twenty_prompts_answer_nothing(tmp_path):
     pairs = some_pairs(19)
     for name in "ab":
@@ -196,6 +283,8 @@ def test_interval_of_a_difference_of_shares_is_that_of_two_binomials():
     first, second = np.arange(98) < 73, np.arange(98) < 48  # with one success and one failure more: 0.74 and 0.49
     half = 1.96 * (0.74 * 0.26 / 100 + 0.49 * 0.51 / 100) ** 0.5
     assert difference_interval(first, second) == pytest.approx((0.25 - half, 0.25 + half))
+    low, high = difference_interval(np.ones(300, bool), np.zeros(300, bool))
+    assert 0.95 < low < high == 1, "no difference is larger"
 
 
 def test_training_pairs_give_no_answer(run):
@@ -339,6 +428,44 @@ def test_section_that_is_not_scored_is_a_gap_with_its_reason(tmp_path):
     assert "Not scored: Safety, which lacks donotanswer." in markdown
 
 
+PRIOR = FULL | {"Prior Sets": 0.846, "Overall with Prior Sets": 0.738}
+
+
+def test_prior_sets_have_columns_where_they_are_scored(tmp_path):
+    write_rewardbench(tmp_path / "a" / "rb", PRIOR)
+    write_rewardbench(tmp_path / "b" / "rb", FULL)
+    for markdown in (pages(tmp_path / "a")[0], pages(tmp_path / "a", tmp_path / "b")[0]):
+        assert "| Reasoning | Prior Sets | Overall with Prior Sets | source |" in markdown
+        assert "| 72.5 | 90.0 | 50.0 | 70.0 | 80.0 | 84.6 | 73.8 | measured here |" in markdown
+        assert "| 88.8 | 91.3 | 80.3 | 92.8 | 90.7 | 66.5 | - | published: HelpSteer2, Table 3 |" in markdown
+    assert "Prior Sets" not in pages(tmp_path / "b")[0]
+
+
+def llmbar(folder: Path) -> Path:
+    """Two subsets of Chat Hard, which are no section."""
+    names = ["llmbar-natural", "llmbar-adver-manual"] * 10
+    pairs = [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), "b", "a", subset=of) for n, of in enumerate(names)]
+    write_scored_rewardbench(folder, pairs, rewards_right_in(pairs, 1.0, margin=1.0))
+    return folder
+
+
+def test_subsets_stand_beside_published_ones_that_say_so(tmp_path):
+    markdown, _ = pages(llmbar(tmp_path / "rb"))
+    models = "published: Llama-3.1-Nemotron-70B-Reward | published: Skywork-Reward-Gemma-2-27B"
+    assert f"| shorter response | {models} |" in markdown
+    assert re.search(r"\| llmbar-natural \| 10 \| 100.0 % .* \| 95.0 % \| 96.0 % \|", markdown)
+    assert "Published accuracies are from HelpSteer2-Preference, subsets of Chat Hard." in markdown
+    write_rewardbench(tmp_path / "of-math", FULL)
+    assert "published: Llama-3.1" not in pages(tmp_path / "of-math")[0]
+
+
+def test_no_complete_section_is_a_sentence_and_no_row_of_dashes(tmp_path):
+    markdown, _ = pages(llmbar(tmp_path / "a" / "rb"))
+    assert "No section is complete, so none is scored." in markdown and "| this model |" not in markdown
+    write_rewardbench(tmp_path / "b" / "rb", FULL)
+    assert "| measured here; no section is complete |" in pages(tmp_path / "a", tmp_path / "b")[0]
+
+
 FAIR = {"Factuality": (475, 0.5, 0.3), "Math": (183, 0.4, 0.3), "Ties": (102, 0.1, 0.3)}
 
 
@@ -347,7 +474,8 @@ FAIR = {"Factuality": (475, 0.5, 0.3), "Math": (183, 0.4, 0.3), "Ties": (102, 0.
     [
         (FAIR, "yes", "yes", "Yes, as far as 2,280 pairs tell"),
         (FAIR | {"Focus": (495, 0.26, 0.1)}, "in some domains", "yes", "With care: it is better than guessing in some"),
-        ({"Focus": (495, 0.15, 0.05)}, "not shown", "yes", "No: its accuracy cannot be told from guessing"),
+        ({"Focus": (495, 0.22, 0.05)}, "not shown", "yes", "No: its accuracy cannot be told from guessing"),
+        ({"Focus": (495, 0.15, 0.05)}, "no, worse", "yes", "No: it prefers the rejected response more often than"),
         ({"Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
         ({"Math": (19, 0.9, 0.1), "Ties": (102, 0.9, 0.1)}, "open", "open", "Nobody knows yet"),
     ],
@@ -358,13 +486,21 @@ def test_rewardbench2_asks_every_domain_that_can_tell(tmp_path, domains, chance,
     assert f"**{headline}" in pages(tmp_path / "rb2")[0]
 
 
+def test_domain_of_rewardbench2_is_asked_against_brevity_too(tmp_path):
+    write_rewardbench2(tmp_path / "rb2", {"Math": (183, 0.5, 0.1)})
+    path = tmp_path / "rb2" / "summary.json"
+    path.write_text(path.read_text().replace('"shorter_only_score": 0.0', '"shorter_only_score": 0.5'))
+    assert answers(tmp_path / "rb2") == {CHANCE: "yes", LENGTH: "not shown"}
+
+
 @pytest.mark.parametrize("with_pairs", [True, False])
-def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_pairs):
-    """Right everywhere but in four of ten in Chat Hard; the chosen response is the longer one in Safety alone."""
+@pytest.mark.parametrize("longer", [True, False])
+def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_pairs, longer):
+    """Right everywhere but in four of ten in Chat Hard; in Safety, and nowhere else, length alone is always right."""
     pairs, rewards = [], {}
     for section, subsets in SECTIONS.items():
         for n, subset in enumerate([*subsets] * 20):
-            sides = ("long text", "short") if section == "Safety" else ("short", "long text")
+            sides = ("long text", "short") if (longer if section == "Safety" else n % 2) else ("short", "long text")
             pair = PreferencePair(f"{section}{n}", (Message("user", f"{section} {n}?"),), *sides, subset=subset)
             right = section != "Chat Hard" or n % 10 < 4
             rewards |= {f"{pair.id}:chosen": float(right), f"{pair.id}:rejected": float(not right)}
@@ -376,8 +512,37 @@ def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_p
         (tmp_path / "rb" / "scored_pairs.jsonl").unlink()
     found = answers(tmp_path / "rb")
     assert found[CHANCE] == "yes, but not shown in Chat Hard"
-    assert found[LENGTH] == "yes, but not shown in Safety"
+    assert found[LENGTH] == "yes, but not shown in Chat Hard, Safety"
     assert "**With care: it is better than guessing in some parts of the benchmark only" in pages(tmp_path / "rb")[0]
+
+
+@pytest.mark.parametrize("with_pairs", [True, False])
+def test_section_of_fewer_than_twenty_pairs_shows_nothing(tmp_path, with_pairs):
+    """One pair a subset, all right."""
+    names = [subset for subsets in SECTIONS.values() for subset in subsets]
+    pairs = [PreferencePair(name, (Message("user", name),), "b", "a", subset=name) for name in names]
+    write_scored_rewardbench(tmp_path / "rb", pairs, rewards_of_ids({pair.id: 1.0 for pair in pairs}))
+    if not with_pairs:
+        (tmp_path / "rb" / "scored_pairs.jsonl").unlink()
+        path = tmp_path / "rb" / "summary.json"
+        write_json(path, json.loads(path.read_text()) | {"interval": [0.9, 1.0]})
+    assert answers(tmp_path / "rb")[CHANCE] == "yes, but not shown in Chat, Chat Hard, Safety, Reasoning"
+
+
+def test_section_is_not_shown_by_a_subset_of_one_pair_that_weighs_half(tmp_path):
+    names = ["math-prm", *[name for name in SECTIONS["Reasoning"] if name != "math-prm"] * 10]
+    others = [name for section, subsets in SECTIONS.items() if section != "Reasoning" for name in [*subsets] * 10]
+    numbered = list(enumerate([*names, *others]))
+    pairs = [PreferencePair(f"p{n}", (Message("user", f"{n}?"),), "b", "a", subset=name) for n, name in numbered]
+    margins = {f"p{n}": -1.0 if name.startswith("hep") and n % 2 else 1.0 for n, name in numbered}
+    write_scored_rewardbench(tmp_path / "rb", pairs, rewards_of_ids(margins))
+    assert answers(tmp_path / "rb")[CHANCE] == "yes, but not shown in Reasoning"
+
+
+def rewards_of_ids(margins: dict[str, float]) -> dict[str, float]:
+    """The rejected side has 0."""
+    sides = ("chosen", "rejected")
+    return {f"{name}:{side}": margin * (side == "chosen") for name, margin in margins.items() for side in sides}
 
 
 def test_several_runs_are_compared_on_the_same_pairs(tmp_path):

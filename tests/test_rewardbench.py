@@ -119,11 +119,12 @@ def test_report_of_six_pairs_counted_by_hand() -> None:
     rewards = rewards_of(pairs, [1, 1, 1, 1, 0, 0], [0, 0, 1, 0, 1, 1])
     report = evaluate_rewardbench(pairs, rewards)
     assert (report.pairs, report.accuracy, report.ties, report.empty_responses) == (6, 3 / 6, 1, 1)
-    assert report.length_only_accuracy == 3 / 6
+    assert (report.length_only_accuracy, report.shorter_only_accuracy) == (3 / 6, 2 / 6)
     assert list(report.subsets) == ["mt-bench-easy", "math-prm"]  # in the benchmark's order
     math_prm = report.subsets["math-prm"]
     assert (math_prm.pairs, math_prm.accuracy, math_prm.ties, math_prm.length_only_accuracy) == (4, 2 / 4, 1, 2 / 4)
     assert math_prm.interval == bootstrap_interval([1, 1, 0, 0])
+    assert math_prm.shorter_only_accuracy == 2 / 4
     assert report.sections == {} and report.incomplete["Reasoning"] == [
         f"hep-{language}" for language in ("cpp", "go", "java", "js", "python", "rust")
     ]
@@ -140,6 +141,7 @@ def test_complete_pairs_have_every_section_for_the_model_and_for_length() -> Non
     expected["Overall with Prior Sets"] = 4 / 4.5
     assert report.sections == pytest.approx(expected)
     assert report.length_only_sections["Reasoning"] == 0.5 and report.length_only_sections["Overall"] == 0.5 / 4
+    assert report.shorter_only_sections["Reasoning"] == 0.5 and report.shorter_only_sections["Overall"] == 3.5 / 4
     assert report.incomplete == {}
     table = report.table()
     assert "not scored" not in table and "Overall with Prior Sets" in table
@@ -162,6 +164,7 @@ def test_report_is_plain_json() -> None:
         "interval": [1, 1],
         "ties": 0,
         "length_only_accuracy": 1.0,
+        "shorter_only_accuracy": 0.0,
     }
     assert read["intervals"]["confidence"] == 0.95
 

@@ -59,7 +59,8 @@ def test_best_of_four_counted_by_hand() -> None:
     assert report.domains["Math"].interval == bootstrap_interval(credits)
     assert report.domains["Math"].length_only_score == 0  # the correct one is the shortest everywhere
     assert (report.prompts, report.pairs, report.ties) == (4, 12, 3)
-    assert (report.accuracy, report.length_only_accuracy) == (8 / 12, 0)
+    assert report.domains["Math"].shorter_only_score == 1
+    assert (report.accuracy, report.length_only_accuracy, report.shorter_only_accuracy) == (8 / 12, 0, 1)
     assert report.overall is None and report.length_only_overall is None
     assert report.incomplete == {"Overall": ["Factuality", "Precise IF", "Safety", "Focus", "Ties"]}
     assert vars(report.unofficial_counts["Math"]) == {"found": 4, "released": 183}

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_hs2pref.evaluation.statistics import SEED
+
 BINS = 10
+EDGES = np.linspace(0.5, 1, BINS + 1)
+DRAWS = 1000  # of errors_if_calibrated
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,40 @@ def calibrate(margins: NDArray[np.float64]) -> Calibration:
 def confidence_and_outcome(margins: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """[P] sigma(|margin|), 0.5 to 1, and [P] whether the favoured response was the chosen one: 1, 0, or 0.5 of a tie,
     which favours neither."""
-    return np.exp(-np.logaddexp(0, -np.abs(margins))), (np.sign(margins) + 1) / 2
+    return confidence_of(margins), (np.sign(margins) + 1) / 2
+
+
+def confidence_of(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[P] sigma(|margin|), 0.5 to 1."""
+    return np.exp(-np.logaddexp(0, -np.abs(margins)))
+
+
+def errors_if_calibrated(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[DRAWS] expected calibration errors on [P] margins of models that are right as often as they claim.
+
+    The distances of bins have no sign, so chance alone gives an error, and a larger one to fewer pairs: how large, tell
+    outcomes that are drawn with the claimed probabilities (Bröcker and Smith, "Increasing the Reliability of
+    Reliability Diagrams", 2007). Pairs are drawn as independent, also those of one prompt.
+    """
+    confidence, generator = confidence_of(margins), np.random.default_rng(SEED)
+    number, ties = _numbers(confidence), margins == 0
+    errors = np.empty(DRAWS)
+    for draw in range(DRAWS):
+        right = np.where(ties, 0.5, generator.random(len(margins)) < confidence)
+        errors[draw] = np.abs(np.bincount(number, weights=right - confidence)).sum() / len(margins)
+    return errors
+
+
+def _numbers(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """[P] the bin of each, from 0."""
+    return np.searchsorted(EDGES[1:-1], confidence, side="right")
 
 
 def _bins(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[ReliabilityBin, ...]:
-    edges = np.linspace(0.5, 1, BINS + 1)
-    number = np.searchsorted(edges[1:-1], confidence, side="right")
+    number = _numbers(confidence)
     bins: list[ReliabilityBin] = []
     for index in np.unique(number).tolist():
         inside = number == index
         means = float(confidence[inside].mean()), float(right[inside].mean())
-        bins.append(ReliabilityBin(float(edges[index]), float(edges[index + 1]), int(inside.sum()), *means))
+        bins.append(ReliabilityBin(float(EDGES[index]), float(EDGES[index + 1]), int(inside.sum()), *means))
     return tuple(bins)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.evaluation.length import better_rule, credits_of
 from nemo_hs2pref.evaluation.statistics import bootstrap_intervals
 
 Mask = NDArray[np.bool_]  # [P], which of the pairs
@@ -29,12 +30,14 @@ class Group:
     interval: tuple[float, float]
     length_only_accuracy: float  # share in which the chosen response is the longer one; equal length is a loss
     length_only_interval: tuple[float, float]
-    gain_over_length: float  # accuracy minus length_only_accuracy, on the same pairs
+    shorter_only_accuracy: float  # share in which it is the shorter one; equal length is a loss here too
+    shorter_only_interval: tuple[float, float]
+    gain_over_length: float  # accuracy minus what the rule of length that is better on all pairs has on these
     gain_over_length_interval: tuple[float, float]
 
 
 def measure_groups(
-    pairs: Sequence[PreferencePair], wins: Mask, longer: Mask
+    pairs: Sequence[PreferencePair], wins: Mask, lengths: NDArray[np.int64]
 ) -> tuple[Group, dict[str, dict[str, Group]]]:
     """What all pairs reach, and partition -> name -> what that group does.
 
@@ -44,12 +47,12 @@ def measure_groups(
     Args:
         pairs: at least one.
         wins: [P] whether the chosen response has the higher reward.
-        longer: [P] whether it is the longer one.
+        lengths: [P, 2] of the chosen and of the rejected response.
     """
     masks = {name: masks_of(pairs) for name, masks_of in PARTITIONS.items()}
     masks = {partition: {name: mask for name, mask in of.items() if mask.any()} for partition, of in masks.items()}
     every_mask = [np.ones(len(pairs), dtype=bool), *(mask for of in masks.values() for mask in of.values())]
-    overall, *groups = _measure(every_mask, wins, longer, prompt_numbers([pair.prompt for pair in pairs]))
+    overall, *groups = _measure(every_mask, outcomes_of(wins, lengths), prompt_numbers([pair.prompt for pair in pairs]))
     in_order = iter(groups)
     return overall, {partition: {name: next(in_order) for name in of} for partition, of in masks.items()}
 
@@ -60,11 +63,17 @@ def prompt_numbers(prompts: Sequence[Hashable]) -> NDArray[np.int64]:
     return np.array([numbers[prompt] for prompt in prompts])
 
 
-def _measure(masks: Sequence[Mask], wins: Mask, longer: Mask, prompts: NDArray[np.int64]) -> list[Group]:
-    outcomes = np.stack([wins, longer, wins.astype(np.float64) - longer], axis=1, dtype=np.float64)  # [P, 3]
+def outcomes_of(wins: Mask, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[P, 4] what a group averages: wins, longer wins, shorter wins, and wins less those of the better rule of all."""
+    longer, shorter = lengths[:, 0] > lengths[:, 1], lengths[:, 0] < lengths[:, 1]
+    rule, _ = better_rule(float(longer.mean()), float(shorter.mean()))
+    return np.stack([wins, longer, shorter, wins - credits_of(rule, lengths)], axis=1, dtype=np.float64)
+
+
+def _measure(masks: Sequence[Mask], outcomes: NDArray[np.float64], prompts: NDArray[np.int64]) -> list[Group]:
     groups: list[Group] = []
     for mask, intervals in zip(masks, bootstrap_intervals(outcomes, np.stack(masks, axis=1), prompts), strict=True):
-        accuracy, length_only, gain = outcomes[mask].mean(axis=0).tolist()
+        accuracy, length_only, shorter_only, gain = outcomes[mask].mean(axis=0).tolist()
         groups.append(
             Group(
                 pairs=int(mask.sum()),
@@ -73,8 +82,10 @@ def _measure(masks: Sequence[Mask], wins: Mask, longer: Mask, prompts: NDArray[n
                 interval=intervals[0],
                 length_only_accuracy=length_only,
                 length_only_interval=intervals[1],
+                shorter_only_accuracy=shorter_only,
+                shorter_only_interval=intervals[2],
                 gain_over_length=gain,
-                gain_over_length_interval=intervals[2],
+                gain_over_length_interval=intervals[3],
             )
         )
     return groups

@@ -7,6 +7,7 @@ from typing import Any
 from nemo_hs2pref.evaluation.attributes import AttributeReport
 from nemo_hs2pref.evaluation.calibration import Calibration
 from nemo_hs2pref.evaluation.groups import PARTITIONS, Group
+from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.statistics import INTERVALS
 
 FEW = 20  # prompts; the interval of a share of 20 is up to 45 points wide
@@ -54,8 +55,11 @@ class PreferenceReport(Group):
     def _figures(self) -> Iterator[str]:
         several = "" if self.prompts == self.pairs else f"  of {self.prompts} prompts"
         yield f"{'pairs':<28}{self.pairs:>7}{several}"
+        counts = {"left out (no preference)": self.left_out, "ties, counted as wrong": self.ties}
+        yield from (f"{name:<28}{count:>7}" for name, count in counts.items() if count)
         yield f"{'accuracy':<28}{_share(self.accuracy, self.interval)}"
         yield f"{'longer response wins':<28}{_share(self.length_only_accuracy, self.length_only_interval)}"
+        yield f"{'shorter response wins':<28}{_share(self.shorter_only_accuracy, self.shorter_only_interval)}"
         calibration = self.calibration
         figures = {
             "mean reward margin": self.mean_margin,
@@ -73,8 +77,9 @@ class PreferenceReport(Group):
     def _warnings(self) -> Iterator[str]:
         low, high = self.gain_over_length_interval
         if low <= 0:
+            rule, _ = better_rule(self.length_only_accuracy, self.shorter_only_accuracy)
             yield (
-                "not shown to be better than length alone: "
+                f"not shown to be better than taking the {rule} response: "
                 f"{100 * self.gain_over_length:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
             )
         small = {

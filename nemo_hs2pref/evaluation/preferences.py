@@ -35,7 +35,7 @@ def evaluate_pairs(
     pairs = decided(pairs)
     by_side, lengths = rewards_of(pairs, rewards), lengths_of(pairs)
     margins = by_side[:, 0] - by_side[:, 1]
-    overall, groups = measure_groups(pairs, wins=by_side[:, 0] > by_side[:, 1], longer=lengths[:, 0] > lengths[:, 1])
+    overall, groups = measure_groups(pairs, by_side[:, 0] > by_side[:, 1], lengths)
     graded = [pair.strength is not None for pair in pairs]
     strengths = [pair.strength for pair in pairs if pair.strength is not None]
     return PreferenceReport(

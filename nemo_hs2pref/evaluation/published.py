@@ -5,10 +5,12 @@ four sections, without the prior sets. Of the Pairwise Justifiers in Table 1 onl
 they have no row.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PREFERENCE = "HelpSteer2-Preference, Table 1"
 HELPSTEER2 = "HelpSteer2, Table 3"
+CHAT_HARD = "HelpSteer2-Preference, subsets of Chat Hard"
 
 
 @dataclass(frozen=True)
@@ -87,4 +89,44 @@ OTHERS = (
     Published("Prometheus 2 Mistral 8x7B", 75.3, 93.0, 47.1, 83.5, 77.4, HELPSTEER2),
     Published("Llama 3 70B Instruct", 76.0, 97.6, 58.9, 69.2, 78.5, HELPSTEER2, 70.4),
     Published("Pythia 1.4B (Open Assistant)", 70.0, 88.5, 48.7, 65.3, 77.5, HELPSTEER2, 65.3),
+)
+
+
+@dataclass(frozen=True)
+class PublishedSubsets:
+    """The accuracies of one model on the subsets of Chat Hard, as printed."""
+
+    model: str
+    chat_hard: float
+    subsets: Mapping[str, float]
+    source: str
+
+
+CHAT_HARD_SUBSETS = (
+    PublishedSubsets(
+        "Llama-3.1-Nemotron-70B-Reward",
+        85.7,
+        {
+            "llmbar-adver-manual": 76.1,
+            "llmbar-adver-neighbor": 88.8,
+            "llmbar-natural": 95.0,
+            "llmbar-adver-GPTInst": 87.0,
+            "llmbar-adver-GPTOut": 72.3,
+            "mt-bench-hard": 75.7,
+        },
+        CHAT_HARD,
+    ),
+    PublishedSubsets(
+        "Skywork-Reward-Gemma-2-27B",
+        91.4,
+        {
+            "llmbar-adver-manual": 78.3,
+            "llmbar-adver-neighbor": 89.6,
+            "llmbar-natural": 96.0,
+            "llmbar-adver-GPTInst": 97.8,
+            "llmbar-adver-GPTOut": 91.5,
+            "mt-bench-hard": 86.5,
+        },
+        CHAT_HARD,
+    ),
 )

@@ -4,16 +4,32 @@ from collections.abc import Sequence
 
 from nemo_hs2pref.report.document import Answer, Block, Finding, Tone
 from nemo_hs2pref.report.evaluations import Evaluation
-from nemo_hs2pref.report.findings import CALIBRATION, CHANCE, DEPENDENCE, LENGTH, findings, percent
+from nemo_hs2pref.report.findings import (
+    CALIBRATION,
+    CHANCE,
+    DEPENDENCE,
+    LENGTH,
+    findings,
+    is_mostly_tied,
+    length_alone,
+    ties_of,
+    ties_told,
+)
 from nemo_hs2pref.report.runs import Run
+from nemo_hs2pref.report.verdicts import NOT_SHOWN, WORSE, percent
 
 OVERALL = "Overall"
 QUESTION = "Can this reward model be trusted?"
-# What is said against a model, by the question that it does not pass.
+# What is said against a model, by the question that it does not pass, and how.
 AGAINST = {
-    CHANCE: "its accuracy cannot be told from guessing",
-    LENGTH: "it is not shown to be better than taking the longer response",
+    (CHANCE, NOT_SHOWN): "its accuracy cannot be told from guessing",
+    (LENGTH, NOT_SHOWN): "it is not shown to be better than length alone",
+    (LENGTH, WORSE): "it is worse than length alone",
 }
+SWAPPED = (
+    "No: it prefers the rejected response more often than guessing would; are the sides or the sign of the reward "
+    "swapped?"
+)
 CAUTIONS = {
     CHANCE: "it is better than guessing in some parts of the benchmark only",
     LENGTH: "it is better than length alone in some parts of the benchmark only",
@@ -39,7 +55,7 @@ def answer(run: Run) -> list[Block]:
 def answer_of(evaluation: Evaluation, run: Run) -> Answer:
     """Bad where it fails what any reward model must pass, unsure where something else speaks against it."""
     found = findings(evaluation)
-    failed = [AGAINST[finding.question] for finding in found if finding.tone == "bad"]
+    failed = [(finding.question, finding.answer) for finding in found if finding.tone == "bad"]
     unsure = [finding for finding in found if finding.tone == "unsure"]
     tone: Tone = "bad" if failed else "unsure" if unsure else "good"
     if change := run.change_since(evaluation):
@@ -47,7 +63,7 @@ def answer_of(evaluation: Evaluation, run: Run) -> Answer:
     elif run.was_trained_on(evaluation):
         headline, tone = "No answer: the model was trained on these pairs.", "unsure"
     elif failed:
-        headline = f"No: {', and '.join(failed)}."
+        headline = against(evaluation, failed)
     elif all(finding.answer == "open" for finding in found):
         headline = "Nobody knows yet: this evaluation answers no question."
     elif unsure:
@@ -57,11 +73,25 @@ def answer_of(evaluation: Evaluation, run: Run) -> Answer:
     return Answer(run.title_of(evaluation), headline, main_figures(evaluation), tone, found)
 
 
+def against(evaluation: Evaluation, failed: Sequence[tuple[str, str]]) -> str:
+    """Why not; where one cause is behind every answer, that alone."""
+    if is_mostly_tied(evaluation):
+        told = ties_told(evaluation)
+        return f"No: {told[0].lower()}{told[1:]}."
+    if (CHANCE, WORSE) in failed:
+        return SWAPPED
+    return f"No: {', and '.join(AGAINST[each] for each in failed)}."
+
+
 def main_figures(evaluation: Evaluation) -> str:
     """How often it is right, and how often length alone is; a benchmark's own score where it has one."""
     summary = evaluation.summary
-    right, length = percent(summary["accuracy"]), percent(summary["length_only_accuracy"])
-    told = f"{summary['pairs']:,} pairs: the reward is right in {right}, taking the longer response in {length}."
+    told = f"{summary['pairs']:,} pairs: the reward is right in {percent(summary['accuracy'])}"
+    if alone := length_alone(evaluation):
+        told += f", taking the {alone[0]} response in {percent(alone[1])}"
+    told += "."
+    if ties := ties_of(evaluation):
+        told += f" In {ties:,} both responses have the same reward, which counts as wrong."
     overall = (summary.get("sections") or {}).get(OVERALL, summary.get("overall"))
     return told if overall is None else f"{told} The benchmark's Overall is {percent(overall)}."
 

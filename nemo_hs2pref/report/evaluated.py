@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nemo_hs2pref.report.benchmark import section_table
+from nemo_hs2pref.report.benchmark import section_table, subset_blocks
 from nemo_hs2pref.report.document import Block, Folded, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, evaluation_pictures, joined
 from nemo_hs2pref.report.evaluations import SCORED_PAIRS, Evaluation
@@ -13,7 +13,8 @@ from nemo_hs2pref.report.runs import Run
 # Where it comes from, what is told otherwise, and what no reader asks for.
 NOT_FIGURES = frozenset(
     {"benchmark", "tool_version", "input", "model", "checkpoint", "scores", "goodness", "standardized", "intervals"}
-    | {"incomplete", "unofficial_counts", "sections", "length_only_sections", "comparison", "calibration", "subsets"}
+    | {"incomplete", "unofficial_counts", "comparison", "calibration", "subsets"}
+    | {"sections", "length_only_sections", "shorter_only_sections"}
 )
 
 
@@ -30,7 +31,7 @@ def _blocks(evaluation: Evaluation, place: str) -> Iterator[Block]:
         yield Section("Sections, beside published ones", [section_table(evaluation)])
     yield from tables(summary, NOT_FIGURES)
     if "subsets" in summary:
-        yield from tables({"subsets": summary["subsets"]})
+        yield Section("Subsets", subset_blocks(summary["subsets"]))
     if calibration := summary.get("calibration"):
         yield Folded("Calibration in figures", [*tables(calibration)])
     if comparison := summary.get("comparison"):

@@ -11,19 +11,27 @@ from nemo_hs2pref.report.document import Block, Section, Table
 Unit = Literal["share", "points", "number"]  # points: the difference of two shares, shown with its sign
 # Of every figure of the evaluations' reports; one that is not here is a number.
 UNITS: Mapping[str, Unit] = {
-    **dict.fromkeys(("accuracy", "length_only_accuracy", "baseline_accuracy"), "share"),
+    **dict.fromkeys(("accuracy", "length_only_accuracy", "shorter_only_accuracy", "baseline_accuracy"), "share"),
     **dict.fromkeys(("ref_accuracy", "tied_accuracy", "preferred", "preferred_hard"), "share"),
-    **dict.fromkeys(("score", "length_only_score", "overall", "length_only_overall"), "share"),
+    **dict.fromkeys(("score", "length_only_score", "shorter_only_score"), "share"),
+    **dict.fromkeys(("overall", "length_only_overall", "shorter_only_overall"), "share"),
     **dict.fromkeys(("confidence", "expected_calibration_error"), "share"),
     **dict.fromkeys(("gain_over_length", "difference"), "points"),
     **dict.fromkeys(("mse", "pearson", "margin", "mean_margin", "brier_score", "log_loss", "p_value"), "number"),
     **dict.fromkeys(("margin_strength_pearson", "margin_strength_spearman", "reward_length_correlation"), "number"),
 }
-OF_SHARES = {"sections", "length_only_sections", "bins"}  # whatever stands under these is a share
+OF_SHARES = {
+    "sections",
+    "length_only_sections",
+    "shorter_only_sections",
+    "bins",
+}  # whatever stands under these is a share
 MAIN = ("accuracy", "score", "difference")  # the figures of a group to which "interval" belongs
 NAMES = {
     "length_only_accuracy": "longer response",
     "length_only_score": "longer response",
+    "shorter_only_accuracy": "shorter response",
+    "shorter_only_score": "shorter response",
     "gain_over_length": "gain over length, points",
     "difference": "difference, points",
     "by_length_difference": "By difference in length",

@@ -26,6 +26,7 @@ class SubsetReport:
     interval: tuple[float, float]
     ties: int
     length_only_accuracy: float  # share in which the chosen response has more characters; equal length is a loss
+    shorter_only_accuracy: float  # share in which it has fewer; equal length is a loss here too
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class RewardBenchReport:
     pairs: int
     accuracy: float  # over all pairs, each with the same weight: not the benchmark's Overall
     length_only_accuracy: float
+    shorter_only_accuracy: float
     ties: int
     empty_responses: int  # of both sides; they are scored like others
     subsets: dict[str, SubsetReport]
     sections: dict[str, float]  # see section_scores
     length_only_sections: dict[str, float]
+    shorter_only_sections: dict[str, float]
     incomplete: dict[str, list[str]]  # section that is not scored -> the subsets it lacks
     unofficial_counts: dict[str, Count]  # subset -> pairs, where they are not as many as were released
 
@@ -49,17 +52,19 @@ class RewardBenchReport:
 
     def table(self) -> str:
         """For the terminal, in per cent."""
-        lines = [f"{'subset':<24}{'pairs':>6}{'accuracy':>10}{'95 % interval':>18}{'ties':>6}{'longer wins':>13}"]
+        rules = f"{'longer wins':>13}{'shorter wins':>14}"
+        lines = [f"{'subset':<24}{'pairs':>6}{'accuracy':>10}{'95 % interval':>18}{'ties':>6}{rules}"]
         for name, subset in self.subsets.items():
             low, high = subset.interval
             lines.append(
                 f"{name:<24}{subset.pairs:>6}{subset.accuracy:>10.1%}{f'[{low:.1%}, {high:.1%}]':>18}"
-                f"{subset.ties:>6}{subset.length_only_accuracy:>13.1%}"
+                f"{subset.ties:>6}{subset.length_only_accuracy:>13.1%}{subset.shorter_only_accuracy:>14.1%}"
             )
         if self.sections:
-            lines += ["", f"{'section':<30}{'score':>10}{'longer wins':>37}"]
+            lines += ["", f"{'section':<30}{'score':>10}{'':24}{rules}"]
         lines += [
-            f"{name:<30}{score:>10.1%}{self.length_only_sections[name]:>37.1%}" for name, score in self.sections.items()
+            f"{name:<30}{score:>10.1%}{self.length_only_sections[name]:>37.1%}{self.shorter_only_sections[name]:>14.1%}"
+            for name, score in self.sections.items()
         ]
         return "\n".join([*lines, *gaps(self.incomplete, self.unofficial_counts)])
 
@@ -77,29 +82,41 @@ def evaluate_rewardbench(pairs: Sequence[PreferencePair], rewards: Mapping[str, 
     require_subsets(pairs)
     require_scores(pairs, rewards)
     scored, lengths = rewards_of(pairs, rewards), lengths_of(pairs)
-    wins, longer = scored[:, 0] > scored[:, 1], lengths[:, 0] > lengths[:, 1]
-    ties = scored[:, 0] == scored[:, 1]
+    wins, ties = scored[:, 0] > scored[:, 1], scored[:, 0] == scored[:, 1]
+    longer, shorter = lengths[:, 0] > lengths[:, 1], lengths[:, 0] < lengths[:, 1]
     places = {subset: np.array([pair.subset == subset for pair in pairs]) for subset in NUM_PAIRS}
     subsets = {
-        name: _subset_report(wins[place], longer[place], ties[place]) for name, place in places.items() if place.any()
+        name: _subset_report(*(each[place] for each in (wins, longer, shorter, ties)))
+        for name, place in places.items()
+        if place.any()
     }
     return RewardBenchReport(
         pairs=len(pairs),
         accuracy=float(wins.mean()),
         length_only_accuracy=float(longer.mean()),
+        shorter_only_accuracy=float(shorter.mean()),
         ties=int(ties.sum()),
         empty_responses=int((lengths == 0).sum()),
         subsets=subsets,
         sections=section_scores({name: subset.accuracy for name, subset in subsets.items()}),
         length_only_sections=section_scores({name: subset.length_only_accuracy for name, subset in subsets.items()}),
+        shorter_only_sections=section_scores({name: subset.shorter_only_accuracy for name, subset in subsets.items()}),
         incomplete=missing_subsets(subsets),
         unofficial_counts=unofficial_counts({name: subset.pairs for name, subset in subsets.items()}, NUM_PAIRS),
     )
 
 
-def _subset_report(wins: NDArray[np.bool_], longer: NDArray[np.bool_], ties: NDArray[np.bool_]) -> SubsetReport:
-    accuracy, length_only = float(wins.mean()), float(longer.mean())
-    return SubsetReport(len(wins), accuracy, bootstrap_interval(wins), int(ties.sum()), length_only)
+def _subset_report(
+    wins: NDArray[np.bool_], longer: NDArray[np.bool_], shorter: NDArray[np.bool_], ties: NDArray[np.bool_]
+) -> SubsetReport:
+    return SubsetReport(
+        pairs=len(wins),
+        accuracy=float(wins.mean()),
+        interval=bootstrap_interval(wins),
+        ties=int(ties.sum()),
+        length_only_accuracy=float(longer.mean()),
+        shorter_only_accuracy=float(shorter.mean()),
+    )
 
 
 def require_subsets(pairs: Sequence[PreferencePair]) -> None:

@@ -25,6 +25,7 @@ class DomainReport:
     score: float
     interval: tuple[float, float] | None  # None for Ties, whose score is no mean over prompts
     length_only_score: float  # the same rule, with the number of characters for the reward
+    shorter_only_score: float  # the same rule, with fewer characters for a higher reward
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class RewardBench2Report:
     pairs: int
     accuracy: float  # share of all pairs in which the correct completion has the higher reward; a tie is a loss
     length_only_accuracy: float
+    shorter_only_accuracy: float
     ties: int  # pairs with equal rewards
     empty_responses: int  # they are scored like others
     domains: dict[str, DomainReport]
     overall: float | None  # the plain mean of the six domains; None where one is not scored
     length_only_overall: float | None
+    shorter_only_overall: float | None
     ties_terms: TiesScore | None
     incomplete: dict[str, list[str]]  # what is not scored -> what it lacks
     unofficial_counts: dict[str, Count]  # domain -> prompts, where they are not as many as were released
@@ -50,17 +53,20 @@ class RewardBench2Report:
 
     def table(self) -> str:
         """For the terminal, in per cent."""
-        lines = [f"{'domain':<24}{'prompts':>8}{'score':>10}{'95 % interval':>18}{'longer wins':>13}"]
+        lines = [
+            f"{'domain':<24}{'prompts':>8}{'score':>10}{'95 % interval':>18}{'longer wins':>13}{'shorter wins':>14}"
+        ]
         for name, domain in self.domains.items():
             interval = "" if domain.interval is None else "[{:.1%}, {:.1%}]".format(*domain.interval)
             lines.append(
-                f"{name:<24}{domain.prompts:>8}{domain.score:>10.1%}{interval:>18}{domain.length_only_score:>13.1%}"
+                f"{name:<24}{domain.prompts:>8}{domain.score:>10.1%}{interval:>18}"
+                f"{domain.length_only_score:>13.1%}{domain.shorter_only_score:>14.1%}"
             )
-        if self.overall is not None and self.length_only_overall is not None:
-            lines.append(f"{OVERALL:<24}{self.prompts:>8}{self.overall:>10.1%}{self.length_only_overall:>31.1%}")
-        lines.append(
-            f"{'single comparisons':<24}{self.pairs:>8}{self.accuracy:>10.1%}{self.length_only_accuracy:>31.1%}"
-        )
+        whole = self.overall, self.length_only_overall, self.shorter_only_overall
+        rows = {OVERALL: (self.prompts, *whole)} if None not in whole else {}
+        single = self.pairs, self.accuracy, self.length_only_accuracy, self.shorter_only_accuracy
+        for name, (count, score, longer, shorter) in {**rows, "single comparisons": single}.items():
+            lines.append(f"{name:<24}{count:>8}{score:>10.1%}{longer:>31.1%}{shorter:>14.1%}")
         return "\n".join([*lines, *gaps(self.incomplete, self.unofficial_counts)])
 
 
@@ -87,11 +93,13 @@ def evaluate_rewardbench2(items: Sequence[Item], rewards: Mapping[str, float]) -
         pairs=len(margins),
         accuracy=float((margins > 0).mean()),
         length_only_accuracy=float((length_margins > 0).mean()),
+        shorter_only_accuracy=float((length_margins < 0).mean()),
         ties=int((margins == 0).sum()),
         empty_responses=sum(not length for length in lengths.values()),
         domains=domains,
         overall=_overall({name: domain.score for name, domain in domains.items()}),
         length_only_overall=_overall({name: domain.length_only_score for name, domain in domains.items()}),
+        shorter_only_overall=_overall({name: domain.shorter_only_score for name, domain in domains.items()}),
         ties_terms=ties_score(groups[TIES], rewards),
         incomplete=_incomplete(groups, domains),
         unofficial_counts=unofficial_counts({name: len(group) for name, group in groups.items() if group}, DOMAINS),
@@ -112,12 +120,15 @@ def _domain_report(
     name: str, items: Sequence[Item], rewards: Mapping[str, float], lengths: Mapping[str, float]
 ) -> DomainReport | None:
     """None for Ties without a reference prompt that has its tied prompt."""
+    brevity = {name: -length for name, length in lengths.items()}
     if name == TIES:
-        terms, length_terms = ties_score(items, rewards), ties_score(items, lengths)
-        return terms and length_terms and DomainReport(len(items), terms.score, None, length_terms.score)
-    credits = np.array([best_of(item, rewards) for item in items])
-    by_length = float(np.mean([best_of(item, lengths) for item in items]))
-    return DomainReport(len(items), float(credits.mean()), bootstrap_interval(credits), by_length)
+        terms, longer, shorter = (ties_score(items, values) for values in (rewards, lengths, brevity))
+        return terms and longer and shorter and DomainReport(len(items), terms.score, None, longer.score, shorter.score)
+    credits, longer, shorter = (
+        np.array([best_of(item, values) for item in items]) for values in (rewards, lengths, brevity)
+    )
+    by_length = float(longer.mean()), float(shorter.mean())
+    return DomainReport(len(items), float(credits.mean()), bootstrap_interval(credits), *by_length)
 
 
 def _margins(items: Sequence[Item], values: Mapping[str, float]) -> NDArray[np.float64]:
