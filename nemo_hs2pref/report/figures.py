@@ -13,7 +13,7 @@ Unit = Literal["share", "points", "number"]  # points: the difference of two sha
 UNITS: Mapping[str, Unit] = {
     **dict.fromkeys(("accuracy", "length_only_accuracy", "shorter_only_accuracy", "baseline_accuracy"), "share"),
     **dict.fromkeys(("ref_accuracy", "tied_accuracy", "preferred", "preferred_hard"), "share"),
-    **dict.fromkeys(("score", "length_only_score", "shorter_only_score"), "share"),
+    **dict.fromkeys(("score", "baseline_score", "length_only_score", "shorter_only_score"), "share"),
     **dict.fromkeys(("overall", "length_only_overall", "shorter_only_overall"), "share"),
     **dict.fromkeys(("confidence", "expected_calibration_error"), "share"),
     **dict.fromkeys(("gain_over_length", "difference"), "points"),
