@@ -14,6 +14,7 @@ from typing import Any
 
 from nemo_hs2pref.checkpoint.identity import identity_of
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.outcome import Outcome
 from nemo_hs2pref.evaluation.preferences import PreferenceReport
 from nemo_hs2pref.evaluation.tasks import conversations_of, preferences
@@ -135,13 +136,13 @@ def summarise(reports: Mapping[str, Mapping[str, PreferenceReport]], seconds: fl
             "interval": splits["validation"].interval,
             "train_accuracy": splits["train"].accuracy,
         }
-    return {"seconds": round(seconds, 1), "pairs": held_out.pairs, "models": models}
+    _, length_alone = better_rule(held_out.length_only_accuracy, held_out.shorter_only_accuracy)
+    return {"seconds": round(seconds, 1), "pairs": held_out.pairs, "length_alone": length_alone, "models": models}
 
 
 def table(summary: Mapping[str, Any]) -> str:
     """What the run found, and what it does not show."""
-    models = summary["models"]
-    length = models["length_only"]["accuracy"]
+    models, length = summary["models"], summary["length_alone"]
     lines = [f"{summary['pairs']} held-out pairs   accuracy  95% interval      training pairs"]
     for name, model in models.items():
         low, high = model["interval"]

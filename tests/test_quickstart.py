@@ -1,5 +1,6 @@
 """What the quickstart writes and refuses; its steps themselves run in tests/nemo/test_runs.py."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ PROMPT = (Message("user", "which?"),)
 PAIRS = [PreferencePair(str(n), PROMPT, "longer text" if n < 3 else "x", "short", 1) for n in range(4)]
 
 
-def reports(correct: int) -> dict:
+BRIEF = [replace(pair, chosen=pair.rejected, rejected=pair.chosen) for pair in PAIRS]
+
+
+def reports(correct: int, pairs: list[PreferencePair] = PAIRS) -> dict:
     """A model that is right on the first `correct` of four pairs, of which length gets three right."""
     scores = {f"{n}:chosen": float(n < correct) for n in range(4)} | {f"{n}:rejected": 0.5 for n in range(4)}
-    report = evaluate_pairs(PAIRS, scores)
+    report = evaluate_pairs(pairs, scores)
     return {name: {"validation": report, "train": report} for name in ("regression", "scaled_bt", "expo")}
 
 
@@ -31,9 +35,12 @@ def test_summary_has_the_promised_keys() -> None:
     assert summary["models"]["expo"].keys() == {"accuracy", "interval", "train_accuracy"}
 
 
+@pytest.mark.parametrize("pairs", [PAIRS, BRIEF], ids=["longer is better", "shorter is better"])
 @pytest.mark.parametrize(("correct", "told"), [(4, 0), (3, 3), (1, 3)])
-def test_table_says_which_models_are_no_better_than_length(correct: int, told: int) -> None:
-    assert table(summarise(reports(correct), seconds=1)).count("no better than length alone") == told
+def test_table_says_which_models_are_no_better_than_length(
+    correct: int, told: int, pairs: list[PreferencePair]
+) -> None:
+    assert table(summarise(reports(correct, pairs), seconds=1)).count("no better than length alone") == told
 
 
 def test_its_overrides_fit_the_configuration() -> None:

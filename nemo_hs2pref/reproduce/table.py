@@ -9,6 +9,7 @@ import numpy as np
 
 from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.evaluation.groups import prompt_numbers
+from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.preferences import chosen_wins, decided, evaluate_pairs
 from nemo_hs2pref.evaluation.published import PREFERENCE, PUBLISHED
 from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval_over_seeds
@@ -58,15 +59,15 @@ def summarise(
     scores: row -> seed -> id -> reward.
     """
     report = evaluate_pairs(pairs, next(iter(next(iter(scores.values())).values())))
-    length_only = report.length_only_accuracy
+    _, length_alone = better_rule(report.length_only_accuracy, report.shorter_only_accuracy)
     rows: dict[str, Any] = {}
     for row, by_seed in scores.items():
         result = measure(pairs, by_seed)
-        better = result.accuracy > length_only
+        better = result.accuracy > length_alone
         rows[row] = {**asdict(result), "better_than_length": better, "published": asdict(PUBLISHED[row])}
     return {
         "pairs": report.pairs,
-        "length_only": {"accuracy": length_only, "interval": report.length_only_interval},
+        "length_only": {"accuracy": report.length_only_accuracy, "interval": report.length_only_interval},
         "rows": rows,
         "intervals": {"method": "percentile bootstrap over prompts and seeds", **INTERVALS},
         "notes": list(NOTES),
