@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,11 +88,8 @@ def test_syntax_is_right(script: Path) -> None:
 
 
 def test_the_line_of_a_run_that_went_well(run: Path) -> None:
-    line = conclude(run, 0, [])
-    assert (
-        line
-        == f"finished, exit code 0 after 0:00:00, step 40 of 100, last checkpoint {run}/checkpoints/last of step 30"
-    )
+    line = re.sub(r"\d:\d\d:\d\d", "TIME", conclude(run, 0, []))
+    assert line == f"finished, exit code 0 after TIME, step 40 of 100, last checkpoint {run}/checkpoints/last of step 30"
     assert not (run / "asked").exists()
 
 
@@ -164,7 +162,7 @@ def failed_checks(*names: str) -> str:
 
 def test_a_fault_that_preflight_finds_is_the_last_line(run: Path) -> None:
     line = preflight(run, failed_checks("disk", "gpus"), limit=2)
-    assert line.startswith("failed, exit code 2 after 0:00:00, step 40 of 100, ")
+    assert re.match(r"failed, exit code 2 after \d:\d\d:\d\d, step 40 of 100, ", line)
     assert line.endswith(f"; gpu3: 2 of 9 checks failed: disk, gpus; see {run}/logs/7/preflight.log")
     assert not (run / "asked").exists()
 
@@ -383,6 +381,23 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & wait; done
     )
     said = frame(program, PATH=f"{run}:{os.environ['PATH']}").splitlines()
     assert said[1:] == ["asked", str(STOPPED)]
+
+
+def test_a_step_that_ends_at_the_moment_of_term_has_a_code(tmp_path: Path) -> None:
+    """In about every third of these shells bash 5.2 says -1."""
+    fake(tmp_path, "step", "trap 'exit 143' TERM; sleep 9 > /dev/null 2>&1 & wait")
+    once = f"""
+source {FRAME}
+KILL_WAIT_S=4
+note_term
+COMMAND=({tmp_path}/step); start_step
+(sleep 1; kill -TERM $STEP $$) & disown
+await_step
+echo $EXIT_CODE
+"""
+    (tmp_path / "once.sh").write_text(once)
+    done = called(f"for i in {{1..12}}; do bash {tmp_path}/once.sh & done; wait")
+    assert done.stdout.split() == 12 * ["143"]
 
 
 def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
