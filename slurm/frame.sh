@@ -30,6 +30,8 @@ source "$HS2PREF_HOME/slurm/frame/report.sh"
 source "$HS2PREF_HOME/slurm/frame/begin.sh"
 # shellcheck source=frame/preflight.sh
 source "$HS2PREF_HOME/slurm/frame/preflight.sh"
+# shellcheck source=frame/controller.sh
+source "$HS2PREF_HOME/slurm/frame/controller.sh"
 # shellcheck source=frame/outcome.sh
 source "$HS2PREF_HOME/slurm/frame/outcome.sh"
 
@@ -67,7 +69,7 @@ preflight() {
   COMMAND=(timeout --kill-after=30 "$PREFLIGHT_LIMIT_S" "${COMMAND[@]}")
   start_step
   await_step
-  [[ -z $TERMINATED ]] || conclude
+  [[ -z $TERMINATED ]] || EXIT_CODE=143   # also where the last check has just passed
   ((EXIT_CODE == 0)) || end_of_preflight "$log"
 }
 

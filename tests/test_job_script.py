@@ -1,5 +1,6 @@
 """The frame of the job scripts, where it needs no SLURM: how a start ended, what is said of it, what comes next."""
 
+import itertools
 import json
 import os
 import re
@@ -74,7 +75,7 @@ scontrol() {{
   if [[ $1 == requeue ]]; then echo "requeue $2" >> {run}/asked; else echo "JobId=7 {shown} X"; fi
 }}
 RUN={run} LOGS={run}/logs/7 STOPPED_CODE={STOPPED} EXIT_CODE={code} TERMINATED=${{TERMINATED-}} NODES=2
-CONTAINER={container} FIRST_CHECKPOINT_STEP={before} STEP=99999999
+CONTAINER={container} FIRST_CHECKPOINT_STEP={before} STEP=99999999 KILL_WAIT_S=2
 exec 3>/dev/null
 conclude
 """
@@ -140,16 +141,71 @@ def test_a_mistake_of_the_users_is_not_repeated(run: Path) -> None:
     assert not (run / "asked").exists()
 
 
-def test_a_preempted_job_is_told_as_such(run: Path) -> None:
-    line = conclude(run, 143, [], shown="PreemptTime=2026-11-21T10:00:00", TERMINATED="yes")
+STARTED = "Requeue=1 StartTime=2026-11-21T09:00:00"
+KILLED = "srun: error: gpu7: task 9: Exited with exit code 143"
+
+
+@pytest.mark.parametrize("told", ["", "yes"])
+def test_a_preempted_job_starts_again_and_that_counts_as_no_failure(run: Path, told: str) -> None:
+    """With a GraceTime SLURM tells the steps alone."""
+    line = conclude(run, 143, [KILLED], shown=f"{STARTED} PreemptTime=2026-11-21T10:00:00", TERMINATED=told)
     assert line.startswith("preempted, exit code 143 ")
-    assert conclude(run, 143, [], shown="PreemptTime=None", TERMINATED="yes").startswith("cancelled, exit code 143 ")
+    assert line.endswith(" of step 30; requeued")
+    assert (run / "asked").read_text() == "requeue 7\n"
+    assert not (run / "logs" / "failures").exists()
 
 
-def preflight(run: Path, said: str, *, limit: int = 1) -> str:
+def test_a_preemption_of_an_earlier_start_explains_nothing(run: Path) -> None:
+    shown = f"{STARTED} PreemptTime=2026-11-21T08:00:00"
+    assert conclude(run, 1, [MESSAGES["crash"]], shown=shown).startswith("failed, ")
+    assert conclude(run, 143, [KILLED], shown=f"{STARTED} PreemptTime=None").startswith("failed, ")
+
+
+def test_a_job_that_is_cancelled_stays_so_even_where_it_has_saved(run: Path) -> None:
+    for code in (143, STOPPED):
+        line = conclude(run, code, [], limit=3, shown=f"{STARTED} Reason=None", TERMINATED="yes")
+        assert line.startswith(f"cancelled, exit code {code} ")
+        assert line.endswith("; to go on submit the same again")
+    assert not (run / "asked").exists()
+
+
+def test_a_run_that_the_time_limit_met_counts_as_a_failure(run: Path) -> None:
+    def meet(restarts: str, code: int = 143) -> str:
+        shown = f"{STARTED} Reason=TimeLimit Restarts={restarts}"
+        return conclude(run, code, [KILLED], limit=2, shown=shown, TERMINATED="yes", SLURM_RESTART_COUNT=restarts)
+
+    line = meet("0")
+    assert line.startswith("the time limit came before the run had saved, exit code 143 ")
+    assert line.endswith(" of step 30; requeued, failure 1 of 2 in a row")
+    assert (run / "asked").read_text() == "requeue 7\n"
+    assert meet("1").endswith("; not started again after 2 of 2 failures in a row")
+    assert (run / "asked").read_text() == "requeue 7\n"
+
+
+def test_a_run_that_has_saved_when_the_time_limit_comes_has_stopped_in_time(run: Path) -> None:
+    line = conclude(run, STOPPED, [], shown=f"{STARTED} Reason=TimeLimit", TERMINATED="yes")
+    assert line.startswith(f"stopped in time, exit code {STOPPED} ")
+    assert line.endswith("; requeued")
+
+
+def test_a_job_that_slurm_itself_starts_again_is_left_to_it(run: Path) -> None:
+    for told in ("", "yes"):
+        line = conclude(run, 143, [KILLED], limit=3, shown=f"{STARTED} Restarts=1", TERMINATED=told)
+        assert line.startswith("ended by SLURM, exit code 143 ")
+        assert line.endswith("; SLURM starts it again")
+    assert not (run / "asked").exists()
+
+
+def test_a_start_that_is_told_twice_counts_once(run: Path) -> None:
+    """While a step that was told to end is still alive its end is told, and again once it is gone."""
+    program = f"RUN={run} CHECKPOINT_STEP=30; in_a_row failures; in_a_row failures; SLURM_RESTART_COUNT=1"
+    assert frame(f"{program}; in_a_row failures", SLURM_JOB_ID="7").split() == ["1", "1", "2"]
+
+
+def preflight(run: Path, said: str, *, limit: int = 1, shown: str = "Requeue=1") -> str:
     """The last line of a start whose preflight says `said`."""
     fake(run, "srun", f"{said}\nexit 1")
-    fake(run, "scontrol", f'[ $1 = requeue ] && echo "$*" >> {run}/asked; echo "JobId=7 Requeue=1 X"')
+    fake(run, "scontrol", f'[ $1 = requeue ] && echo "$*" >> {run}/asked; echo "JobId=7 {shown} X"')
     log = run / "logs" / "7" / "preflight.log"
     program = STEP.format(run=run) + f"CONTAINER=none PYTHON=python; preflight train rm a=b 2>{log}"
     done = frame(program, SLURM_JOB_ID="7", HS2PREF_MAX_FAILURES=str(limit), PATH=f"{run}:{os.environ['PATH']}")
@@ -182,8 +238,11 @@ def test_a_preflight_that_cannot_be_started_is_told_in_slurms_words(run: Path) -
 
 
 def test_failures_in_a_row_are_counted_until_a_newer_checkpoint(run: Path) -> None:
+    starts = itertools.count()
+
     def fail() -> str:
-        return conclude(run, 1, [MESSAGES["crash"]], limit=3).rpartition("; ")[2]
+        line = conclude(run, 1, [MESSAGES["crash"]], limit=3, SLURM_RESTART_COUNT=str(next(starts)))
+        return line.rpartition("; ")[2]
 
     assert fail() == "requeued, failure 1 of 3 in a row"
     assert fail() == "requeued, failure 2 of 3 in a row"
@@ -354,7 +413,7 @@ def test_a_process_has_an_even_number_of_cores(processors: int, cores: int) -> N
 # --- steps and signals ---
 
 STEP = """
-RUN={run} LOGS={run}/logs/7 NODES=1 DEVICES=2 KILL_WAIT_S=2 EXIT_CODE=0
+RUN={run} LOGS={run}/logs/7 NODES=1 DEVICES=2 KILL_WAIT_S=2 EXIT_CODE=0 STOPPED_CODE=85 FIRST_CHECKPOINT_STEP=0
 exec 3>/dev/null
 note_early_usr1
 note_term
@@ -409,6 +468,13 @@ def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
     assert " ended: cancelled, exit code 143 after " in said
 
 
+def test_a_job_that_is_preempted_in_preflight_says_so(run: Path) -> None:
+    (run / "logs" / "7" / "driver.log").touch()
+    line = preflight(run, "exit 143", shown=f"{STARTED} PreemptTime=2026-11-21T10:00:00")
+    assert line.startswith("preempted, exit code 143 after ")
+    assert line.endswith("; requeued")
+
+
 # --- the start ---
 
 
@@ -425,7 +491,7 @@ def test_a_job_shorter_than_the_lead_of_its_signal_is_warned(tmp_path: Path, lef
     assert (" s are left, and SLURM asks to stop up to 660 s before the end" in done.stdout) is warns
 
 
-def start(run: Path, resumes: str, *, queued: str = "", job: str = "7") -> Done:
+def start(run: Path, resumes: str, *, queued: str = "", job: str = "7", restarts: int = 0) -> Done:
     fake(run, "squeue", f"echo {queued}")
     program = f"""
 RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=()
@@ -434,7 +500,8 @@ exec 3>/dev/null
 begin
 echo $FIRST_CHECKPOINT_STEP "${{GO_ON[@]}}"
 """
-    return called(program, SLURM_JOB_ID=job, PATH=f"{run}:{os.environ['PATH']}")
+    given = {"SLURM_JOB_ID": job, "SLURM_RESTART_COUNT": str(restarts)}
+    return called(program, PATH=f"{run}:{os.environ['PATH']}", **given)
 
 
 def test_a_run_begins_anew_once_in_a_job(run: Path) -> None:
@@ -457,9 +524,9 @@ def test_a_second_job_on_a_run_folder_ends_at_once(run: Path) -> None:
 
 
 def test_starts_that_bring_nothing_do_not_go_on_for_ever(run: Path) -> None:
-    for _ in range(20):
-        assert start(run, "yes").stdout == "30\n"
-    last = start(run, "yes")
+    for restarts in range(20):
+        assert start(run, "yes", restarts=restarts).stdout == "30\n"
+    last = start(run, "yes", restarts=20)
     assert last.returncode == 2
     assert "; 20 starts in a row brought no newer checkpoint; to go on submit the same again" in last.stdout
 

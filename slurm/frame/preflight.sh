@@ -7,6 +7,8 @@ MACHINE_CHECKS=' gpus cuda meeting shared temporary '   # of hs2pref preflight: 
 # end_of_preflight FILE   with the first sentence in it, else what SLURM says
 end_of_preflight() {
   local said code=1
+  read_progress
+  if was_told_to_end; then conclude; fi
   said=$(sed -n 's/.*hs2pref preflight: error: //p' "$1")
   if [[ -n $said ]] && ! are_the_machines "$said"; then code=$CONFIG_ERROR; fi
   if [[ -z $said ]] && ((EXIT_CODE == 124 || EXIT_CODE == 137)); then
