@@ -290,6 +290,12 @@ def test_mpi_is_the_clusters_unless_it_is_named() -> None:
     assert frame(program) == f"srun --export=ALL {ENTER} python\n"
 
 
+def test_neighbouring_ranks_share_a_node_and_a_socket() -> None:
+    program = 'CONTAINER=none NODES=2 DEVICES=8 LOGS=/l; on_all_nodes python; printf "%s\\n" "${COMMAND[@]}"'
+    words = frame(program, SLURM_CPUS_ON_NODE="64").split()
+    assert {"--distribution=block:block", "--ntasks=16", "--ntasks-per-node=8", "--cpus-per-task=8"} < {*words}
+
+
 def entered(program: str, **variables: str) -> Done:
     environment = {"PATH": os.environ["PATH"], **variables}
     return subprocess.run(

@@ -2,9 +2,10 @@
 # How a command runs on the nodes, in the container where there is one. Each function leaves it in COMMAND: what is
 # started in the background must be srun itself, and not a shell around it, or srun would not get our signals.
 
-# One process a GPU; their output goes into a file a node, each line with its rank in front.
+# One process a GPU; their output goes into a file a node, each line with its rank in front. Neighbours share a node, for
+# tensor parallel, and a socket, as GPUs 0-3 of an HGX node do: SLURM would deal them to the sockets in turn.
 on_all_nodes() {
-  inside --nodes="$NODES" --ntasks-per-node="$DEVICES" --ntasks="$((NODES * DEVICES))" \
+  inside --nodes="$NODES" --ntasks-per-node="$DEVICES" --ntasks="$((NODES * DEVICES))" --distribution=block:block \
     --cpus-per-task="$(cores_of_a_process)" --kill-on-bad-exit=1 --wait=60 \
     --label --unbuffered --open-mode=append --output="$LOGS/node-%n-%N.log" \
     -- "$HS2PREF_HOME/slurm/frame/task.sh" "$@"
