@@ -405,6 +405,14 @@ def test_a_job_that_another_job_submitted_forgets_its_meeting_point_and_end(tmp_
     assert settings(program, "exit 1", tmp_path, HS2PREF_JOB="7", **ours) == "gpu9 5 1\n"
 
 
+def test_a_job_forgets_how_the_step_that_submitted_it_was_bound(tmp_path: Path) -> None:
+    names = ("CPU_BIND", "CPU_BIND_LIST", "MEM_BIND", "GPU_BIND", "GPUS_PER_TASK", "NTASKS_PER_GPU", "TRES_PER_TASK")
+    inherited = {f"SLURM_{name}": "1" for name in (*names, "MEM_PER_CPU")}
+    program = "compgen -e | grep -E '^SLURM_.*(BIND|PER)'"
+    assert settings(program, "exit 1", tmp_path, **inherited) == "SLURM_MEM_PER_CPU\n"
+    assert settings(program, "exit 1", tmp_path, **inherited, SLURM_MEM_PER_NODE="9") == "SLURM_MEM_PER_NODE\n"
+
+
 def test_a_meeting_point_that_is_set_stays(tmp_path: Path) -> None:
     program = "echo $MASTER_ADDR $MASTER_PORT"
     assert settings(program, "exit 1", tmp_path) == "gpu1 20007\n"

@@ -298,6 +298,22 @@ def test_sbatch_gets_the_command_and_where_the_settings_are(sbatch: Path, submit
     assert f"HS2PREF_HOME={ROOT}" in environment
 
 
+@pytest.mark.parametrize(("job", "kept"), [("9", {"SLURM_CONF"}), (None, {"SLURM_CONF", "SLURM_TIME_FORMAT"})])
+def test_from_within_a_job_nothing_of_that_job_is_submitted(
+    sbatch: Path, places: list[str], monkeypatch: pytest.MonkeyPatch, job: str | None, kept: set[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    for name in ("SLURM_CONF", "SLURM_TIME_FORMAT"):
+        monkeypatch.setenv(name, "x")
+    if job is not None:
+        for name in ("SLURM_JOB_ID", "SLURM_CPU_BIND", "SLURM_MEM_PER_CPU", "SRUN_CPUS_PER_TASK", "PMIX_RANK"):
+            monkeypatch.setenv(name, job)
+    submit(make_job(SCRIPT, places))
+    names = {line.partition("=")[0] for line in (sbatch / "env").read_text().splitlines()}
+    assert {name for name in names if name.startswith(("SLURM_", "SRUN_", "PMI"))} == kept
+
+
 def test_the_record_has_what_ran_and_no_secret(submitted: Job) -> None:
     kept = {path.name: path.read_text() for path in submitted.record.iterdir()}
     assert {"cluster.sh", "command.sh", "script.sh", "config.yaml", "environment.txt", "git.txt", "git.diff"} < {*kept}

@@ -1,9 +1,10 @@
 """A job for SLURM: made from a script, a cluster and a run's configuration, checked, recorded and handed to sbatch."""
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.validation import load_checked, missing, reads
 
 SETTINGS, SCRIPT = "cluster.sh", "script.sh"  # files of the record
+OF_A_STEP = re.compile(r"SLURM_(?!CONF$)|SRUN_|PMI")
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,18 @@ def submit(job: Job) -> str:
         },
     )
     (job.run / "logs").mkdir(exist_ok=True)
-    done = subprocess.run(job.command, capture_output=True, text=True, env=os.environ | job.environment, check=False)
+    environment = own(os.environ) | job.environment
+    done = subprocess.run(job.command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         shutil.rmtree(job.record)
         raise ConfigError(f"sbatch refused the job: {' '.join(done.stderr.split())}")
     job_id = done.stdout.strip().partition(";")[0]  # ID;CLUSTER where there are several
     (job.record / "job_id").write_text(job_id + "\n")
     return job_id
+
+
+def own(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without what SLURM tells a shell inside of a job: the new job's srun would take it for flags."""
+    if "SLURM_JOB_ID" not in environ:
+        return dict(environ)
+    return {name: value for name, value in environ.items() if not OF_A_STEP.match(name)}
