@@ -90,7 +90,9 @@ def test_syntax_is_right(script: Path) -> None:
 
 def test_the_line_of_a_run_that_went_well(run: Path) -> None:
     line = re.sub(r"\d:\d\d:\d\d", "TIME", conclude(run, 0, []))
-    assert line == f"finished, exit code 0 after TIME, step 40 of 100, last checkpoint {run}/checkpoints/last of step 30"
+    assert (
+        line == f"finished, exit code 0 after TIME, step 40 of 100, last checkpoint {run}/checkpoints/last of step 30"
+    )
     assert not (run / "asked").exists()
 
 
@@ -226,8 +228,30 @@ def test_a_fault_that_preflight_finds_is_the_last_line(run: Path) -> None:
 def test_a_node_that_preflight_finds_broken_is_worth_another_start(run: Path) -> None:
     line = preflight(run, failed_checks("gpus", "meeting"), limit=2)
     assert line.startswith("failed, exit code 1 after ")
-    assert line.endswith("; gpu3: 2 of 9 checks failed: gpus, meeting; requeued, failure 1 of 2 in a row")
+    assert line.endswith(
+        "; gpu3: 2 of 9 checks failed: gpus, meeting; to leave it out: sbatch --exclude=gpu3; "
+        "requeued, failure 1 of 2 in a row"
+    )
     assert (run / "asked").read_text() == "requeue 7\n"
+
+
+MISSING = "echo 'hs2pref preflight: error: gpu2: the run folder is not here, /run is missing; every node must' >&2"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [failed_checks("gpus", "cuda", "imports"), failed_checks("paths", "shared"), MISSING,
+     failed_checks("disk (no answer)", "data (no answer)", "gpus")],
+)  # fmt: skip
+def test_what_only_a_node_can_lack_is_worth_another_start(run: Path, said: str) -> None:
+    assert preflight(run, said, limit=2).endswith("; requeued, failure 1 of 2 in a row")
+
+
+def test_no_node_is_left_out_where_none_is_to_blame(run: Path) -> None:
+    assert "--exclude" not in preflight(run, failed_checks("meeting (no answer)", "shared"))
+    everywhere = [failed_checks("imports").replace("gpu3", node) for node in ("gpu1", "gpu2")]
+    assert "--exclude" not in preflight(run, "; ".join(everywhere))
+    assert preflight(run, failed_checks("disk", "gpus (no answer)")).startswith("failed, exit code 2 ")
 
 
 def test_a_preflight_that_cannot_be_started_is_told_in_slurms_words(run: Path) -> None:
@@ -309,7 +333,7 @@ def test_the_repository_goes_before_the_packages_of_an_image() -> None:
 
 def test_a_node_that_does_not_see_the_run_folder_starts_nothing(tmp_path: Path) -> None:
     done = entered("echo started", HS2PREF_LOGS=str(tmp_path / "7"), SLURMD_NODENAME="gpu3")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
         f"hs2pref preflight: error: gpu3: the run folder is not here, {tmp_path}/7 is missing"
     )
@@ -427,7 +451,7 @@ def test_a_process_has_an_even_number_of_cores(processors: int, cores: int) -> N
 # --- steps and signals ---
 
 STEP = """
-RUN={run} LOGS={run}/logs/7 NODES=1 DEVICES=2 KILL_WAIT_S=2 EXIT_CODE=0 STOPPED_CODE=85 FIRST_CHECKPOINT_STEP=0
+RUN={run} LOGS={run}/logs/7 NODES=2 DEVICES=1 KILL_WAIT_S=2 EXIT_CODE=0 STOPPED_CODE=85 FIRST_CHECKPOINT_STEP=0
 exec 3>/dev/null
 note_early_usr1
 note_term
