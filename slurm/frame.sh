@@ -41,6 +41,7 @@ run_job() {
   [[ -n ${SLURM_JOB_ID-} ]] || die "not in a SLURM job: submit this script with sbatch or \`hs2pref submit\`"
   note_early_usr1
   read_settings
+  remove_containers   # of jobs that could not
   check "${words[@]}"
   open_logs
   warn_of_short_time

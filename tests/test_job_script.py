@@ -287,7 +287,7 @@ ENTER = f"{ROOT}/slurm/frame/enter.sh"
         ("none", "srun --export=ALL --nodes=1 -- {enter} python x y\\ z"),
         (
             "enroot_pyxis",
-            "srun --export=ALL --nodes=1 --container-image=img --container-name=hs2pref_7 --container-writable "
+            "srun --export=ALL --nodes=1 --container-image=img --container-name=hs2pref_7_2 --container-writable "
             "--container-mounts={home},{here},/a:/b --container-workdir={here} "
             "--container-env=MASTER_ADDR,MASTER_PORT,NCCL_NET --no-container-mount-home --no-container-entrypoint "
             "-- {enter} python x y\\ z",
@@ -303,6 +303,7 @@ def test_a_command_runs_in_its_container(tmp_path: Path, container: str, expecte
     (tmp_path / "cluster.sh").write_text("export HS2PREF_PYTHON=python\nexport NCCL_NET=IB\n")
     program = "inside --nodes=1 -- python x 'y z'; printf '%q ' \"${COMMAND[@]}\""
     variables = {"HS2PREF_IMAGE": "img", "HS2PREF_MOUNTS": "/a:/b", "SLURM_JOB_ID": "7", "CONTAINER": container}
+    variables["SLURM_RESTART_COUNT"] = "2"
     variables["HS2PREF_CLUSTER_FILE"] = str(tmp_path / "cluster.sh")
     printed = frame(program, **variables).strip().replace("\\,", ",")
     assert printed == expected.format(home=ROOT, here=Path.cwd(), enter=ENTER).replace(" -- ", " ", 1)
@@ -341,19 +342,31 @@ def test_a_node_that_does_not_see_the_run_folder_starts_nothing(tmp_path: Path) 
     assert entered("echo started", HS2PREF_LOGS=str(tmp_path / "7")).stdout == "started\n"
 
 
-def test_containers_are_removed_at_the_end_of_the_job_alone(run: Path) -> None:
-    fake(run, "srun", f'echo "$*" >> {run}/sruns')
-    variables = {"PATH": f"{run}:{os.environ['PATH']}"}
-    conclude(run, STOPPED, [], before=20, container="enroot_pyxis", **variables)
-    assert not (run / "sruns").exists()
+def test_containers_are_removed_before_the_job_goes_on_elsewhere_and_at_its_end(run: Path) -> None:
+    fake(run, "srun", f'echo "${{*#*slurm/frame/}}" >> {run}/sruns')
+    fake(run, "squeue", "printf '7\\n8\\n'")
+    variables = {"PATH": f"{run}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "2"}
     conclude(run, 0, [], container="none", **variables)
     assert not (run / "sruns").exists()
     conclude(run, 0, [], container="enroot_pyxis", **variables)
-    assert (
-        (run / "sruns")
-        .read_text()
-        .endswith(" --nodes=2 --ntasks=2 --ntasks-per-node=1 enroot remove -f pyxis_hs2pref_7\n")
-    )
+    conclude(run, STOPPED, [], before=20, container="enroot_pyxis", **variables)
+    assert (run / "sruns").read_text() == 2 * "--export=ALL --nodes=2 --ntasks=2 --ntasks-per-node=1 remove.sh 7 7 8\n"
+    conclude(run, 143, [], container="enroot_pyxis", TERMINATED="yes", **variables)  # no step can be started
+    assert len((run / "sruns").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("queued", "removed"),
+    [(["7", "8"], ["7_0", "7_1", "6_0"]), ([], ["7_0", "7_1"]), (["7", "6"], ["7_0", "7_1", "8_3"])],
+)
+def test_containers_of_jobs_that_may_still_use_them_stay(tmp_path: Path, queued: list[str], removed: list[str]) -> None:
+    names = [f"pyxis_hs2pref_{name}" for name in ("7_0", "7_1", "6_0", "8_3")]
+    listed = "\\n".join([*names, "pyxis_mine", "hs2pref_6_0"])
+    fake(tmp_path, "enroot", f"[ $1 = list ] && printf '{listed}\\n' || echo \"$*\"")
+    words = [ROOT / "slurm" / "frame" / "remove.sh", "7", *queued]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[:-1] == [f"remove -f pyxis_hs2pref_{name}" for name in removed]
 
 
 def test_what_an_image_prints_before_the_answer_is_not_run(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ inside() {
   COMMAND=(srun "${flags[@]}" "${COMMAND[@]}")
 }
 
-container_name() { echo "hs2pref_$SLURM_JOB_ID"; }
+# Another one at every start: pyxis takes what it finds of that name, a half that was left of an earlier one too.
+container_name() { echo "hs2pref_${SLURM_JOB_ID}_${SLURM_RESTART_COUNT:-0}"; }
 
 # What the user has set goes before the variables of the image, NAME,...
 names_that_win() {
@@ -60,7 +61,9 @@ names_that_win() {
 
 # pyxis keeps a container that has a name on its node, tens of gigabytes, unless the site has container_scope=job.
 remove_containers() {
+  local queued
   [[ $CONTAINER == enroot_pyxis ]] || return 0
-  timeout 60 srun --export=ALL --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 \
-    enroot remove -f "pyxis_$(container_name)" >/dev/null 2>&1
+  readarray -t queued < <(squeue --noheader --user="$(id -un)" --format=%A 2>/dev/null)
+  timeout 60 srun --export=ALL --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+    "$HS2PREF_HOME/slurm/frame/remove.sh" "$SLURM_JOB_ID" "${queued[@]}" >/dev/null 2>&1
 }

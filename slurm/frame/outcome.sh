@@ -17,14 +17,15 @@ conclude() {
   leave
 }
 
-# A job that starts again keeps its lock and its container.
+# A job that starts again keeps its lock. Its next start may have other nodes, hence its containers go; after TERM no step
+# can be started.
 leave() {
+  [[ -n $TERMINATED ]] || remove_containers
   if [[ $NEXT == requeued* ]]; then
     requeue
     give_time "$KILL_WAIT_S"   # to a step that may still save
   else
     unlock_run
-    remove_containers
   fi
   exit "$EXIT_CODE"
 }
