@@ -369,19 +369,97 @@ def test_containers_of_jobs_that_may_still_use_them_stay(tmp_path: Path, queued:
     assert done.stdout.split("\n")[:-1] == [f"remove -f pyxis_hs2pref_{name}" for name in removed]
 
 
+def checked(folder: Path, srun: str, **variables: str) -> Done:
+    """The check of job 7 on gpu1, with a stand-in for srun; RUN at its end."""
+    fake(folder, "srun", srun)
+    fake(folder, "scontrol", f'[ $1 = requeue ] && echo "$*" >> {folder}/asked; echo "JobId=7 Requeue=1 ${{SHOWN-}} X"')
+    program = "CONTAINER=none PYTHON=py KILL_WAIT_S=2 CHECK_LIMIT_S=${LIMIT:-60}; note_early_usr1; note_term"
+    given = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "gpu1", "PATH": f"{folder}:{os.environ['PATH']}", **variables}
+    return called(f"{program}; export FRAME=$$; check train rm; echo $RUN", **given)
+
+
 def test_what_an_image_prints_before_the_answer_is_not_run(tmp_path: Path) -> None:
-    fake(tmp_path, "srun", "echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; echo 'hs2pref-job: RUN=/a'; echo")
-    program = "CONTAINER=none PYTHON=python; check train rm; echo $RUN"
-    assert frame(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}") == "/a\n"
+    done = checked(tmp_path, "echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; echo 'hs2pref-job: RUN=/a'; echo")
+    assert (done.stdout, done.stderr) == ("/a\n", "")
 
 
-def test_a_python_that_has_no_answer_ends_the_job(tmp_path: Path) -> None:
-    program = "CONTAINER=none PYTHON=py; check train rm; echo on"
-    for said in ("echo a banner", "echo 'hs2pref-job: RUN=/a'; exit 1"):
-        fake(tmp_path, "srun", said)
-        done = called(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("hs2pref: py cannot read the configuration on gpu1; ")
+def test_a_configuration_that_cannot_run_ends_the_job(tmp_path: Path) -> None:
+    done = checked(tmp_path, "echo \"hs2pref-job: die 'no key'\"", HS2PREF_MAX_FAILURES="3")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "hs2pref: no key\n")
+    assert not (tmp_path / "asked").exists()
+
+
+PYXIS = 'echo "slurmstepd: error: pyxis: couldn\'t start container" >&2; exit 1'
+
+
+@pytest.mark.parametrize(
+    ("srun", "why"),
+    [
+        ("echo a banner", "is it the Python of training?"),
+        (f"echo '{MESSAGES['crash']}' >&2; exit 1", "is it the Python of training?"),
+        ("echo 'hs2pref-job: RUN=/a'; exit 1", "is it the Python of training?"),
+        (PYXIS, "pyxis: couldn't start container"),
+        ("exec sleep 60", "no answer in 1 s"),
+    ],
+)
+def test_a_first_node_without_an_answer_is_worth_another_start(run: Path, srun: str, why: str) -> None:
+    """The count is kept in the run folder, which `hs2pref submit` has named."""
+    (run / "logs" / "job.lock").write_text("7\n")
+    given = {"HS2PREF_RUN": str(run), "HS2PREF_MAX_FAILURES": "2", "LIMIT": "1"}
+    first, second = (checked(run, srun, SLURM_RESTART_COUNT=count, **given) for count in ("4", "5"))
+    said = f"hs2pref: py cannot read the configuration on gpu1: {why}; "
+    assert (first.returncode, first.stdout) == (1, "")
+    assert first.stderr.splitlines()[-1] == said + "requeued, failure 1 of 2 in a row"
+    assert second.stderr.splitlines()[-1] == said + "not started again after 2 of 2 failures in a row"
+    assert (run / "asked").read_text() == "requeue 7\n"
+    assert not (run / "logs" / "job.lock").exists()
+
+
+def test_without_a_run_folder_slurms_count_of_starts_stands_for_that_of_failures(tmp_path: Path) -> None:
+    first, second = (
+        checked(tmp_path, PYXIS, HS2PREF_MAX_FAILURES="2", SLURM_RESTART_COUNT=count) for count in ("0", "1")
+    )
+    assert first.stderr.endswith("; requeued, failure 1 of 2 in a row\n")
+    assert second.stderr.endswith("; not started again after 2 of 2 failures in a row\n")
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("Reason=None", "cancelled, while the job was at its check; to go on submit the same again"),
+        (
+            "Reason=TimeLimit",
+            "the time limit came before the run had saved, while the job was at its check; "
+            "requeued, failure 1 of 2 in a row",
+        ),
+    ],
+)
+def test_a_job_that_is_told_to_end_in_its_check_says_so(run: Path, shown: str, said: str) -> None:
+    (run / "logs" / "job.lock").write_text("6\n")
+    srun = "sleep 0.5; kill -TERM $FRAME; exec sleep 60"
+    given = {"HS2PREF_MAX_FAILURES": "2", "HS2PREF_RUN": str(run), "SHOWN": f"StartTime=2026-11-21T09:00:00 {shown}"}
+    done = checked(run, srun, **given)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (143, f"hs2pref: {said}")
+    assert (run / "logs" / "job.lock").read_text() == "6\n"  # another job's
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SLURM_JOB_NUM_NODES": "1"}, "it has 1 nodes, trainer.num_nodes=2"),
+        ({"SLURM_JOB_END_TIME": "1"}, " s left, all of which exp_manager.save_margin_s=300 keeps for saving"),
+        ({}, ""),
+        ({"SLURM_JOB_END_TIME": ""}, ""),
+        ({"HS2PREF_NODES": ""}, ""),
+    ],
+)
+def test_an_allocation_that_does_not_fit_is_told_before_srun(given: dict[str, str], said: str) -> None:
+    of_run = {"HS2PREF_NODES": "2", "HS2PREF_MARGIN_S": "300"}
+    job = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_END_TIME": "9999999999"}
+    done = called("refuse_other_allocation", **{**of_run, **job, **given})
+    assert done.returncode == (2 if said else 0)
+    assert done.stderr.endswith(f"{said}\n" if said else "")
+    assert done.stderr.startswith("hs2pref: the job does not fit the configuration: it has " if said else "")
 
 
 def test_every_line_of_the_answer_is_marked() -> None:
@@ -545,7 +623,8 @@ def test_a_job_shorter_than_the_lead_of_its_signal_is_warned(tmp_path: Path, lef
 def start(run: Path, resumes: str, *, queued: str = "", job: str = "7", restarts: int = 0) -> Done:
     fake(run, "squeue", f"echo {queued}")
     program = f"""
-RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=()
+RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=() KILL_WAIT_S=2
+note_term
 lock_run
 exec 3>/dev/null
 begin

@@ -89,6 +89,13 @@ def test_every_cluster_gives_shell_text_that_is_right(name: str) -> None:
     assert sbatch_flags(cluster, nodes=1, devices=8, run=Path("/run"))
 
 
+def test_a_job_knows_its_run_before_it_can_read_the_configuration(places: list[str], here: Path) -> None:
+    job = make_job(SCRIPT, [*places, "exp_manager.explicit_log_dir='runs/a b'", "exp_manager.save_margin_s=299.5"])
+    text = job.settings + "echo $HS2PREF_RUN:$HS2PREF_NODES:$HS2PREF_MARGIN_S"
+    shown = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True).stdout
+    assert shown == f"{here}/runs/a b:4:300\n"
+
+
 def test_values_of_settings_keep_their_quotes() -> None:
     cluster = load_cluster(["cluster.environment.NAME='a \"b\" $HOME `id`, c'", "cluster.mounts=['/a b:/c',/d]"])
     text = settings_file(cluster) + 'printf \'%s|%s\' "$NAME" "$HS2PREF_MOUNTS"'

@@ -49,8 +49,8 @@ judge() {
   fi
 }
 
-# With a checkpoint of this start.
-has_stopped() { ((EXIT_CODE == STOPPED_CODE && CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); }
+# With a checkpoint of this start; check alone knows the code.
+has_stopped() { ((EXIT_CODE == ${STOPPED_CODE:-0} && CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); }
 
 note_end() {
   note "ended: $OUTCOME, exit code $EXIT_CODE after $(elapsed), step $STEP_DONE of $NUM_STEPS," \
@@ -129,12 +129,14 @@ after_failure() {
 }
 
 # in_a_row NAME: how many starts there were of this job without a newer checkpoint, with this one, which counts once. In
-# RUN/logs/NAME: job, how many, checkpoint step at the last one, SLURM's count of starts.
+# RUN/logs/NAME: job, how many, checkpoint step at the last one, SLURM's count of starts, which stands for ours where we
+# cannot write.
 in_a_row() {
   local file=$RUN/logs/$1 this=${SLURM_RESTART_COUNT:-0} job count step start
   read -r job count step start 2>/dev/null < "$file" || job=
   if [[ $job != "$SLURM_JOB_ID" ]] || ((CHECKPOINT_STEP > step)); then count=0 start=; fi
   [[ $start == "$this" ]] || ((count += 1))
-  echo "$SLURM_JOB_ID $count $CHECKPOINT_STEP $this" > "$file.new" && mv "$file.new" "$file"
+  echo "$SLURM_JOB_ID $count $CHECKPOINT_STEP $this" 2>/dev/null > "$file.new" && mv "$file.new" "$file" ||
+    count=$((this + 1))
   echo "$count"
 }

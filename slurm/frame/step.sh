@@ -2,6 +2,9 @@
 # A step: started in the background, asked to stop in time, waited for. Sets EXIT_CODE and, after scancel or at the time
 # limit, TERMINATED.
 
+STEP=''        # process of srun
+EXIT_CODE=143
+
 # Either would end this shell without a word. USR1 may come before there is a step to hand it to.
 note_early_usr1() {
   ASKED=''

@@ -1,7 +1,9 @@
 """A job for SLURM: made from a script, a cluster and a run's configuration, checked, recorded and handed to sbatch."""
 
+import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -65,7 +67,7 @@ def make_job(script: Path, overrides: Sequence[str]) -> Job:
     config, resolved = load_checked(words_of(script, of_run)[2:])
     refuse_other_nodes(config, cluster)
     run = Path(config.exp_manager.explicit_log_dir).absolute()
-    record, settings = new_folder(run), settings_file(cluster)
+    record, settings = new_folder(run), settings_file(cluster) + run_settings(config, run)
     text = script.read_text() if cluster.gpus_per_node else without_gpus(script.read_text())
     refuse_bad_syntax(settings, SETTINGS)
     flags = sbatch_flags(cluster, nodes=config.trainer.num_nodes, devices=config.trainer.devices, run=run)
@@ -84,6 +86,16 @@ def faults(config: RewardModelConfig, cluster: Cluster, home: Path) -> list[str]
         return here
     paths = reads(config) | {"exp_manager.explicit_log_dir": run}
     return [*here, *unseen(paths, [str(home), str(Path.cwd()), *cluster.mounts])]
+
+
+def run_settings(config: RewardModelConfig, run: Path) -> str:
+    """Shell text: what slurm/frame.sh needs of the run before it can read the configuration, in a container."""
+    values: dict[str, object] = {
+        "HS2PREF_RUN": run,
+        "HS2PREF_NODES": config.trainer.num_nodes,
+        "HS2PREF_MARGIN_S": math.ceil(config.exp_manager.save_margin_s),
+    }
+    return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items())
 
 
 def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
