@@ -588,6 +588,15 @@ echo $EXIT_CODE
     assert done.stdout.split() == 12 * ["143"]
 
 
+def test_a_rank_that_ends_at_the_moment_of_term_has_a_code(tmp_path: Path) -> None:
+    fake(tmp_path, "rank", "trap 'exit 143' TERM; sleep 9 > /dev/null 2>&1 & wait")
+    task = ROOT / "slurm" / "frame" / "task.sh"
+    once = f"{task} {tmp_path}/rank & sleep 1.5; kill -TERM $(pgrep -P $!) $!; wait $!; echo $?"
+    (tmp_path / "once.sh").write_text(f"export SLURM_JOB_ID=7 SLURM_STEP_ID=0 SLURM_PROCID=$1\n{once}\n")
+    done = called(f"for i in {{1..12}}; do bash {tmp_path}/once.sh $i & done; wait")
+    assert done.stdout.split() == 12 * ["143"]
+
+
 def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
     fake(run, "srun", "kill -TERM $FRAME; sleep 0.5; exit 143")
     fake(run, "scontrol", "echo JobId=7")
