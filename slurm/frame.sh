@@ -12,6 +12,8 @@
 #   HS2PREF_MPI            srun --mpi=...; default: the cluster's
 #   HS2PREF_MAX_FAILURES   starts in a row that may fail without a new checkpoint before the job stays ended; default 1
 #   HS2PREF_PREFLIGHT      no: start without it; default yes
+#   HS2PREF_RUN, HS2PREF_NODES, HS2PREF_MARGIN_S   of the run, by `hs2pref submit`, for what comes before its
+#                          configuration can be read
 #
 # A start writes RUN/logs/JOBID (JOBID-r1 after the first requeue): driver.log has the phases and, at its end, one line
 # that says how it went; node-I-HOST.log has the output of a node's processes. RUN/attach.sh opens a shell in the job.
@@ -26,10 +28,14 @@ source "$HS2PREF_HOME/slurm/frame/nodes.sh"
 source "$HS2PREF_HOME/slurm/frame/step.sh"
 # shellcheck source=frame/report.sh
 source "$HS2PREF_HOME/slurm/frame/report.sh"
+# shellcheck source=frame/check.sh
+source "$HS2PREF_HOME/slurm/frame/check.sh"
 # shellcheck source=frame/begin.sh
 source "$HS2PREF_HOME/slurm/frame/begin.sh"
 # shellcheck source=frame/preflight.sh
 source "$HS2PREF_HOME/slurm/frame/preflight.sh"
+# shellcheck source=frame/controller.sh
+source "$HS2PREF_HOME/slurm/frame/controller.sh"
 # shellcheck source=frame/outcome.sh
 source "$HS2PREF_HOME/slurm/frame/outcome.sh"
 
@@ -38,7 +44,10 @@ run_job() {
   if [[ -n ${HS2PREF_PRINT_WORDS-} ]]; then printf '%s\0' "${words[@]}"; return; fi
   [[ -n ${SLURM_JOB_ID-} ]] || die "not in a SLURM job: submit this script with sbatch or \`hs2pref submit\`"
   note_early_usr1
+  note_term
   read_settings
+  refuse_other_allocation
+  remove_containers   # of jobs that could not
   check "${words[@]}"
   open_logs
   warn_of_short_time
@@ -51,10 +60,17 @@ run_job() {
 # The configuration against itself, the files it names and the allocation; sets RUN, NODES, DEVICES, STOPPED_CODE and
 # RESUMES, or ends the job with the sentence that says why it cannot run. What else an image prints is not for us.
 check() {
-  local answer
+  local file said answer
+  file=$(mktemp 2>&1) || end_of_check "error: $file"
   on_first_node "$PYTHON" -m nemo_hs2pref.cli.job "$@"
-  answer=$("${COMMAND[@]}" | sed -n 's/^hs2pref-job: //p') && [[ -n $answer ]] ||
-    die "$PYTHON cannot read the configuration on $SLURMD_NODENAME; is it the Python of training?"
+  COMMAND=(timeout --kill-after=30 "$CHECK_LIMIT_S" "${COMMAND[@]}")
+  start_step > "$file" 2>&1
+  await_step
+  said=$(<"$file")
+  rm -f "$file"
+  answer=$(sed -n 's/^hs2pref-job: //p' <<< "$said")
+  [[ -z $TERMINATED && $EXIT_CODE == 0 && -n $answer ]] || end_of_check "$said"
+  [[ $answer != "die "* ]] || remove_containers
   eval "$answer"
 }
 
@@ -67,7 +83,7 @@ preflight() {
   COMMAND=(timeout --kill-after=30 "$PREFLIGHT_LIMIT_S" "${COMMAND[@]}")
   start_step
   await_step
-  [[ -z $TERMINATED ]] || conclude
+  [[ -z $TERMINATED ]] || EXIT_CODE=143   # also where the last check has just passed
   ((EXIT_CODE == 0)) || end_of_preflight "$log"
 }
 

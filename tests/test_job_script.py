@@ -1,7 +1,9 @@
 """The frame of the job scripts, where it needs no SLURM: how a start ended, what is said of it, what comes next."""
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +75,7 @@ scontrol() {{
   if [[ $1 == requeue ]]; then echo "requeue $2" >> {run}/asked; else echo "JobId=7 {shown} X"; fi
 }}
 RUN={run} LOGS={run}/logs/7 STOPPED_CODE={STOPPED} EXIT_CODE={code} TERMINATED=${{TERMINATED-}} NODES=2
-CONTAINER={container} FIRST_CHECKPOINT_STEP={before} STEP=99999999
+CONTAINER={container} FIRST_CHECKPOINT_STEP={before} STEP=99999999 KILL_WAIT_S=2
 exec 3>/dev/null
 conclude
 """
@@ -87,10 +89,9 @@ def test_syntax_is_right(script: Path) -> None:
 
 
 def test_the_line_of_a_run_that_went_well(run: Path) -> None:
-    line = conclude(run, 0, [])
+    line = re.sub(r"\d:\d\d:\d\d", "TIME", conclude(run, 0, []))
     assert (
-        line
-        == f"finished, exit code 0 after 0:00:00, step 40 of 100, last checkpoint {run}/checkpoints/last of step 30"
+        line == f"finished, exit code 0 after TIME, step 40 of 100, last checkpoint {run}/checkpoints/last of step 30"
     )
     assert not (run / "asked").exists()
 
@@ -142,16 +143,71 @@ def test_a_mistake_of_the_users_is_not_repeated(run: Path) -> None:
     assert not (run / "asked").exists()
 
 
-def test_a_preempted_job_is_told_as_such(run: Path) -> None:
-    line = conclude(run, 143, [], shown="PreemptTime=2026-11-21T10:00:00", TERMINATED="yes")
+STARTED = "Requeue=1 StartTime=2026-11-21T09:00:00"
+KILLED = "srun: error: gpu7: task 9: Exited with exit code 143"
+
+
+@pytest.mark.parametrize("told", ["", "yes"])
+def test_a_preempted_job_starts_again_and_that_counts_as_no_failure(run: Path, told: str) -> None:
+    """With a GraceTime SLURM tells the steps alone."""
+    line = conclude(run, 143, [KILLED], shown=f"{STARTED} PreemptTime=2026-11-21T10:00:00", TERMINATED=told)
     assert line.startswith("preempted, exit code 143 ")
-    assert conclude(run, 143, [], shown="PreemptTime=None", TERMINATED="yes").startswith("cancelled, exit code 143 ")
+    assert line.endswith(" of step 30; requeued")
+    assert (run / "asked").read_text() == "requeue 7\n"
+    assert not (run / "logs" / "failures").exists()
 
 
-def preflight(run: Path, said: str, *, limit: int = 1) -> str:
+def test_a_preemption_of_an_earlier_start_explains_nothing(run: Path) -> None:
+    shown = f"{STARTED} PreemptTime=2026-11-21T08:00:00"
+    assert conclude(run, 1, [MESSAGES["crash"]], shown=shown).startswith("failed, ")
+    assert conclude(run, 143, [KILLED], shown=f"{STARTED} PreemptTime=None").startswith("failed, ")
+
+
+def test_a_job_that_is_cancelled_stays_so_even_where_it_has_saved(run: Path) -> None:
+    for code in (143, STOPPED):
+        line = conclude(run, code, [], limit=3, shown=f"{STARTED} Reason=None", TERMINATED="yes")
+        assert line.startswith(f"cancelled, exit code {code} ")
+        assert line.endswith("; to go on submit the same again")
+    assert not (run / "asked").exists()
+
+
+def test_a_run_that_the_time_limit_met_counts_as_a_failure(run: Path) -> None:
+    def meet(restarts: str, code: int = 143) -> str:
+        shown = f"{STARTED} Reason=TimeLimit Restarts={restarts}"
+        return conclude(run, code, [KILLED], limit=2, shown=shown, TERMINATED="yes", SLURM_RESTART_COUNT=restarts)
+
+    line = meet("0")
+    assert line.startswith("the time limit came before the run had saved, exit code 143 ")
+    assert line.endswith(" of step 30; requeued, failure 1 of 2 in a row")
+    assert (run / "asked").read_text() == "requeue 7\n"
+    assert meet("1").endswith("; not started again after 2 of 2 failures in a row")
+    assert (run / "asked").read_text() == "requeue 7\n"
+
+
+def test_a_run_that_has_saved_when_the_time_limit_comes_has_stopped_in_time(run: Path) -> None:
+    line = conclude(run, STOPPED, [], shown=f"{STARTED} Reason=TimeLimit", TERMINATED="yes")
+    assert line.startswith(f"stopped in time, exit code {STOPPED} ")
+    assert line.endswith("; requeued")
+
+
+def test_a_job_that_slurm_itself_starts_again_is_left_to_it(run: Path) -> None:
+    for told in ("", "yes"):
+        line = conclude(run, 143, [KILLED], limit=3, shown=f"{STARTED} Restarts=1", TERMINATED=told)
+        assert line.startswith("ended by SLURM, exit code 143 ")
+        assert line.endswith("; SLURM starts it again")
+    assert not (run / "asked").exists()
+
+
+def test_a_start_that_is_told_twice_counts_once(run: Path) -> None:
+    """While a step that was told to end is still alive its end is told, and again once it is gone."""
+    program = f"RUN={run} CHECKPOINT_STEP=30; in_a_row failures; in_a_row failures; SLURM_RESTART_COUNT=1"
+    assert frame(f"{program}; in_a_row failures", SLURM_JOB_ID="7").split() == ["1", "1", "2"]
+
+
+def preflight(run: Path, said: str, *, limit: int = 1, shown: str = "Requeue=1") -> str:
     """The last line of a start whose preflight says `said`."""
     fake(run, "srun", f"{said}\nexit 1")
-    fake(run, "scontrol", f'[ $1 = requeue ] && echo "$*" >> {run}/asked; echo "JobId=7 Requeue=1 X"')
+    fake(run, "scontrol", f'[ $1 = requeue ] && echo "$*" >> {run}/asked; echo "JobId=7 {shown} X"')
     log = run / "logs" / "7" / "preflight.log"
     program = STEP.format(run=run) + f"CONTAINER=none PYTHON=python; preflight train rm a=b 2>{log}"
     done = frame(program, SLURM_JOB_ID="7", HS2PREF_MAX_FAILURES=str(limit), PATH=f"{run}:{os.environ['PATH']}")
@@ -164,7 +220,7 @@ def failed_checks(*names: str) -> str:
 
 def test_a_fault_that_preflight_finds_is_the_last_line(run: Path) -> None:
     line = preflight(run, failed_checks("disk", "gpus"), limit=2)
-    assert line.startswith("failed, exit code 2 after 0:00:00, step 40 of 100, ")
+    assert re.match(r"failed, exit code 2 after \d:\d\d:\d\d, step 40 of 100, ", line)
     assert line.endswith(f"; gpu3: 2 of 9 checks failed: disk, gpus; see {run}/logs/7/preflight.log")
     assert not (run / "asked").exists()
 
@@ -172,8 +228,30 @@ def test_a_fault_that_preflight_finds_is_the_last_line(run: Path) -> None:
 def test_a_node_that_preflight_finds_broken_is_worth_another_start(run: Path) -> None:
     line = preflight(run, failed_checks("gpus", "meeting"), limit=2)
     assert line.startswith("failed, exit code 1 after ")
-    assert line.endswith("; gpu3: 2 of 9 checks failed: gpus, meeting; requeued, failure 1 of 2 in a row")
+    assert line.endswith(
+        "; gpu3: 2 of 9 checks failed: gpus, meeting; to leave it out: sbatch --exclude=gpu3; "
+        "requeued, failure 1 of 2 in a row"
+    )
     assert (run / "asked").read_text() == "requeue 7\n"
+
+
+MISSING = "echo 'hs2pref preflight: error: gpu2: the run folder is not here, /run is missing; every node must' >&2"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [failed_checks("gpus", "cuda", "imports"), failed_checks("paths", "shared"), MISSING,
+     failed_checks("disk (no answer)", "data (no answer)", "gpus")],
+)  # fmt: skip
+def test_what_only_a_node_can_lack_is_worth_another_start(run: Path, said: str) -> None:
+    assert preflight(run, said, limit=2).endswith("; requeued, failure 1 of 2 in a row")
+
+
+def test_no_node_is_left_out_where_none_is_to_blame(run: Path) -> None:
+    assert "--exclude" not in preflight(run, failed_checks("meeting (no answer)", "shared"))
+    everywhere = [failed_checks("imports").replace("gpu3", node) for node in ("gpu1", "gpu2")]
+    assert "--exclude" not in preflight(run, "; ".join(everywhere))
+    assert preflight(run, failed_checks("disk", "gpus (no answer)")).startswith("failed, exit code 2 ")
 
 
 def test_a_preflight_that_cannot_be_started_is_told_in_slurms_words(run: Path) -> None:
@@ -184,8 +262,11 @@ def test_a_preflight_that_cannot_be_started_is_told_in_slurms_words(run: Path) -
 
 
 def test_failures_in_a_row_are_counted_until_a_newer_checkpoint(run: Path) -> None:
+    starts = itertools.count()
+
     def fail() -> str:
-        return conclude(run, 1, [MESSAGES["crash"]], limit=3).rpartition("; ")[2]
+        line = conclude(run, 1, [MESSAGES["crash"]], limit=3, SLURM_RESTART_COUNT=str(next(starts)))
+        return line.rpartition("; ")[2]
 
     assert fail() == "requeued, failure 1 of 3 in a row"
     assert fail() == "requeued, failure 2 of 3 in a row"
@@ -206,7 +287,7 @@ ENTER = f"{ROOT}/slurm/frame/enter.sh"
         ("none", "srun --export=ALL --nodes=1 -- {enter} python x y\\ z"),
         (
             "enroot_pyxis",
-            "srun --export=ALL --nodes=1 --container-image=img --container-name=hs2pref_7 --container-writable "
+            "srun --export=ALL --nodes=1 --container-image=img --container-name=hs2pref_7_2 --container-writable "
             "--container-mounts={home},{here},/a:/b --container-workdir={here} "
             "--container-env=MASTER_ADDR,MASTER_PORT,NCCL_NET --no-container-mount-home --no-container-entrypoint "
             "-- {enter} python x y\\ z",
@@ -222,6 +303,7 @@ def test_a_command_runs_in_its_container(tmp_path: Path, container: str, expecte
     (tmp_path / "cluster.sh").write_text("export HS2PREF_PYTHON=python\nexport NCCL_NET=IB\n")
     program = "inside --nodes=1 -- python x 'y z'; printf '%q ' \"${COMMAND[@]}\""
     variables = {"HS2PREF_IMAGE": "img", "HS2PREF_MOUNTS": "/a:/b", "SLURM_JOB_ID": "7", "CONTAINER": container}
+    variables["SLURM_RESTART_COUNT"] = "2"
     variables["HS2PREF_CLUSTER_FILE"] = str(tmp_path / "cluster.sh")
     printed = frame(program, **variables).strip().replace("\\,", ",")
     assert printed == expected.format(home=ROOT, here=Path.cwd(), enter=ENTER).replace(" -- ", " ", 1)
@@ -231,6 +313,12 @@ def test_mpi_is_the_clusters_unless_it_is_named() -> None:
     program = 'CONTAINER=none; inside -- python; echo "${COMMAND[@]}"'
     assert frame(program, HS2PREF_MPI="pmix") == f"srun --export=ALL --mpi=pmix {ENTER} python\n"
     assert frame(program) == f"srun --export=ALL {ENTER} python\n"
+
+
+def test_neighbouring_ranks_share_a_node_and_a_socket() -> None:
+    program = 'CONTAINER=none NODES=2 DEVICES=8 LOGS=/l; on_all_nodes python; printf "%s\\n" "${COMMAND[@]}"'
+    words = frame(program, SLURM_CPUS_ON_NODE="64").split()
+    assert {"--distribution=block:block", "--ntasks=16", "--ntasks-per-node=8", "--cpus-per-task=8"} < {*words}
 
 
 def entered(program: str, **variables: str) -> Done:
@@ -246,7 +334,7 @@ def test_the_repository_goes_before_the_packages_of_an_image() -> None:
 
 def test_a_node_that_does_not_see_the_run_folder_starts_nothing(tmp_path: Path) -> None:
     done = entered("echo started", HS2PREF_LOGS=str(tmp_path / "7"), SLURMD_NODENAME="gpu3")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
         f"hs2pref preflight: error: gpu3: the run folder is not here, {tmp_path}/7 is missing"
     )
@@ -254,34 +342,124 @@ def test_a_node_that_does_not_see_the_run_folder_starts_nothing(tmp_path: Path) 
     assert entered("echo started", HS2PREF_LOGS=str(tmp_path / "7")).stdout == "started\n"
 
 
-def test_containers_are_removed_at_the_end_of_the_job_alone(run: Path) -> None:
-    fake(run, "srun", f'echo "$*" >> {run}/sruns')
-    variables = {"PATH": f"{run}:{os.environ['PATH']}"}
-    conclude(run, STOPPED, [], before=20, container="enroot_pyxis", **variables)
-    assert not (run / "sruns").exists()
+def test_containers_are_removed_before_the_job_goes_on_elsewhere_and_at_its_end(run: Path) -> None:
+    fake(run, "srun", f'echo "${{*#*slurm/frame/}}" >> {run}/sruns')
+    fake(run, "squeue", "printf '7\\n8\\n'")
+    variables = {"PATH": f"{run}:{os.environ['PATH']}", "SLURM_JOB_NUM_NODES": "2"}
     conclude(run, 0, [], container="none", **variables)
     assert not (run / "sruns").exists()
     conclude(run, 0, [], container="enroot_pyxis", **variables)
-    assert (
-        (run / "sruns")
-        .read_text()
-        .endswith(" --nodes=2 --ntasks=2 --ntasks-per-node=1 enroot remove -f pyxis_hs2pref_7\n")
-    )
+    conclude(run, STOPPED, [], before=20, container="enroot_pyxis", **variables)
+    assert (run / "sruns").read_text() == 2 * "--export=ALL --nodes=2 --ntasks=2 --ntasks-per-node=1 remove.sh 7 7 8\n"
+    conclude(run, 143, [], container="enroot_pyxis", TERMINATED="yes", **variables)  # no step can be started
+    assert len((run / "sruns").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("queued", "removed"),
+    [(["7", "8"], ["7_0", "7_1", "6_0"]), ([], ["7_0", "7_1"]), (["7", "6"], ["7_0", "7_1", "8_3"])],
+)
+def test_containers_of_jobs_that_may_still_use_them_stay(tmp_path: Path, queued: list[str], removed: list[str]) -> None:
+    names = [f"pyxis_hs2pref_{name}" for name in ("7_0", "7_1", "6_0", "8_3")]
+    listed = "\\n".join([*names, "pyxis_mine", "hs2pref_6_0"])
+    fake(tmp_path, "enroot", f"[ $1 = list ] && printf '{listed}\\n' || echo \"$*\"")
+    words = [ROOT / "slurm" / "frame" / "remove.sh", "7", *queued]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[:-1] == [f"remove -f pyxis_hs2pref_{name}" for name in removed]
+
+
+def checked(folder: Path, srun: str, **variables: str) -> Done:
+    """The check of job 7 on gpu1, with a stand-in for srun; RUN at its end."""
+    fake(folder, "srun", srun)
+    fake(folder, "scontrol", f'[ $1 = requeue ] && echo "$*" >> {folder}/asked; echo "JobId=7 Requeue=1 ${{SHOWN-}} X"')
+    program = "CONTAINER=none PYTHON=py KILL_WAIT_S=2 CHECK_LIMIT_S=${LIMIT:-60}; note_early_usr1; note_term"
+    given = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "gpu1", "PATH": f"{folder}:{os.environ['PATH']}", **variables}
+    return called(f"{program}; export FRAME=$$; check train rm; echo $RUN", **given)
 
 
 def test_what_an_image_prints_before_the_answer_is_not_run(tmp_path: Path) -> None:
-    fake(tmp_path, "srun", "echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; echo 'hs2pref-job: RUN=/a'; echo")
-    program = "CONTAINER=none PYTHON=python; check train rm; echo $RUN"
-    assert frame(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}") == "/a\n"
+    done = checked(tmp_path, "echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; echo 'hs2pref-job: RUN=/a'; echo")
+    assert (done.stdout, done.stderr) == ("/a\n", "")
 
 
-def test_a_python_that_has_no_answer_ends_the_job(tmp_path: Path) -> None:
-    program = "CONTAINER=none PYTHON=py; check train rm; echo on"
-    for said in ("echo a banner", "echo 'hs2pref-job: RUN=/a'; exit 1"):
-        fake(tmp_path, "srun", said)
-        done = called(program, SLURMD_NODENAME="gpu1", PATH=f"{tmp_path}:{os.environ['PATH']}")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("hs2pref: py cannot read the configuration on gpu1; ")
+def test_a_configuration_that_cannot_run_ends_the_job(tmp_path: Path) -> None:
+    done = checked(tmp_path, "echo \"hs2pref-job: die 'no key'\"", HS2PREF_MAX_FAILURES="3")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "hs2pref: no key\n")
+    assert not (tmp_path / "asked").exists()
+
+
+PYXIS = 'echo "slurmstepd: error: pyxis: couldn\'t start container" >&2; exit 1'
+
+
+@pytest.mark.parametrize(
+    ("srun", "why"),
+    [
+        ("echo a banner", "is it the Python of training?"),
+        (f"echo '{MESSAGES['crash']}' >&2; exit 1", "is it the Python of training?"),
+        ("echo 'hs2pref-job: RUN=/a'; exit 1", "is it the Python of training?"),
+        (PYXIS, "pyxis: couldn't start container"),
+        ("exec sleep 60", "no answer in 1 s"),
+    ],
+)
+def test_a_first_node_without_an_answer_is_worth_another_start(run: Path, srun: str, why: str) -> None:
+    """The count is kept in the run folder, which `hs2pref submit` has named."""
+    (run / "logs" / "job.lock").write_text("7\n")
+    given = {"HS2PREF_RUN": str(run), "HS2PREF_MAX_FAILURES": "2", "LIMIT": "1"}
+    first, second = (checked(run, srun, SLURM_RESTART_COUNT=count, **given) for count in ("4", "5"))
+    said = f"hs2pref: py cannot read the configuration on gpu1: {why}; "
+    assert (first.returncode, first.stdout) == (1, "")
+    assert first.stderr.splitlines()[-1] == said + "requeued, failure 1 of 2 in a row"
+    assert second.stderr.splitlines()[-1] == said + "not started again after 2 of 2 failures in a row"
+    assert (run / "asked").read_text() == "requeue 7\n"
+    assert not (run / "logs" / "job.lock").exists()
+
+
+def test_without_a_run_folder_slurms_count_of_starts_stands_for_that_of_failures(tmp_path: Path) -> None:
+    first, second = (
+        checked(tmp_path, PYXIS, HS2PREF_MAX_FAILURES="2", SLURM_RESTART_COUNT=count) for count in ("0", "1")
+    )
+    assert first.stderr.endswith("; requeued, failure 1 of 2 in a row\n")
+    assert second.stderr.endswith("; not started again after 2 of 2 failures in a row\n")
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("Reason=None", "cancelled, while the job was at its check; to go on submit the same again"),
+        (
+            "Reason=TimeLimit",
+            "the time limit came before the run had saved, while the job was at its check; "
+            "requeued, failure 1 of 2 in a row",
+        ),
+    ],
+)
+def test_a_job_that_is_told_to_end_in_its_check_says_so(run: Path, shown: str, said: str) -> None:
+    (run / "logs" / "job.lock").write_text("6\n")
+    srun = "sleep 0.5; kill -TERM $FRAME; exec sleep 60"
+    given = {"HS2PREF_MAX_FAILURES": "2", "HS2PREF_RUN": str(run), "SHOWN": f"StartTime=2026-11-21T09:00:00 {shown}"}
+    done = checked(run, srun, **given)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (143, f"hs2pref: {said}")
+    assert (run / "logs" / "job.lock").read_text() == "6\n"  # another job's
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SLURM_JOB_NUM_NODES": "1"}, "it has 1 nodes, trainer.num_nodes=2"),
+        ({"SLURM_JOB_END_TIME": "1"}, " s left, all of which exp_manager.save_margin_s=300 keeps for saving"),
+        ({}, ""),
+        ({"SLURM_JOB_END_TIME": ""}, ""),
+        ({"HS2PREF_NODES": ""}, ""),
+    ],
+)
+def test_an_allocation_that_does_not_fit_is_told_before_srun(given: dict[str, str], said: str) -> None:
+    of_run = {"HS2PREF_NODES": "2", "HS2PREF_MARGIN_S": "300"}
+    job = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_END_TIME": "9999999999"}
+    done = called("refuse_other_allocation", **{**of_run, **job, **given})
+    assert done.returncode == (2 if said else 0)
+    assert done.stderr.endswith(f"{said}\n" if said else "")
+    assert done.stderr.startswith("hs2pref: the job does not fit the configuration: it has " if said else "")
 
 
 def test_every_line_of_the_answer_is_marked() -> None:
@@ -342,6 +520,14 @@ def test_a_job_that_another_job_submitted_forgets_its_meeting_point_and_end(tmp_
     assert settings(program, "exit 1", tmp_path, HS2PREF_JOB="7", **ours) == "gpu9 5 1\n"
 
 
+def test_a_job_forgets_how_the_step_that_submitted_it_was_bound(tmp_path: Path) -> None:
+    names = ("CPU_BIND", "CPU_BIND_LIST", "MEM_BIND", "GPU_BIND", "GPUS_PER_TASK", "NTASKS_PER_GPU", "TRES_PER_TASK")
+    inherited = {f"SLURM_{name}": "1" for name in (*names, "MEM_PER_CPU")}
+    program = "compgen -e | grep -E '^SLURM_.*(BIND|PER)'"
+    assert settings(program, "exit 1", tmp_path, **inherited) == "SLURM_MEM_PER_CPU\n"
+    assert settings(program, "exit 1", tmp_path, **inherited, SLURM_MEM_PER_NODE="9") == "SLURM_MEM_PER_NODE\n"
+
+
 def test_a_meeting_point_that_is_set_stays(tmp_path: Path) -> None:
     program = "echo $MASTER_ADDR $MASTER_PORT"
     assert settings(program, "exit 1", tmp_path) == "gpu1 20007\n"
@@ -356,7 +542,7 @@ def test_a_process_has_an_even_number_of_cores(processors: int, cores: int) -> N
 # --- steps and signals ---
 
 STEP = """
-RUN={run} LOGS={run}/logs/7 NODES=1 DEVICES=2 KILL_WAIT_S=2 EXIT_CODE=0
+RUN={run} LOGS={run}/logs/7 NODES=2 DEVICES=1 KILL_WAIT_S=2 EXIT_CODE=0 STOPPED_CODE=85 FIRST_CHECKPOINT_STEP=0
 exec 3>/dev/null
 note_early_usr1
 note_term
@@ -385,6 +571,32 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & wait; done
     assert said[1:] == ["asked", str(STOPPED)]
 
 
+def test_a_step_that_ends_at_the_moment_of_term_has_a_code(tmp_path: Path) -> None:
+    """In about every third of these shells bash 5.2 says -1."""
+    fake(tmp_path, "step", "trap 'exit 143' TERM; sleep 9 > /dev/null 2>&1 & wait")
+    once = f"""
+source {FRAME}
+KILL_WAIT_S=4
+note_term
+COMMAND=({tmp_path}/step); start_step
+(sleep 1; kill -TERM $STEP $$) & disown
+await_step
+echo $EXIT_CODE
+"""
+    (tmp_path / "once.sh").write_text(once)
+    done = called(f"for i in {{1..12}}; do bash {tmp_path}/once.sh & done; wait")
+    assert done.stdout.split() == 12 * ["143"]
+
+
+def test_a_rank_that_ends_at_the_moment_of_term_has_a_code(tmp_path: Path) -> None:
+    fake(tmp_path, "rank", "trap 'exit 143' TERM; sleep 9 > /dev/null 2>&1 & wait")
+    task = ROOT / "slurm" / "frame" / "task.sh"
+    once = f"{task} {tmp_path}/rank & sleep 1.5; kill -TERM $(pgrep -P $!) $!; wait $!; echo $?"
+    (tmp_path / "once.sh").write_text(f"export SLURM_JOB_ID=7 SLURM_STEP_ID=0 SLURM_PROCID=$1\n{once}\n")
+    done = called(f"for i in {{1..12}}; do bash {tmp_path}/once.sh $i & done; wait")
+    assert done.stdout.split() == 12 * ["143"]
+
+
 def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
     fake(run, "srun", "kill -TERM $FRAME; sleep 0.5; exit 143")
     fake(run, "scontrol", "echo JobId=7")
@@ -392,6 +604,13 @@ def test_a_job_that_is_cancelled_in_preflight_says_so(run: Path) -> None:
     program = STEP.format(run=run) + "export FRAME=$$; CONTAINER=none PYTHON=python; preflight train rm a=b"
     said = frame(program, SLURM_JOB_ID="7", PATH=f"{run}:{os.environ['PATH']}")
     assert " ended: cancelled, exit code 143 after " in said
+
+
+def test_a_job_that_is_preempted_in_preflight_says_so(run: Path) -> None:
+    (run / "logs" / "7" / "driver.log").touch()
+    line = preflight(run, "exit 143", shown=f"{STARTED} PreemptTime=2026-11-21T10:00:00")
+    assert line.startswith("preempted, exit code 143 after ")
+    assert line.endswith("; requeued")
 
 
 # --- the start ---
@@ -410,16 +629,18 @@ def test_a_job_shorter_than_the_lead_of_its_signal_is_warned(tmp_path: Path, lef
     assert (" s are left, and SLURM asks to stop up to 660 s before the end" in done.stdout) is warns
 
 
-def start(run: Path, resumes: str, *, queued: str = "", job: str = "7") -> Done:
+def start(run: Path, resumes: str, *, queued: str = "", job: str = "7", restarts: int = 0) -> Done:
     fake(run, "squeue", f"echo {queued}")
     program = f"""
-RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=()
+RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=() KILL_WAIT_S=2
+note_term
 lock_run
 exec 3>/dev/null
 begin
 echo $FIRST_CHECKPOINT_STEP "${{GO_ON[@]}}"
 """
-    return called(program, SLURM_JOB_ID=job, PATH=f"{run}:{os.environ['PATH']}")
+    given = {"SLURM_JOB_ID": job, "SLURM_RESTART_COUNT": str(restarts)}
+    return called(program, PATH=f"{run}:{os.environ['PATH']}", **given)
 
 
 def test_a_run_begins_anew_once_in_a_job(run: Path) -> None:
@@ -442,9 +663,9 @@ def test_a_second_job_on_a_run_folder_ends_at_once(run: Path) -> None:
 
 
 def test_starts_that_bring_nothing_do_not_go_on_for_ever(run: Path) -> None:
-    for _ in range(20):
-        assert start(run, "yes").stdout == "30\n"
-    last = start(run, "yes")
+    for restarts in range(20):
+        assert start(run, "yes", restarts=restarts).stdout == "30\n"
+    last = start(run, "yes", restarts=20)
     assert last.returncode == 2
     assert "; 20 starts in a row brought no newer checkpoint; to go on submit the same again" in last.stdout
 

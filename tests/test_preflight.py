@@ -401,6 +401,16 @@ def test_failed_check_fails_the_command_and_names_node_and_check(as_checks, caps
     assert capsys.readouterr().err == "hs2pref preflight: error: node7: 1 of 2 checks failed: gpus\n"
 
 
+def test_check_without_an_answer_is_marked_for_the_job_script(monkeypatch, capsys):
+    def listed(*_: object) -> list[Check]:
+        return [Check("disk", never, 0.3, "look"), Check("data", lambda: iter([failed("no", "")]), 60, "")]
+
+    monkeypatch.setattr("nemo_hs2pref.preflight.checks.machine_checks", listed)
+    monkeypatch.setenv("SLURMD_NODENAME", "node7")
+    assert main(["preflight"]) == 1
+    assert capsys.readouterr().err.endswith("node7: 2 of 2 checks failed: disk (no answer), data\n")
+
+
 def test_json_is_one_line_with_every_check(as_checks, capsys):
     as_checks(gpus=failed("none", "look"), limits=ok("fine"))
     assert main(["preflight", "--json"]) == 1

@@ -122,6 +122,35 @@ def test_a_finished_run_waits_again_with_a_newer_job(
     assert read_status(state.folder).outcome == outcome
 
 
+def test_a_start_that_ended_before_it_had_a_folder_is_the_newest(state: StateFile, squeue: Path) -> None:
+    begun, ended = (
+        "2026-11-21T14:00:01Z 0:00:01 job 7 on gpu1, 1 nodes",
+        "T 0:10:00 ended: stopped in time, ...; requeued",
+    )
+    job(state.folder, "7", begun, ended)
+    squeue.write_text("")
+    out = state.folder / "logs" / "job-7.out"
+    out.write_text(f"{begun}\n{ended}\n")
+    assert (read_status(state.folder).outcome, read_status(state.folder).message) == ("stopped", ended)
+    refused = "hs2pref: python3 cannot read the configuration on gpu1: pyxis: no"
+    out.write_text(f"{begun}\n{ended}\na banner\n{refused}\nslurmstepd: error: x\n")
+    assert (read_status(state.folder).outcome, read_status(state.folder).message) == ("failed", refused)
+    squeue.write_text("PENDING (BeginTime)")
+    assert (read_status(state.folder).outcome, read_status(state.folder).message) == ("waiting", refused)
+    out.write_text(f"{refused}\n{begun}\n{ended}\n")
+    assert read_status(state.folder).message == ended
+
+
+def test_a_first_start_that_ended_before_it_had_a_folder_says_why(tmp_path: Path, squeue: Path) -> None:
+    (tmp_path / "submissions" / "1").mkdir(parents=True)
+    (tmp_path / "submissions" / "1" / "job_id").write_text("7\n")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "job-7.out").write_text("hs2pref: data.train: /x is not there\n")
+    squeue.write_text("")
+    status = read_status(tmp_path)
+    assert (status.outcome, status.message) == ("failed", "hs2pref: data.train: /x is not there")
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run has started here"):
         read_status(tmp_path)

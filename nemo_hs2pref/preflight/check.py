@@ -55,6 +55,7 @@ class Result:
     seconds: float
     text: str
     hint: str
+    is_stuck: bool = False  # no answer within the limit
 
     @classmethod
     def of(cls, name: str, findings: Iterable[Finding], seconds: float) -> "Result":

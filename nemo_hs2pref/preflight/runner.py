@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
 
 from nemo_hs2pref.errors import HS2PrefError
@@ -47,7 +47,7 @@ class Running:
         if not is_done:
             self.kill()
             stuck = failed(f"no answer in {self.check.limit_s:g} s, given up", self.check.if_stuck)
-            return Result.of(self.check.name, [stuck], seconds)
+            return replace(Result.of(self.check.name, [stuck], seconds), is_stuck=True)
         if not said:
             ended = failed(f"its process ended without an answer, {self._ended_by()}", "was there too little memory?")
             return Result.of(self.check.name, [ended], seconds)

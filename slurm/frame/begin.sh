@@ -18,7 +18,7 @@ is_in_queue() {
   [[ -n $(squeue --noheader --jobs="$1" --states=PENDING,CONFIGURING,RUNNING,SUSPENDED --format=%A 2>/dev/null) ]]
 }
 
-unlock_run() { rm -f "$RUN/logs/job.lock"; }
+unlock_run() { [[ $(cat "$RUN/logs/job.lock" 2>/dev/null) != "$SLURM_JOB_ID" ]] || rm -f "$RUN/logs/job.lock"; }
 
 # For bare sbatch; `hs2pref submit` refuses such a job. SLURM tells a job nothing of the --signal that sbatch was given.
 warn_of_short_time() {

@@ -8,6 +8,6 @@ export PYTHONPATH=$home${PYTHONPATH:+:$PYTHONPATH}
 if [[ -n ${HS2PREF_LOGS-} && ! -d $HS2PREF_LOGS ]]; then
   echo "hs2pref preflight: error: ${SLURMD_NODENAME-}: the run folder is not here, $HS2PREF_LOGS is missing;" \
     "every node must see it, and a container needs it in cluster.mounts (HS2PREF_MOUNTS)" >&2
-  exit 2
+  exit 1   # and not 2: another node may see it
 fi
 exec "$@"

@@ -2,9 +2,10 @@
 # How a command runs on the nodes, in the container where there is one. Each function leaves it in COMMAND: what is
 # started in the background must be srun itself, and not a shell around it, or srun would not get our signals.
 
-# One process a GPU; their output goes into a file a node, each line with its rank in front.
+# One process a GPU; their output goes into a file a node, each line with its rank in front. Neighbours share a node, for
+# tensor parallel, and a socket, as GPUs 0-3 of an HGX node do: SLURM would deal them to the sockets in turn.
 on_all_nodes() {
-  inside --nodes="$NODES" --ntasks-per-node="$DEVICES" --ntasks="$((NODES * DEVICES))" \
+  inside --nodes="$NODES" --ntasks-per-node="$DEVICES" --ntasks="$((NODES * DEVICES))" --distribution=block:block \
     --cpus-per-task="$(cores_of_a_process)" --kill-on-bad-exit=1 --wait=60 \
     --label --unbuffered --open-mode=append --output="$LOGS/node-%n-%N.log" \
     -- "$HS2PREF_HOME/slurm/frame/task.sh" "$@"
@@ -48,7 +49,8 @@ inside() {
   COMMAND=(srun "${flags[@]}" "${COMMAND[@]}")
 }
 
-container_name() { echo "hs2pref_$SLURM_JOB_ID"; }
+# Another one at every start: pyxis takes what it finds of that name, a half that was left of an earlier one too.
+container_name() { echo "hs2pref_${SLURM_JOB_ID}_${SLURM_RESTART_COUNT:-0}"; }
 
 # What the user has set goes before the variables of the image, NAME,...
 names_that_win() {
@@ -59,7 +61,9 @@ names_that_win() {
 
 # pyxis keeps a container that has a name on its node, tens of gigabytes, unless the site has container_scope=job.
 remove_containers() {
+  local queued
   [[ $CONTAINER == enroot_pyxis ]] || return 0
-  timeout 60 srun --export=ALL --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 \
-    enroot remove -f "pyxis_$(container_name)" >/dev/null 2>&1
+  readarray -t queued < <(squeue --noheader --user="$(id -un)" --format=%A 2>/dev/null)
+  timeout 60 srun --export=ALL --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+    "$HS2PREF_HOME/slurm/frame/remove.sh" "$SLURM_JOB_ID" "${queued[@]}" >/dev/null 2>&1
 }

@@ -8,7 +8,7 @@ CONFIG_ERROR=2   # exit code of what another start cannot mend: configuration, d
 conclude() {
   judge
   note_end
-  if [[ -n $TERMINATED ]] && is_alive; then   # it may be saving, and the end of this shell would be its end
+  if [[ -n $TERMINATED && $NEXT != requeued* ]] && is_alive; then   # it may be saving, and ends with this shell
     give_time "$KILL_WAIT_S"
     collect_exit_code
     judge
@@ -17,9 +17,16 @@ conclude() {
   leave
 }
 
-# A job that starts again keeps its lock and its container.
+# A job that starts again keeps its lock. Its next start may have other nodes, hence its containers go; after TERM no step
+# can be started.
 leave() {
-  if [[ $NEXT == requeued* ]]; then requeue; else unlock_run; remove_containers; fi
+  [[ -n $TERMINATED ]] || remove_containers
+  if [[ $NEXT == requeued* ]]; then
+    requeue
+    give_time "$KILL_WAIT_S"   # to a step that may still save
+  else
+    unlock_run
+  fi
   exit "$EXIT_CODE"
 }
 
@@ -28,12 +35,11 @@ judge() {
   NEXT='' FAILURE=''
   read_progress
   explain_failure
-  if [[ -n $TERMINATED ]]; then
-    OUTCOME=$(terminated_by) FAILURE=''   # that of a rank which was told to end
-    NEXT=$(after_term)
-  elif ((EXIT_CODE == 0)); then
+  if ((EXIT_CODE == 0)); then
     OUTCOME=finished
-  elif ((EXIT_CODE == STOPPED_CODE)) && ((CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); then
+  elif was_told_to_end; then
+    FAILURE=''   # that of a rank which was told to end
+  elif has_stopped; then
     OUTCOME="stopped in time"
     NEXT=$(next_start)
   else
@@ -42,6 +48,9 @@ judge() {
     NEXT=$(after_failure)
   fi
 }
+
+# With a checkpoint of this start; check alone knows the code.
+has_stopped() { ((EXIT_CODE == ${STOPPED_CODE:-0} && CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); }
 
 note_end() {
   note "ended: $OUTCOME, exit code $EXIT_CODE after $(elapsed), step $STEP_DONE of $NUM_STEPS," \
@@ -110,23 +119,6 @@ said_by_rank() {
   else echo "rank $2 on $1: exit code $EXIT_CODE, its output is in $LOGS"; fi
 }
 
-terminated_by() {
-  local left
-  left=$(seconds_left)
-  if is_preempted; then echo "preempted"
-  elif [[ -n $left ]] && ((left <= 5)); then echo "the time limit came before the run had saved"
-  else echo "cancelled"; fi
-}
-
-is_preempted() { scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' PreemptTime=[0-9]'; }
-
-after_term() {
-  if is_preempted; then echo "SLURM starts it again where PreemptMode is REQUEUE, else submit the same again"
-  else echo "to go on submit the same again"; fi
-}
-
-seconds_left() { [[ -z ${SLURM_JOB_END_TIME-} ]] || echo "$((SLURM_JOB_END_TIME - $(date +%s)))"; }
-
 # Counts starts in a row of this job that failed without a newer checkpoint, and says what follows.
 after_failure() {
   local limit=${HS2PREF_MAX_FAILURES:-1} count
@@ -136,22 +128,15 @@ after_failure() {
   else echo "not started again after $count of $limit failures in a row"; fi
 }
 
-# in_a_row NAME: counts one more of this job without a newer checkpoint, in RUN/logs/NAME, and says how many there are.
+# in_a_row NAME: how many starts there were of this job without a newer checkpoint, with this one, which counts once. In
+# RUN/logs/NAME: job, how many, checkpoint step at the last one, SLURM's count of starts, which stands for ours where we
+# cannot write.
 in_a_row() {
-  local file=$RUN/logs/$1 job count step
-  read -r job count step 2>/dev/null < "$file" || job=
-  if [[ $job != "$SLURM_JOB_ID" ]] || ((CHECKPOINT_STEP > step)); then count=0; fi
-  echo "$SLURM_JOB_ID $((count + 1)) $CHECKPOINT_STEP" > "$file.new" && mv "$file.new" "$file"
-  echo "$((count + 1))"
-}
-
-next_start() {
-  if scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' Requeue=1 '; then echo "requeued"
-  else echo "this job may not be requeued, to go on submit the same again"; fi
-}
-
-# SLURM ends this shell a moment later.
-requeue() {
-  local answer
-  answer=$(scontrol requeue "$SLURM_JOB_ID" 2>&1) || note "not requeued: $answer; to go on submit the same again"
+  local file=$RUN/logs/$1 this=${SLURM_RESTART_COUNT:-0} job count step start
+  read -r job count step start 2>/dev/null < "$file" || job=
+  if [[ $job != "$SLURM_JOB_ID" ]] || ((CHECKPOINT_STEP > step)); then count=0 start=; fi
+  [[ $start == "$this" ]] || ((count += 1))
+  echo "$SLURM_JOB_ID $count $CHECKPOINT_STEP $this" 2>/dev/null > "$file.new" && mv "$file.new" "$file" ||
+    count=$((this + 1))
+  echo "$count"
 }

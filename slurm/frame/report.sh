@@ -13,7 +13,6 @@ open_logs() {
   mkdir -p "$RUN/logs" || die "$RUN/logs cannot be made"
   lock_run
   mkdir -p "$LOGS" || die "$LOGS cannot be made"
-  note_term
   exec 3>&1
   exec >>"$LOGS/driver.log" 2>&1
   note "job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, $NODES nodes x $DEVICES processes, logs in $LOGS"

@@ -25,6 +25,15 @@ forget_other_job() {
     unset HS2PREF_LOGS MASTER_ADDR MASTER_PORT SLURM_JOB_END_TIME
   fi
   export HS2PREF_JOB=$SLURM_JOB_ID
+  forget_other_step
+}
+
+# sbatch passes on what srun has told the shell that called it, and srun would take each of these for a flag. sbatch sets
+# none of them for this job, or not both of the last two.
+forget_other_step() {
+  unset "${!SLURM_CPU_BIND@}" "${!SLURM_MEM_BIND@}" SLURM_GPU_BIND SLURM_GPUS_PER_TASK SLURM_NTASKS_PER_GPU \
+    SLURM_TRES_PER_TASK
+  [[ -z ${SLURM_MEM_PER_NODE-} ]] || unset SLURM_MEM_PER_CPU SLURM_MEM_PER_GPU
 }
 
 default_python() {

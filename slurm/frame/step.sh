@@ -2,6 +2,9 @@
 # A step: started in the background, asked to stop in time, waited for. Sets EXIT_CODE and, after scancel or at the time
 # limit, TERMINATED.
 
+STEP=''        # process of srun
+EXIT_CODE=143
+
 # Either would end this shell without a word. USR1 may come before there is a step to hand it to.
 note_early_usr1() {
   ASKED=''
@@ -26,9 +29,14 @@ await_step() {
   collect_exit_code
 }
 
-# bash keeps the exit code of a child that is gone; of one that is not, 143 stands.
+# bash keeps the exit code of a child that is gone; of one that is not, 143 stands. bash 5.2 says -1 of a child that ends
+# while a trap interrupts `wait`.
 collect_exit_code() {
-  if ! is_alive; then wait "$STEP"; EXIT_CODE=$?; fi
+  local code
+  is_alive && return
+  wait "$STEP"
+  code=$?
+  if ((code >= 0)); then EXIT_CODE=$code; fi
 }
 
 is_alive() { kill -0 "$STEP" 2>/dev/null; }

@@ -14,6 +14,7 @@ child=$!
 while kill -0 "$child" 2>/dev/null; do wait "$child"; done
 wait "$child"
 code=$?
+((code >= 0)) || code=143   # bash 5.2 says -1 of a child that ends while a trap interrupts `wait`
 
 for file in /proc/[0-9]*/environ; do
   pid=${file//[!0-9]/}

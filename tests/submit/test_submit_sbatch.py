@@ -111,3 +111,33 @@ def test_all_shell_that_is_written_is_right(sbatch: Path, places: list[str]) -> 
         assert subprocess.run(["bash", "-n", path], capture_output=True, text=True, check=False).stderr == ""
     assert shlex.split(job.line)[-len(job.command) :] == job.command
     assert job.run == sbatch / run
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_every_cluster_gives_shell_text_that_is_right(name: str) -> None:
+    cluster = load_cluster([f"cluster={name}", "cluster.mounts=['/a b:/c']"])
+    refuse_bad_syntax(settings_file(cluster), name)
+    assert sbatch_flags(cluster, nodes=1, devices=8, run=Path("/run"))
+
+
+def test_a_job_knows_its_run_before_it_can_read_the_configuration(places: list[str], here: Path) -> None:
+    job = make_job(SCRIPT, [*places, "exp_manager.explicit_log_dir='runs/a b'", "exp_manager.save_margin_s=299.5"])
+    text = job.settings + "echo $HS2PREF_RUN:$HS2PREF_NODES:$HS2PREF_MARGIN_S"
+    shown = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True).stdout
+    assert shown == f"{here}/runs/a b:4:300\n"
+
+
+@pytest.mark.parametrize(("job", "kept"), [("9", {"SLURM_CONF"}), (None, {"SLURM_CONF", "SLURM_TIME_FORMAT"})])
+def test_from_within_a_job_nothing_of_that_job_is_submitted(
+    sbatch: Path, places: list[str], monkeypatch: pytest.MonkeyPatch, job: str | None, kept: set[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    for name in ("SLURM_CONF", "SLURM_TIME_FORMAT"):
+        monkeypatch.setenv(name, "x")
+    if job is not None:
+        for name in ("SLURM_JOB_ID", "SLURM_CPU_BIND", "SLURM_MEM_PER_CPU", "SRUN_CPUS_PER_TASK", "PMIX_RANK"):
+            monkeypatch.setenv(name, job)
+    submit(make_job(SCRIPT, places))
+    names = {line.partition("=")[0] for line in (sbatch / "env").read_text().splitlines()}
+    assert {name for name in names if name.startswith(("SLURM_", "SRUN_", "PMI"))} == kept

@@ -7,6 +7,8 @@ from pathlib import Path
 
 FOLDER = re.compile(r"(?P<job>\d+)(?:-r(?P<restart>\d+))?")
 ENDED = " ended: "
+BEGUN = re.compile(r"\S+Z \d+:\d\d:\d\d job \d+ on ")  # the first line of a start, which its check has passed
+REFUSED = "hs2pref: "  # how one begins that ended a start before
 TIME_LIMIT_S = 20  # a controller that is busy
 
 
@@ -44,6 +46,18 @@ def newest_logs(run: Path) -> JobLogs | None:
         return None
     job, _, path = max(found, key=lambda entry: (entry[2].stat().st_mtime, *entry[:2]))
     return JobLogs(str(job), path)
+
+
+def refusal(run: Path, job: str) -> str | None:
+    """Why the job's newest start ended before it had a folder, in sbatch's file; None where it has one."""
+    file = run / "logs" / f"job-{job}.out"
+    said = None
+    for line in file.read_text(errors="replace").splitlines() if file.is_file() else []:
+        if line.startswith(REFUSED):
+            said = line
+        elif BEGUN.match(line):
+            said = None
+    return said
 
 
 def submitted_job(run: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.launch.jobs.logs import JobLogs, is_over, newest_logs, queue_state, submitted_job
+from nemo_hs2pref.launch.jobs.logs import JobLogs, is_over, newest_logs, queue_state, refusal, submitted_job
 from nemo_hs2pref.run_state import Failure, RunState, read_failure, read_state
 
 SILENT_S = 1800.0  # a run that nobody vouches for and that wrote nothing for so long is not running
@@ -46,8 +46,9 @@ def read_status(run: Path) -> Status:
     if logs is not None:
         job = max(job or "0", logs.job, key=int)
     queue = queue_state(job) if job else None
+    refused = refusal(run, job) if job else None
     is_new = logs is None or job != logs.job
-    outcome = outcome_of(state, failure, logs, queue, is_new)
+    outcome = "failed" if refused and is_over(queue) else outcome_of(state, failure, logs, queue, is_new)
     step_s = seconds_a_step(run / "metrics.jsonl")
     step, num_steps = (state.step, state.num_steps) if state else (0, None)
     return Status(
@@ -63,7 +64,7 @@ def read_status(run: Path) -> Status:
         updated=state.updated if state else None,
         job=job,
         queue=queue,
-        message=message_of(failure, logs),
+        message=refused or message_of(failure, logs),
     )
 
 

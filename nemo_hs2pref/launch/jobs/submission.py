@@ -1,9 +1,12 @@
 """A job for SLURM: made from a script, a cluster and a run's configuration, checked, recorded and handed to sbatch."""
 
+import math
 import os
+import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.validation import load_checked, missing, reads
 
 SETTINGS, SCRIPT = "cluster.sh", "script.sh"  # files of the record
+OF_A_STEP = re.compile(r"SLURM_(?!CONF$)|SRUN_|PMI")
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def make_job(script: Path, overrides: Sequence[str]) -> Job:
     config, resolved = load_checked(words_of(script, of_run)[2:])
     refuse_other_nodes(config, cluster)
     run = Path(config.exp_manager.explicit_log_dir).absolute()
-    record, settings = new_folder(run), settings_file(cluster)
+    record, settings = new_folder(run), settings_file(cluster) + run_settings(config, run)
     text = script.read_text() if cluster.gpus_per_node else without_gpus(script.read_text())
     refuse_bad_syntax(settings, SETTINGS)
     flags = sbatch_flags(cluster, nodes=config.trainer.num_nodes, devices=config.trainer.devices, run=run)
@@ -82,6 +86,16 @@ def faults(config: RewardModelConfig, cluster: Cluster, home: Path) -> list[str]
         return here
     paths = reads(config) | {"exp_manager.explicit_log_dir": run}
     return [*here, *unseen(paths, [str(home), str(Path.cwd()), *cluster.mounts])]
+
+
+def run_settings(config: RewardModelConfig, run: Path) -> str:
+    """Shell text: what slurm/frame.sh needs of the run before it can read the configuration, in a container."""
+    values: dict[str, object] = {
+        "HS2PREF_RUN": run,
+        "HS2PREF_NODES": config.trainer.num_nodes,
+        "HS2PREF_MARGIN_S": math.ceil(config.exp_manager.save_margin_s),
+    }
+    return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items())
 
 
 def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
@@ -111,10 +125,18 @@ def submit(job: Job) -> str:
         },
     )
     (job.run / "logs").mkdir(exist_ok=True)
-    done = subprocess.run(job.command, capture_output=True, text=True, env=os.environ | job.environment, check=False)
+    environment = own(os.environ) | job.environment
+    done = subprocess.run(job.command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         shutil.rmtree(job.record)
         raise ConfigError(f"sbatch refused the job: {' '.join(done.stderr.split())}")
     job_id = done.stdout.strip().partition(";")[0]  # ID;CLUSTER where there are several
     (job.record / "job_id").write_text(job_id + "\n")
     return job_id
+
+
+def own(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without what SLURM tells a shell inside of a job: the new job's srun would take it for flags."""
+    if "SLURM_JOB_ID" not in environ:
+        return dict(environ)
+    return {name: value for name, value in environ.items() if not OF_A_STEP.match(name)}
