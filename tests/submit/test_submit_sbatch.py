@@ -113,13 +113,6 @@ def test_all_shell_that_is_written_is_right(sbatch: Path, places: list[str]) -> 
     assert job.run == sbatch / run
 
 
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_every_cluster_gives_shell_text_that_is_right(name: str) -> None:
-    cluster = load_cluster([f"cluster={name}", "cluster.mounts=['/a b:/c']"])
-    refuse_bad_syntax(settings_file(cluster), name)
-    assert sbatch_flags(cluster, nodes=1, devices=8, run=Path("/run"))
-
-
 def test_a_job_knows_its_run_before_it_can_read_the_configuration(places: list[str], here: Path) -> None:
     job = make_job(SCRIPT, [*places, "exp_manager.explicit_log_dir='runs/a b'", "exp_manager.save_margin_s=299.5"])
     text = job.settings + "echo $HS2PREF_RUN:$HS2PREF_NODES:$HS2PREF_MARGIN_S"
