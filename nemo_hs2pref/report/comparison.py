@@ -10,9 +10,10 @@ from nemo_hs2pref.report.document import Block, Pictures, Section, Table, Text
 from nemo_hs2pref.report.drawing import MISSING, can_draw, training_picture
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.figures import cells
-from nemo_hs2pref.report.findings import LENGTH, accuracy_interval, ask, percent
+from nemo_hs2pref.report.findings import LENGTH, accuracy_interval, ask
 from nemo_hs2pref.report.paired import ALIGN, HEADER, common_pairs, difference
 from nemo_hs2pref.report.runs import Run
+from nemo_hs2pref.report.verdicts import percent
 
 
 def comparison_sections(runs: Sequence[Run]) -> list[Section]:

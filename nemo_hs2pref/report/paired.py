@@ -9,7 +9,7 @@ from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.evaluation.rewardbench.difference import overall_difference
 from nemo_hs2pref.evaluation.rewardbench.sections import OVERALL
 from nemo_hs2pref.report.evaluations import Evaluation, ScoredPair
-from nemo_hs2pref.report.findings import signed_span
+from nemo_hs2pref.report.verdicts import signed_span
 
 HEADER = ("evaluation", "pairs", "points", "95 % interval", "only the first", "only the second", "the first is")
 ALIGN = "lrrrrrl"

@@ -155,8 +155,8 @@ def test_early_stop_ends_a_run_and_starting_it_again_changes_nothing(
 def test_mean_and_std_of_the_base_are_not_inherited(straight: Run, base: Path) -> None:
     """Training gives other rewards."""
     assert STANDARDIZATION in read_manifest(base)
-    found = [read_manifest(path).keys() for path in (straight.folder / "checkpoints").iterdir()]
-    assert found == [{"tool_version", "step", "items", "metrics", "run", "data"}] * 2
+    found = [read_manifest(path).keys() - {"git_commit"} for path in (straight.folder / "checkpoints").iterdir()]
+    assert found == [{"tool_version", "step", "items", "metrics", "run", "data"}] * 2  # a commit only of a checkout
 
 
 @pytest.fixture(scope="module")
