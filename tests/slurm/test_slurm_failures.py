@@ -25,13 +25,17 @@ def variable(process: psutil.Process, name: str) -> str | None:
         return None
 
 
+def is_ours(process: psutil.Process) -> bool:
+    try:
+        return "nemo_hs2pref.cli" in process.cmdline()[:3]
+    except psutil.Error:
+        return False
+
+
 def kill_rank(job: str, rank: int) -> None:
-    (found,) = (
-        process
-        for process in processes_of(job)
-        if variable(process, "SLURM_PROCID") == str(rank) and "nemo_hs2pref.cli" in process.cmdline()[:3]
-    )
-    found.send_signal(signal.SIGKILL)
+    """The oldest of its Pythons: in a save it has forked writers."""
+    of_rank = (process for process in processes_of(job) if variable(process, "SLURM_PROCID") == str(rank))
+    min(filter(is_ours, of_rank), key=psutil.Process.create_time).send_signal(signal.SIGKILL)
 
 
 @dataclass(frozen=True)
