@@ -39,8 +39,10 @@ MAY_IMPORT = {
     "run_metrics": set(),
     "run_state": {"errors", "checkpoint.layout"},
     "runtime": INNER
-    | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores", "run_metrics", "run_state"},
-    "launch": {"errors", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
+    | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
+    | {"repository", "run_metrics", "run_state"},
+    "repository": set(),
+    "launch": {"errors", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
     "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"}

@@ -28,8 +28,8 @@ def is_started() -> bool:
 
 
 def is_first() -> bool:
-    """The process that writes files and prints results."""
-    return int(os.environ.get("RANK", 0)) == 0
+    """This process writes files and prints results."""
+    return slurm_step.is_first(os.environ)
 
 
 def as_rank(run: Run) -> Run:

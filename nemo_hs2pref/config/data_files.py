@@ -4,10 +4,8 @@ from pathlib import Path
 
 from nemo_hs2pref.config.schema import RewardModelConfig
 
-STANDARD_SETS = (
-    "ratings",
-    "pairs",
-)  # validation sets that `hs2pref data prepare` writes; a source may have one of them
+# Validation sets that `hs2pref data prepare` writes; a source may have one of them.
+STANDARD_SETS = ("ratings", "pairs")
 
 
 def train_file(config: RewardModelConfig) -> Path:

@@ -22,6 +22,11 @@ def is_placed(environ: Mapping[str, str]) -> bool:
     return environ["WORLD_SIZE"] != "1" or "SLURM_STEP_ID" not in environ or is_rank(environ)
 
 
+def is_first(environ: Mapping[str, str]) -> bool:
+    """The process that writes files and prints results; one that is alone is it too."""
+    return int(environ.get("RANK", 0)) == 0
+
+
 def is_rank(environ: Mapping[str, str]) -> bool:
     """One of several tasks of a step. A batch script and an interactive shell are not: they start ranks."""
     return "SLURM_STEP_ID" in environ and int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1

@@ -27,10 +27,10 @@ from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 from nemo_hs2pref.errors import STOPPED
 from nemo_hs2pref.models.trainable import Trainable
 from nemo_hs2pref.plots.training import plot_training
+from nemo_hs2pref.repository import code_version
 from nemo_hs2pref.run_state import StateFile, one_sentence
-from nemo_hs2pref.runtime import stop_signals
+from nemo_hs2pref.runtime import slurm_step, stop_signals
 from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
-from nemo_hs2pref.runtime.code_version import code_version
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
 from nemo_hs2pref.runtime.rm_objective import objective_of
@@ -52,12 +52,13 @@ def train(
     resumed = resume_path(folder / "checkpoints") if config.exp_manager.resume_if_exists else None
     if resumed:
         refuse_other_run(str(folder), read_manifest(resumed)["run"], resolved)
-    watch = watch_of(config, data.num_steps, resumed, started) if is_first() else RunWatch(None, None)
+    is_first = slurm_step.is_first(os.environ)
+    watch = watch_of(config, data.num_steps, resumed, started) if is_first else RunWatch(None, None)
     trainable, progress = start(config, checkpoint, data.num_steps, resumed)
     announce(config, data, resumed, progress)
 
     log = Silent()
-    if is_first():
+    if is_first:
         with one_sentence(folder / "config.yaml"):
             OmegaConf.save(resolved, folder / "config.yaml")
         log = RunLog(config.exp_manager, resolved, step=progress.step, num_steps=data.num_steps)
@@ -79,7 +80,7 @@ def train(
     with closing(log):  # a progress bar would share its line with the message of a failure
         reasons = fit(run, progress)
         stop_signals.excused.set()  # nothing may interrupt the rest
-    if is_first():
+    if is_first:
         conclude(watch, reasons, resolved, folder)
     return STOPPED if reasons else 0
 
@@ -145,11 +146,6 @@ def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
     return EarlyStop(params.monitor, params.mode, params.patience, params.min_delta)
 
 
-def is_first() -> bool:
-    """This rank writes what is written once."""
-    return int(os.environ.get("RANK", 0)) == 0
-
-
 def keeper_of(
     config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], trainable: Trainable
 ) -> CheckpointKeeper:
@@ -158,7 +154,7 @@ def keeper_of(
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": data_hashes(Path(config.data.dir))}
-    if is_first():
+    if slurm_step.is_first(os.environ):
         origin |= code_version()
     if config.model.peft.lora_tuning is not None:
         origin["base"] = base_of(base)

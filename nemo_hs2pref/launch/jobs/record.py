@@ -12,6 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.repository import git
 
 SUBMISSIONS = "submissions"  # in the run folder; one folder a submission, named by its time
 SHOWN = re.compile(r"(SLURM|SBATCH|HS2PREF|NCCL|TORCH|CUDA|NVTE|NVIDIA|OMP|HF|HYDRA|WANDB|PYTHON|MASTER|GLOO|UCX)_?")
@@ -23,7 +24,6 @@ SECRET_NAME = re.compile(  # words at its end or before an underscore: NCCL_IB_P
 # Tokens by their beginning, passwords in addresses.
 SECRET_TEXT = re.compile(r"\b(hf_|sk-|ghp_|glpat-|nvapi-|AKIA)\w{8,}|(?<=://)[^/\s]*:[^/\s]*(?=@)")
 BARE_KEY = re.compile(r"\b[0-9a-f]{40}\b")  # as Weights & Biases'; in a diff it is git's
-TIME_LIMIT_S = 60
 
 
 def new_folder(run: Path) -> Path:
@@ -48,18 +48,18 @@ def about_code(repository: Path) -> dict[str, str]:
 
     Where there is no git, why not.
     """
-    commit, status = git(repository, "rev-parse", "HEAD"), git(repository, "status", "--short")
-    diff = SECRET_TEXT.sub("[a secret was here]", git(repository, "diff", "HEAD", "--binary"))
+    commit, status = ask_git(repository, "rev-parse", "HEAD"), ask_git(repository, "status", "--short")
+    diff = SECRET_TEXT.sub("[a secret was here]", ask_git(repository, "diff", "HEAD", "--binary"))
     return {"git.txt": f"commit {commit}\n{status}", "git.diff": diff}
 
 
-def git(repository: Path, *words: str) -> str:
+def ask_git(repository: Path, *words: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", repository, *words], capture_output=True, timeout=TIME_LIMIT_S, check=False)
+        return git(repository, *words)
+    except subprocess.CalledProcessError as error:
+        return f"unknown: {error.stderr.decode(errors='replace')}"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"unknown: {error}\n"
-    answer = done.stdout if done.returncode == 0 else b"unknown: " + done.stderr
-    return answer.decode(errors="replace")
 
 
 def about_environment(environ: Mapping[str, str] = os.environ) -> str:

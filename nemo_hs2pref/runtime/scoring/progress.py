@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
+from nemo_hs2pref.runtime import slurm_step
+
 SECONDS_A_LINE = 30.0
 
 
@@ -21,7 +23,7 @@ class Progress:
         self.rows, self.tokens, self.total_rows, self.clock = rows, tokens, total_rows, clock
         self.done_rows = self.done_tokens = 0
         self.started = self.told = clock()
-        self.speaks = int(os.environ.get("RANK", 0)) == 0
+        self.speaks = slurm_step.is_first(os.environ)
         shown = self.speaks and sys.stderr.isatty()
         self.bar = tqdm(total=tokens, bar_format="scoring {percentage:3.0f}%|{bar:24}| {desc}") if shown else None
 

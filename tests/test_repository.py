@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from nemo_hs2pref.runtime.code_version import code_version
+from nemo_hs2pref.repository import code_version
 
 
 def test_a_checkout_has_a_commit_and_says_when_files_differ_from_it(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""Which code a run is made by."""
+"""What git says of the checkout that the code stands in."""
 
 import subprocess
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[2]
-TIME_LIMIT_S = 20
+CHECKOUT = Path(__file__).parents[1]
+TIME_LIMIT_S = 60
 
 
 def code_version(checkout: Path = CHECKOUT) -> dict[str, str]:
@@ -23,6 +23,10 @@ def code_version(checkout: Path = CHECKOUT) -> dict[str, str]:
 
 
 def git(checkout: Path, *words: str) -> str:
-    """In a container the checkout belongs to another user, whom git would not trust."""
+    """What it prints; raises OSError where there is no git, SubprocessError where it fails or does not end.
+
+    In a container the checkout belongs to another user, whom git would not trust.
+    """
     command = ["git", "-c", f"safe.directory={checkout}", "-C", str(checkout), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=True).stdout
+    done = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT_S, check=True)
+    return done.stdout.decode(errors="replace")
