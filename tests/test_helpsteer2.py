@@ -231,6 +231,19 @@ def test_task_is_dropped_for_both_responses_where_one_is_disputed(official, read
     assert all(panel.kept is None and panel.result is None for panel in panels.values())
 
 
+def test_a_dropped_row_of_several_turns_counts_for_the_split_of_its_prompt(tmp_path, reading):
+    """Alone, the file says nothing of splits: the prompt decides, for kept rows and for dropped ones."""
+    prompts = [f"{n}?\n<extra_id_1>Assistant\nSo.\n<extra_id_1>User\nAnd {n}?" for n in range(40)]
+    rows = [several(prompt=prompt, response=text) for prompt in prompts for text in ("Because.", " ")]
+    write_jsonl(tmp_path / "disagreements.jsonl", rows)
+    reading.validation_share = 0.4
+    found = list(read(open_tables(str(tmp_path / "disagreements.jsonl"), RELEASE), reading))
+    splits = [reading.split_of(split_prompt(prompt)) for prompt in prompts]
+    assert [item.split for item in found if isinstance(item, Kept)] == splits
+    assert [item.split for item in found if isinstance(item, Dropped)] == splits
+    assert set(splits) == {"train", "validation"}
+
+
 # Sources
 
 

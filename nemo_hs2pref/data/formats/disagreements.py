@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from nemo_hs2pref.data.aggregation import agreeing_annotators, panel_of
 from nemo_hs2pref.data.fields import given, is_integer, text
 from nemo_hs2pref.data.formats.usable import RESPONSES_PER_PROMPT, fault_of_texts
-from nemo_hs2pref.data.groups import SPLITS, Dropped, Found, Kept, Panel
+from nemo_hs2pref.data.groups import SPLITS, Dropped, Found, Kept, Panel, Split
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.rows import Line, Reading, by_prompt
 from nemo_hs2pref.data.reading.sources import Table
@@ -29,6 +29,13 @@ class _Row:
 
     def messages(self) -> tuple[Message, ...]:
         return (*split_prompt(self.prompt), Message("assistant", self.response))
+
+    def split(self, reading: Reading) -> Split:
+        """The one of its prompt's turns, kept or not; of a prompt that has none, of its text."""
+        try:
+            return reading.split_of(split_prompt(self.prompt))
+        except DataError:
+            return reading.split_of((Message("user", self.prompt),))
 
 
 def read(table: Table, reading: Reading, *, is_released: bool) -> Iterator[Found]:
@@ -56,7 +63,7 @@ def read(table: Table, reading: Reading, *, is_released: bool) -> Iterator[Found
                 else:
                     kept.append(response)
         if kept:
-            yield Kept("ratings", reading.split_of(kept[0].messages[:-1]), tuple(kept))
+            yield Kept("ratings", task[0].record.split(reading), tuple(kept))
 
 
 def _response(
@@ -65,8 +72,7 @@ def _response(
     row = line.record
     reason = reason or fault_of_texts(row.prompt, row.response)
     if reason:
-        split = reading.split_of((Message("user", row.prompt),))
-        return Dropped("ratings", split, reason, line.where, name)
+        return Dropped("ratings", row.split(reading), reason, line.where, name)
     results = {panel.question: panel.result for panel in panels if panel.result is not None}
     return RatedResponse(name, row.messages(), results)
 
