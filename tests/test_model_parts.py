@@ -24,8 +24,8 @@ def head(num_attributes: int = 9, bias: bool = False, seed: int = 1) -> RewardHe
 
 
 def tokenize(conversations):
-    """Each word of the response is a token."""
-    return [list(range(len(messages[-1].content.split()))) for messages in conversations]
+    """Each word of the response is a token, its length the number."""
+    return [[len(word) for word in row.messages[-1].content.split()] for row in conversations]
 
 
 def write(path: Path, rows: list[dict]) -> Path:
@@ -134,6 +134,18 @@ def test_ties_follow_the_named_policy(tmp_path: Path, caplog: pytest.LogCaptureF
     assert [item.strength for item in items] == [2, 1]
     assert "1 of 3 pairs have strength 0 and are dropped" in caplog.text
     with pytest.raises(DataError, match="the first is 'tie'"):
+        reader(ties="stop").pairs(path, require_strength=True)
+
+
+def test_sides_that_are_equal_to_the_model_prefer_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    equal = pair_row("equal", 1) | {"chosen": "No, 7 x 13.", "rejected": "No, 7 x 13.\n"}
+    path = write(tmp_path / "pairs.jsonl", [pair_row("tie", 0), pair_row("a", 2), equal])
+    with caplog.at_level(logging.WARNING):
+        items = reader().pairs(path, require_strength=True)
+    assert [item.strength for item in items] == [2]
+    assert "1 of 2 pairs have two equal responses and are dropped" in caplog.text
+    path = write(tmp_path / "pairs.jsonl", [pair_row("a", 2), equal])
+    with pytest.raises(DataError, match=r"pairs.jsonl: 1 of 2 pairs have two equal responses, the first is 'equal'"):
         reader(ties="stop").pairs(path, require_strength=True)
 
 

@@ -42,12 +42,15 @@ def source(tmp_path):
     prompts = [" ".join(["word"] * number) for number in range(1, 31)]
     ratings = [{"prompt": p, "response": r, **RATINGS} for p in prompts for r in ("one", "one two three")]
     write_jsonl(folder / "train.jsonl", ratings)
-    write_jsonl(folder / "validation.jsonl", ratings[:2])
+    held_out = {"prompt": "held out"}
+    write_jsonl(folder / "validation.jsonl", [rating | held_out for rating in ratings[:2]])
     comparisons = [
         {"split": "train", "prompt": p, "response_1": "one", "response_2": "one two three", "preference_strength": s}
         for p, s in zip(prompts, [1, -2, 0] * 10, strict=True)
     ]
-    write_jsonl(folder / "preference" / "preference.jsonl", [*comparisons, {**comparisons[0], "split": "val"}])
+    write_jsonl(
+        folder / "preference" / "preference.jsonl", [*comparisons, comparisons[0] | held_out | {"split": "val"}]
+    )
     return folder
 
 

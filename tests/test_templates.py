@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import chat_tokenizers
@@ -151,7 +152,7 @@ def test_whole_text_of_llama3():
 @given(conversations())
 def test_llama3_is_the_models_own_template(messages):
     if forges_turns(messages, "llama3"):
-        with pytest.raises(DataError, match=r"holds <\|eot_id\|>, with which the template llama3"):
+        with pytest.raises(DataError, match=r"holds <\|\w+\|>, with which the template llama3"):
             render(messages, "llama3")
     else:
         assert render(messages, "llama3") == render(messages, "tokenizer", LLAMA3)
@@ -221,7 +222,8 @@ def test_template_that_refuses_a_role_is_named_with_the_roles_and_its_reason():
 
 @pytest.mark.parametrize("source", ["{{ strftime_now('%d %b %Y') }}", "{{ date_string }}"])
 def test_template_that_writes_the_date_gives_the_same_text_on_every_day(source):
-    assert render(ASKED, "tokenizer", chat_tokenizers.byte_tokenizer([], source)) == "26 Jul 2024"
+    dated = chat_tokenizers.byte_tokenizer([], source + "{% for m in messages %} {{ m['content'] }}{% endfor %}")
+    assert render(ASKED, "tokenizer", dated) == "26 Jul 2024 Hi Hello"
 
 
 def test_only_special_tokens_that_the_template_writes_forge_turns():
@@ -231,6 +233,121 @@ def test_only_special_tokens_that_the_template_writes_forge_turns():
         render(forged, "tokenizer", CHATML)
     assert not forges_turns(answered("usage: cat <filename>"), "tokenizer", CHATML)
     assert not forges_turns(answered("<|im_end|>"), "llama3", CHATML)
+
+
+# What a template leaves out
+
+
+def template_of(content: str) -> str:
+    return (
+        "{% for m in messages %}" + f"<|im_start|>{{{{ m['role'] }}}}\n{{{{ {content} }}}}<|im_end|>\n" + "{% endfor %}"
+    )
+
+
+WHOLE = {
+    "as it is": template_of("m['content']"),
+    "trimmed": template_of("m['content'] | trim"),
+    "as JSON": template_of("m['content'] | tojson"),
+    "system before the first turn": (
+        "{% for m in messages %}{% if m['role'] == 'system' %}[{{ m['content'] }}]\n{% else %}"
+        "<|im_start|>{{ m['content'] }}<|im_end|>{% endif %}{% endfor %}"
+    ),
+}
+LOSSY = {
+    "no system branch": (
+        "{% for m in messages if m['role'] != 'system' %}<|im_start|>{{ m['role'] }} {{ m['content'] }}{% endfor %}",
+        lambda messages: messages[0].role == "system" and messages[0].content.strip() != "",
+    ),
+    "last turn alone": (
+        "<|im_start|>user assistant {{ messages[-1]['content'] }}",
+        lambda messages: True,
+    ),
+    "equal turns once": (
+        "{% for m in messages %}{% if loop.first or m['content'] != loop.previtem['content'] %}"
+        "<|im_start|>{{ m['content'] }}{% endif %}{% endfor %}",
+        lambda messages: any(one.content == two.content for one, two in pairwise(messages)),
+    ),
+    "white space in one": (
+        template_of("m['content'].split() | join(' ')"),
+        lambda messages: any(" ".join(m.content.split()) != m.content.strip() for m in messages),
+    ),
+    "without the thought": (
+        template_of("m['content'].split('</think>')[-1]"),
+        lambda messages: any("</think>" in m.content for m in messages),
+    ),
+}
+# Contents that stand in frames and in one another, so that finding one proves little.
+WORDS = ["user", "assistant", "a", "s", "as", "</think>", "<think>a</think>a", "a  a", "a\n\na", ' "a"', "ä"]
+SPOKEN = st.one_of(st.sampled_from(WORDS), CONTENTS).filter(lambda text: "<|im_" not in text)
+
+
+@st.composite
+def talks(draw) -> tuple[Message, ...]:
+    system, rounds = draw(st.none() | SPOKEN), draw(st.lists(st.tuples(SPOKEN, SPOKEN), min_size=1, max_size=2))
+    turns = (Message(role, text) for both in rounds for role, text in zip(("user", "assistant"), both, strict=True))
+    return (*(() if system is None else (Message("system", system),)), *turns)
+
+
+def with_template(source: str):
+    return chat_tokenizers.byte_tokenizer(["<|im_start|>", "<|im_end|>"], source)
+
+
+def stands_in_order(messages, text: str) -> bool:
+    pattern = ".*".join(re.escape(message.content.strip()) for message in messages)
+    return re.search(pattern, text, re.DOTALL) is not None
+
+
+@given(talks())
+def test_every_message_stands_in_the_text_of_every_template_in_order(messages):
+    for template, tokenizer in [("extra_id", None), ("llama3", None), ("tokenizer", LLAMA3), ("tokenizer", CHATML)]:
+        if not forges_turns(messages, template, tokenizer) or template == "extra_id":
+            assert stands_in_order(messages, render(messages, template, tokenizer))
+
+
+@pytest.mark.parametrize("source", WHOLE.values(), ids=WHOLE)
+def test_a_template_that_keeps_everything_is_never_refused(source):
+    tokenizer = with_template(source)
+
+    @given(talks())
+    def check_all(messages):
+        assert render(messages, "tokenizer", tokenizer)
+
+    check_all()
+
+
+@pytest.mark.parametrize(("source", "loses"), LOSSY.values(), ids=LOSSY)
+def test_a_conversation_of_which_the_template_loses_something_is_refused(source, loses):
+    tokenizer = with_template(source)
+
+    @given(talks())
+    def check_all(messages):
+        if loses(messages):
+            with pytest.raises(DataError, match="does not stand in the text that the template tokenizer makes"):
+                render(messages, "tokenizer", tokenizer)
+
+    check_all()
+    assert render((Message("user", "Why?"), Message("assistant", "So.")), "extra_id")
+
+
+def test_what_is_lost_is_named_for_training_and_for_scores():
+    tokenizer = with_template(LOSSY["no system branch"][0])
+    row = Conversation("r", (Message("system", "Be brief."), *ASKED))
+    expected = r"r: message 1, of the system, 'Be brief\.', does not stand in the text .*; leave the row out"
+    for may_be_empty in (True, False):
+        with pytest.raises(DataError, match=expected):
+            make_tokenize_rows(tokenizer, "tokenizer", may_be_empty=may_be_empty)([row])
+
+
+def test_a_length_limit_says_what_is_wrong_with_a_text(tmp_path):
+    folder = chat_tokenizers.saved(with_template(LOSSY["without the thought"][0]), tmp_path)
+    pairs = [
+        PreferencePair("lost", TURNS[:1], "<think>long</think>Yes.", "No."),
+        PreferencePair("equal", TURNS[:1], "<think>long</think>Yes.", "<think>short</think>Yes."),
+        PreferencePair("good", TURNS[:1], "Yes.", "No."),
+    ]
+    lost, equal, good = (verdict.reason for verdict in LengthLimit(500, folder, "tokenizer").verdicts(pairs))
+    assert isinstance(lost, DataError) and "of the assistant, '<think>long</think>Yes.'" in str(lost)
+    assert (equal, good) == ("equal_responses", None)
 
 
 # all

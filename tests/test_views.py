@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemo_hs2pref.data.justifier import justification_of, swap_responses
-from nemo_hs2pref.data.preparation.views import VIEWS, swapped
+from nemo_hs2pref.data.preparation.swaps import swapped
+from nemo_hs2pref.data.preparation.views import VIEWS
 from nemo_hs2pref.data.reading.scratch import Scratch
 from nemo_hs2pref.data.records import (
     Conversation,

@@ -3,11 +3,12 @@
 import argparse
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.cli import data_inspect
+from nemo_hs2pref.data.doubts import sentences
 from nemo_hs2pref.data.formats import official
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.output import MANIFEST
@@ -117,9 +118,20 @@ def run_prepare(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # cleans up, as an interrupt does
     manifest = prepare(args.source, args.out, options, _drawing())
     print(_summary(args.out, manifest))
-    for difference in (manifest["release"] or {}).get("differences", ()):
-        print(f"hs2pref data: warning: {difference}", file=sys.stderr)
+    for warning in _warnings(manifest):
+        print(f"hs2pref data: warning: {warning}", file=sys.stderr)
     return 0
+
+
+def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
+    yield from (manifest["release"] or {}).get("differences", ())
+    yield from sentences(manifest["doubts"])
+    for output, found in (manifest["swapped"] or {}).items():
+        if manifest["outputs"][f"{output}.jsonl"]["rows"] and not found["swappable"]:
+            yield (
+                f"--swap-responses changes nothing in {output}: its rows have no chosen_position, no justification and "
+                "no second response to their prompt, so that nothing says which response was the first"
+            )
 
 
 def _limit(args: argparse.Namespace) -> LengthLimit | None:

@@ -180,7 +180,7 @@ class Data:
     train: str = MISSING  # file in dir
     validation: dict[str, str] = MISSING  # name of a set -> file in dir; each is measured as val_<name>_<metric>
     attributes: list[str] = MISSING  # rated attributes that regression learns; the others are masked
-    ties: str = MISSING  # pairs of strength 0: drop (counted and logged) or stop
+    ties: str = MISSING  # pairs of strength 0 or with equal sides: drop (counted and logged) or stop
     template: str = MISSING  # how messages become text: extra_id, llama3 or tokenizer
     shuffle: bool = MISSING  # a new order every epoch, from model.seed
     packed_sequence: bool = MISSING  # rows of a micro batch one after the other instead of padded

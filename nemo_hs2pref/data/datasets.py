@@ -4,14 +4,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nemo_hs2pref.data.batches import IGNORED, PairItem, ResponseItem
-from nemo_hs2pref.data.records import Conversation, PreferencePair, read_jsonl, read_pairs, read_ratings
-from nemo_hs2pref.data.templates.tokens import Tokenize
+from nemo_hs2pref.data.records import Conversation, read_jsonl, read_pairs, read_ratings
+from nemo_hs2pref.data.templates.tokens import TokenizeRows
 from nemo_hs2pref.errors import DataError
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def tokenizer_of(checkpoint: Path) -> Any:
@@ -25,11 +26,11 @@ def tokenizer_of(checkpoint: Path) -> Any:
 class Reader:
     """Prepared rows to items."""
 
-    tokenize: Tokenize
+    tokenize: TokenizeRows
     slots: Sequence[str]  # [K] names of the head's outputs
     attributes: Sequence[str]  # those of the slots whose ratings are learned; the others are IGNORED
     max_length: int  # tokens
-    ties: str = "drop"  # pairs of strength 0: drop (with a count in the log) or stop
+    ties: str = "drop"  # pairs that prefer nothing, by strength or by text: drop (with a count in the log) or stop
 
     def responses(self, path: Path) -> list[ResponseItem]:
         """All rated responses of a ratings file; each has at least one rating that is learned."""
@@ -41,37 +42,46 @@ class Reader:
         return items
 
     def pairs(self, path: Path, *, require_strength: bool) -> list[PairItem]:
-        """All pairs of a pairs file without its ties; their ratings, where they have any, come along."""
-        pairs = self._without_ties(path, read_pairs(path, require_strength=require_strength))
+        """All pairs of a pairs file without those that prefer nothing; their ratings, where they have any, come along.
+
+        These are ties, and sides that are equal to the model; preparation drops both.
+        """
+        pairs = read_pairs(path, require_strength=require_strength)
+        ids = [pair.id for pair in pairs]
+        pairs = self._without(path, pairs, ids, [pair.strength == 0 for pair in pairs], "have strength 0")
         sides = [side for pair in pairs for side in pair.conversations()]
         ratings = [rated for pair in pairs for rated in (pair.chosen_attributes, pair.rejected_attributes)]
-        items = self._items(path, sides, ratings)
-        return [
+        rows = self._items(path, sides, ratings)
+        items = [
             PairItem(chosen, rejected, pair.strength or 0)
-            for pair, chosen, rejected in zip(pairs, items[::2], items[1::2], strict=True)
+            for pair, chosen, rejected in zip(pairs, rows[::2], rows[1::2], strict=True)
         ]
+        are_equal = [item.chosen.tokens == item.rejected.tokens for item in items]
+        return self._without(path, items, [pair.id for pair in pairs], are_equal, "have two equal responses")
 
     def either(self, path: Path) -> list[ResponseItem] | list[PairItem]:
         """What the file holds, by its first row; strengths are not required."""
         first = next((row for _, row in read_jsonl(path)), {})
         return self.responses(path) if "messages" in first else self.pairs(path, require_strength=False)
 
-    def _without_ties(self, path: Path, pairs: list[PreferencePair]) -> list[PreferencePair]:
-        tied = [pair for pair in pairs if pair.strength == 0]
-        if tied and self.ties == "stop":
-            raise DataError(
-                f"{path}: {len(tied)} pairs of strength 0, the first is {tied[0].id!r}; data.ties=drop drops them"
-            )
-        if tied:
-            logger.warning(
-                "%s: %d of %d pairs have strength 0 and are dropped (data.ties=drop)", path, len(tied), len(pairs)
-            )
-        return [pair for pair in pairs if pair.strength != 0]
+    def _without(
+        self, path: Path, pairs: Sequence[T], ids: Sequence[str], is_out: Sequence[bool], what: str
+    ) -> list[T]:
+        """The pairs of which nothing says that they prefer nothing."""
+        if any(is_out):
+            found = f"{path}: {sum(is_out)} of {len(pairs)} pairs {what}"
+            if self.ties == "stop":
+                raise DataError(f"{found}, the first is {ids[is_out.index(True)]!r}; data.ties=drop drops them")
+            logger.warning("%s and are dropped (data.ties=drop)", found)
+        return [pair for pair, out in zip(pairs, is_out, strict=True) if not out]
 
     def _items(
         self, path: Path, rows: Sequence[Conversation], ratings: Sequence[Mapping[str, float]]
     ) -> list[ResponseItem]:
-        tokens = self.tokenize([row.messages for row in rows])
+        try:
+            tokens = self.tokenize(rows)
+        except DataError as fault:
+            raise DataError(f"{path}: {fault}") from None
         refuse_long(path, [row.id for row in rows], tokens, self.max_length)
         return [
             ResponseItem(ids, self._targets(rated), len(row.messages[-1].content))

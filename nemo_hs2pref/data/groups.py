@@ -4,7 +4,7 @@ A reader is a generator of `Found`: what is kept, what is dropped and why, and w
 more than one task at a time, so that memory does not grow with the input.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from nemo_hs2pref.data.records import PreferencePair, RatedResponse
@@ -23,6 +23,7 @@ class Kept:
     kind: Kind
     split: Split
     records: tuple[Record, ...]
+    where: str = field(default="", compare=False)  # file:line, of a pair
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,11 @@ class PreferencePair:
     justification: str | None = None  # the annotators' reason, which speaks of @Response 1 and @Response 2
     chosen_position: int | None = None  # 1 or 2: which of the two the chosen response was to them
 
+    @property
+    def has_equal_responses(self) -> bool:
+        """There is nothing to prefer; templates may trim what surrounds a text."""
+        return self.chosen.strip() == self.rejected.strip()
+
     def conversations(self) -> tuple[Conversation, Conversation]:
         """The chosen and the rejected side, with the ids that join them to their scores."""
         return self._side("chosen", self.chosen), self._side("rejected", self.rejected)

@@ -15,7 +15,7 @@ from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
 from nemo_hs2pref.data.datasets import Reader, tokenizer_of
 from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches
-from nemo_hs2pref.data.templates.tokens import make_tokenize
+from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.runtime import machine
 from nemo_hs2pref.runtime.rm_objective import refuse_unknown_monitor
@@ -71,7 +71,7 @@ def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
 def reader_of(config: RewardModelConfig) -> Reader:
     tokenizer = tokenizer_of(opened(Path(config.pretrained_checkpoint.restore_from_path)))
     return Reader(
-        make_tokenize(tokenizer, config.data.template),
+        make_tokenize_rows(tokenizer, config.data.template, may_be_empty=False),
         slots=config.head.attributes,
         attributes=config.data.attributes,
         max_length=config.model.encoder_seq_length,

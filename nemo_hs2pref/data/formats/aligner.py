@@ -104,8 +104,10 @@ def _found(split: Split, neighbours: list[tuple[str, RatedResponse | PreferenceP
         yield Kept("ratings", split, rated)
     for where, record in neighbours:
         if isinstance(record, PreferencePair):
-            is_tie = record.strength == 0
-            yield Dropped("pairs", split, "tie", where, record.id) if is_tie else Kept("pairs", split, (record,))
+            if record.strength == 0:
+                yield Dropped("pairs", split, "tie", where, record.id)
+            else:
+                yield Kept("pairs", split, (record,), where)
 
 
 def read_rows(lines: Iterable[Line[Row]], name: str) -> Iterator[tuple[Line[Row], Read]]:

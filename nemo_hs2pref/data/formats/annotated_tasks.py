@@ -100,7 +100,7 @@ def _pair(task: Task, preferences: Sequence[int], rated: _Rated, split: Split, w
     fault = fault_of_turns(task.prompt, *task.responses)
     if fault is not None:
         return Dropped("pairs", split, fault, where, task.id)
-    return Kept("pairs", split, (_oriented(task, preferences, overall, rated),))
+    return Kept("pairs", split, (_oriented(task, preferences, overall, rated),), where)
 
 
 def _oriented(task: Task, preferences: Sequence[int], overall: AggregatedPreference, rated: _Rated) -> PreferencePair:

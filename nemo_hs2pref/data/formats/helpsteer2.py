@@ -112,7 +112,7 @@ def read_preferences(table: Table, reading: Reading) -> Iterator[Found]:
         reason = "tie" if row.strength == 0 else fault_of_texts(row.prompt, *row.responses)
         if reason is None:
             pair = with_ratings(_pair(name, row), row.split, reading.scratch)
-            yield Kept("pairs", row.split, (pair,))
+            yield Kept("pairs", row.split, (pair,), line.where)
         else:
             yield Dropped("pairs", row.split, reason, line.where, name)
 

@@ -8,14 +8,13 @@ becomes the pair's subset, test.jsonl the validation pairs. Dropped, by the firs
     bad_turns           human and assistant do not take turns, or the assistant is not the last
     empty_turn          a turn without text; mostly a response
     different_prompts   the sides differ in more than the last turn
-    equal_responses     the sides do not differ
 
 Of the 2,312 rows of harmless-base/test.jsonl 9 have bad_turns (5 of these with different prompts) and 4 an empty_turn.
 
 HelpSteer2's baseline (arXiv 2406.08673, Table 3, "HH-RLHF"): one epoch [read]; regular Bradley-Terry, as there are
 no strengths, on all four folders [inferred: the hub's default]. NeMo-Aligner's own reader of this data set, made for
 KTO, takes the hub's default and test as validation, and drops what does not alternate or whose prompts differ [read];
-the other two reasons are ours.
+empty_turn is ours.
 """
 
 import re
@@ -59,7 +58,7 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
         for line in reading.rows(table, _parse):
             name, reason = f"{table.folder}-{file}-{line.number}", _reason_to_drop(line.record)
             if reason is None:
-                yield Kept("pairs", split, (_pair(line.record, name, table.folder),))
+                yield Kept("pairs", split, (_pair(line.record, name, table.folder),), line.where)
             else:
                 yield Dropped("pairs", split, reason, line.where, name)
 
@@ -86,9 +85,7 @@ def _reason_to_drop(row: _Comparison) -> str | None:
     fault = _fault(row.chosen) or _fault(row.rejected)
     if fault is not None:
         return fault
-    if row.chosen[:-1] != row.rejected[:-1]:
-        return "different_prompts"
-    return "equal_responses" if row.chosen == row.rejected else None
+    return "different_prompts" if row.chosen[:-1] != row.rejected[:-1] else None
 
 
 def _fault(turns: Transcript) -> str | None:

@@ -6,10 +6,7 @@
 
 Messages may begin with the prompt though it stands apart. The optional keys of a pair (data/records.py) are taken
 along, with "id" and "split". Without "id" a row is called "<file>-<n>" by its number; without "split" the file says it
-(train; validation or test), or a share of the prompts is held out. Dropped, with the reason:
-
-    tie               "strength" is 0
-    equal_responses   there is nothing to prefer
+(train; validation or test), or a share of the prompts is held out. Dropped as a tie: "strength" is 0.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,11 +46,11 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
             pair = line.record.pair
             name = f"{stem}-{line.number}" if pair.id == UNNAMED else pair.id
             split = line.record.split or SPLIT_OF_FILE.get(key) or reading.split_of(pair.prompt)
-            reason = "tie" if pair.strength == 0 else "equal_responses" if pair.chosen == pair.rejected else None
+            reason = "tie" if pair.strength == 0 else None
             if not reading.is_new(name, line.where):
                 continue
             if reason is None:
-                yield Kept("pairs", split, (replace(pair, id=name),))
+                yield Kept("pairs", split, (replace(pair, id=name),), line.where)
             else:
                 yield Dropped("pairs", split, reason, line.where, name)
 

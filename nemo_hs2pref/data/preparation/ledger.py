@@ -7,6 +7,7 @@ from nemo_hs2pref.data.groups import KINDS, SPLITS, Dropped, Found, Kept, Kind, 
 from nemo_hs2pref.data.jsonl import JsonlWriter
 from nemo_hs2pref.data.preparation.writing import Entries
 from nemo_hs2pref.data.reading.scratch import Scratch
+from nemo_hs2pref.data.records import PreferencePair
 from nemo_hs2pref.data.statistics.statistics import Statistics
 from nemo_hs2pref.errors import DataError
 
@@ -29,6 +30,7 @@ class Ledger:
         self._file.__exit__()
 
     def take(self, found: Found) -> None:
+        found = _without_equal(found)
         self.statistics.add(found)
         if isinstance(found, Kept):
             self.scratch.add(f"{found.kind}.{found.split}", found.records)
@@ -59,11 +61,20 @@ class Ledger:
                 name, reasons = f"{kind}.{split}.jsonl", self.dropped[f"{kind}.{split}"]
                 if name in entries:
                     entries[name]["dropped"] = dict(sorted(reasons.items()))
-                    if reasons and not entries[name]["rows"] and split == "train":
-                        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+                    if self.rows(kind, split) and not entries[name]["rows"] and split == "train":
+                        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "all malformed"
                         raise DataError(f"{name}: no row is left to train on ({counts})")
         if self._file.rows:
             entries[DROPPED] = self._file.to_json()
         else:
             self._file.path.unlink()
         return entries
+
+
+def _without_equal(found: Found) -> Found:
+    """A pair whose sides say the same is dropped, whichever the format."""
+    if isinstance(found, Kept):
+        for record in found.records:
+            if isinstance(record, PreferencePair) and record.has_equal_responses:
+                return Dropped(found.kind, found.split, "equal_responses", found.where, record.id)
+    return found

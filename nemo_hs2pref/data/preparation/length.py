@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from nemo_hs2pref.data.groups import Record
-from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, is_refused_for_markers
-from nemo_hs2pref.data.templates.tokens import make_tokenize
+from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, MarkerInText, named, refuse_lost, write
+from nemo_hs2pref.data.templates.tokens import token_ids
 from nemo_hs2pref.errors import DataError, InstallationError
 
 TEXTS_AT_ONCE = 256  # keeps the token lists of a 20,000 row file from being in memory together
@@ -26,39 +26,50 @@ class LengthLimit:
 
     def require_tokenizer(self) -> None:
         """Raise DataError or ConfigError where the tokenizer is missing, or cannot take the template."""
-        make_tokenize(load_tokenizer(self.tokenizer), self.template)
+        named(self.template).refuse_unfit(load_tokenizer(self.tokenizer))
 
     def verdicts(self, records: Sequence[Record]) -> list["Verdict"]:
         """What is to be said of each record; of a pair the longer side counts."""
         tokenizer = load_tokenizer(self.tokenizer)
-        tokenize = make_tokenize(tokenizer, self.template)
+        rendered = [self._rendered(record, tokenizer) for record in records]
+        texts = [text for found in rendered if not isinstance(found, Verdict) for text in found]
+        counts = _counts(texts, tokenizer)
 
-        def is_refused(record: Record) -> bool:
-            sides = record.conversations()
-            return any(is_refused_for_markers(side.messages, self.template, tokenizer) for side in sides)
-
-        def lengths(records: Sequence[Record]) -> Iterator[int]:
-            sides = [side.messages for record in records for side in record.conversations()]
-            for start in range(0, len(sides), TEXTS_AT_ONCE):
-                yield from map(len, tokenize(sides[start : start + TEXTS_AT_ONCE]))
-
-        refused = [is_refused(record) for record in records]
-        found = lengths([record for record, is_out in zip(records, refused, strict=True) if not is_out])
-
-        def verdict(record: Record, is_out: bool) -> Verdict:
-            if is_out:
-                return Verdict("marker_in_text")
-            tokens = max([next(found) for _ in record.conversations()])
+        def of_length(tokens: int) -> Verdict:
             return Verdict("too_long" if tokens > self.max_length else None, tokens)
 
-        return [verdict(record, is_out) for record, is_out in zip(records, refused, strict=True)]
+        return [
+            found if isinstance(found, Verdict) else of_length(max([next(counts) for _ in found])) for found in rendered
+        ]
+
+    def _rendered(self, record: Record, tokenizer: Any) -> "list[str] | Verdict":
+        """The text of each side, or why there is none."""
+        sides = [side.messages for side in record.conversations()]
+        try:
+            texts = [write(side, self.template, tokenizer) for side in sides]
+            if len(texts) == 2 and texts[0] == texts[1]:
+                return Verdict("equal_responses")
+            for side, text in zip(sides, texts, strict=True):
+                refuse_lost(side, text, self.template, tokenizer)
+        except MarkerInText:
+            return Verdict("marker_in_text")
+        except DataError as fault:
+            return Verdict(fault)
+        return texts
 
 
 class Verdict(NamedTuple):
     """Whether a record can be trained on."""
 
-    reason: str | None  # to drop it: too_long; marker_in_text, which the template would read as another turn
+    # To drop it: too_long; equal_responses once they are rendered; marker_in_text, which the template would read as
+    # another turn. DataError: the row is malformed, for this template.
+    reason: str | DataError | None
     tokens: int | None = None
+
+
+def _counts(texts: Sequence[str], tokenizer: Any) -> Iterator[int]:
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        yield from map(len, token_ids(texts[start : start + TEXTS_AT_ONCE], tokenizer))
 
 
 @cache

@@ -4,7 +4,7 @@
     pairs.train.jsonl, pairs.validation.jsonl           one oriented pair a row, ties left out
     sft.train.jsonl and so on                           what else was asked for (data/preparation/views.py)
     dropped.jsonl                                       every row that was left out, and why
-    manifest.json                                       source, hashes, counts, reasons, seed, statistics
+    manifest.json                                       source, hashes, counts, reasons, doubts, seed, statistics
 
 Written are those that the format has. Rows are shuffled by pair or prompt. The same source and options give the same
 bytes, in memory that does not grow with the source: rows wait on disk (data/reading/scratch.py).
@@ -24,6 +24,7 @@ from nemo_hs2pref.data.groups import KINDS, SPLITS, Found
 from nemo_hs2pref.data.preparation.ledger import Ledger
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.output import MANIFEST, require_replaceable, whole_folder
+from nemo_hs2pref.data.preparation.swaps import Swaps
 from nemo_hs2pref.data.preparation.writing import Writer
 from nemo_hs2pref.data.reading.rows import Reading
 from nemo_hs2pref.data.reading.scratch import Scratch
@@ -111,10 +112,11 @@ def prepare(
                 ledger.take(found)
             reading.bad_rows.refuse()
             release = _release(source, options, tables, reading, ledger)
-            writer = Writer(
-                folder, scratch, options.seed, options.limit, options.also, options.swap_responses, ledger.drop
-            )
-            outputs = ledger.complete(writer.write(ledger.kinds()))
+            swaps = Swaps(options.seed) if options.swap_responses else None
+            writer = Writer(folder, reading, options.seed, options.limit, options.also, swaps, ledger.drop)
+            entries = writer.write(ledger.kinds())
+            reading.bad_rows.refuse()  # again: a template may have refused some
+            outputs = ledger.complete(entries)
         statistics = ledger.statistics.to_json()
         if draw is not None and draw(statistics, folder / PICTURE, published=release is not None):
             outputs[PICTURE] = {"sha256": sha256(folder / PICTURE)}
@@ -124,6 +126,8 @@ def prepare(
             "inputs": reading.describe(tables),
             "release": release,
             "bad_rows": reading.bad_rows.to_json(),
+            "doubts": reading.doubts.to_json(),
+            "swapped": swaps.to_json() if swaps else None,
             "outputs": outputs,
             "statistics": statistics,
         }

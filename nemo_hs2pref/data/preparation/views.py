@@ -7,13 +7,14 @@ A view takes one group at a time and keeps nothing; `prompts` asks the database 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nemo_hs2pref.data.formats.aligner import pair_rows, rating_row
 from nemo_hs2pref.data.groups import Kind, Record
 from nemo_hs2pref.data.jsonl import Row
-from nemo_hs2pref.data.justifier import justifier_rows, swap_responses
+from nemo_hs2pref.data.justifier import justifier_rows
 from nemo_hs2pref.data.reading.scratch import Scratch
+from nemo_hs2pref.data.reading.split import key_of_prompt
 from nemo_hs2pref.data.records import PreferencePair, RatedResponse
 
 MakeRows = Callable[[Sequence[Record]], Iterator[Row]]
@@ -45,13 +46,13 @@ def dpo(group: Sequence[Record]) -> Iterator[Row]:
     """The rated pair of a prompt, ordered by helpfulness, as a row of the pairs format without a strength.
 
     HelpSteer2's own DPO data (arXiv 2406.08673): equally helpful responses give none. Of more than two responses the
-    most and the least helpful, as in its Iterative DPO.
+    most and the least helpful, as in its Iterative DPO. The same text twice gives none either.
     """
     rated = _by_helpfulness(group)
     if not rated or rated[0].attributes[REWARD] == rated[-1].attributes[REWARD]:
         return
     rejected, chosen = rated[0], rated[-1]
-    yield PreferencePair(
+    pair = PreferencePair(
         id=_prompt_id(chosen),
         prompt=chosen.messages[:-1],
         chosen=chosen.messages[-1].content,
@@ -59,7 +60,9 @@ def dpo(group: Sequence[Record]) -> Iterator[Row]:
         chosen_attributes=chosen.attributes,
         rejected_attributes=rejected.attributes,
         chosen_position=1 if group.index(chosen) < group.index(rejected) else 2,
-    ).to_json()
+    )
+    if not pair.has_equal_responses:
+        yield pair.to_json()
 
 
 def prompts(scratch: Scratch) -> MakeRows:
@@ -71,7 +74,7 @@ def prompts(scratch: Scratch) -> MakeRows:
     def rows(group: Sequence[Record]) -> Iterator[Row]:
         for record in group:
             prompt = record.conversations()[0].messages[:-1]
-            if scratch.first_place("prompt", repr(prompt), record.id) == record.id:
+            if scratch.first_place("prompt", key_of_prompt(prompt), record.id) == record.id:
                 yield {"id": _prompt_id(record), "prompt": [message.to_json() for message in prompt]}
 
     return rows
@@ -102,22 +105,6 @@ VIEWS = {
     "justifier": View(("pairs",), lambda _: justifier, "why one response is better, in both orders, for a judge"),
     "aligner": View(("ratings", "pairs"), lambda _: aligner, "NeMo-Aligner's own rows, text and label", of_each=True),
 }
-
-
-def swapped(group: Sequence[Record]) -> tuple[Record, ...]:
-    """The group as if the annotators had seen its responses in the other order; twice gives it back."""
-    return tuple(_swapped(record) for record in reversed(group))
-
-
-def _swapped(record: Record) -> Record:
-    if isinstance(record, RatedResponse):
-        return record
-    position, reason = record.chosen_position, record.justification
-    return replace(
-        record,
-        chosen_position=None if position is None else 3 - position,
-        justification=None if reason is None else swap_responses(reason),
-    )
 
 
 def _prompt_id(record: Record) -> str:

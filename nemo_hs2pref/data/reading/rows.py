@@ -8,6 +8,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from nemo_hs2pref.data.doubts import Doubts
+from nemo_hs2pref.data.doubts.columns import contradicts
 from nemo_hs2pref.data.faults import BadRows
 from nemo_hs2pref.data.groups import Split
 from nemo_hs2pref.data.jsonl import Row
@@ -35,6 +37,7 @@ class Reading:
     scratch: Scratch
     bad_rows: BadRows = field(default_factory=BadRows)
     validation_share: float = VALIDATION_SHARE  # of the prompts, where the source does not divide them
+    doubts: Doubts = field(default_factory=Doubts)  # of rows that are kept, whatever else they say
     num_rows: Counter[str] = field(default_factory=Counter[str])  # table's name -> rows, malformed ones too
 
     def rows(self, table: Table, parse: Callable[[Row], Parsed_co]) -> Iterator[Line[Parsed_co]]:
@@ -48,6 +51,8 @@ class Reading:
                 except DataError as fault:
                     self.bad_rows.add(where, fault)
                 else:
+                    if not isinstance(row, DataError) and contradicts(row):
+                        self.doubts.add("contradicting_columns", where)
                     yield Line(self.num_rows[table.name], where, record)
             bar.update(table.num_bytes - bar.n)
 

@@ -14,8 +14,9 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
-from nemo_hs2pref.data.groups import Record
+from nemo_hs2pref.data.groups import Record, Split
 from nemo_hs2pref.data.records import Message
 
 # Nothing is to be recovered after a crash, so nothing is journalled or synced. Keys come in no order: pages that are
@@ -24,8 +25,37 @@ SETTINGS = "PRAGMA page_size=16384; PRAGMA cache_size=-65536; PRAGMA journal_mod
 TABLES = """
 CREATE TABLE groups (place INTEGER PRIMARY KEY, records BLOB);
 CREATE TABLE places (kind TEXT, key BLOB, place TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+CREATE TABLE seen (
+    kind TEXT, key BLOB, name TEXT,
+    train INTEGER DEFAULT 0, train_turned INTEGER DEFAULT 0,
+    validation INTEGER DEFAULT 0, validation_turned INTEGER DEFAULT 0,
+    PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
 CREATE TABLE ratings (key BLOB PRIMARY KEY, attributes TEXT) WITHOUT ROWID;
 """
+
+
+class Seen(NamedTuple):
+    """How often a text was seen: in training and in validation, and of these with its two sides turned."""
+
+    name: str  # of the first row with it
+    train: int
+    train_turned: int
+    validation: int
+    validation_turned: int
+
+    @property
+    def is_in_both_splits(self) -> bool:
+        return bool(self.train + self.train_turned and self.validation + self.validation_turned)
+
+    @property
+    def is_in_both_directions(self) -> bool:
+        return bool(self.train + self.validation and self.train_turned + self.validation_turned)
+
+    @property
+    def repeats(self) -> int:
+        """Rows that say the same as an earlier one of their split."""
+        return sum(max(number - 1, 0) for number in self[1:])
 
 
 class Scratch:
@@ -70,6 +100,24 @@ class Scratch:
         self._database.execute("INSERT OR IGNORE INTO places VALUES (?, ?, ?)", [kind, key, place])
         (first,) = self._database.execute("SELECT place FROM places WHERE kind = ? AND key = ?", [kind, key]).fetchone()
         return first
+
+    def see(self, kind: str, text: str, name: str, split: Split, *, turned: bool = False) -> None:
+        """Count a text in the row called `name`."""
+        column = f"{split}_turned" if turned else split
+        self._database.execute(
+            f"INSERT INTO seen (kind, key, name, {column}) VALUES (?, ?, ?, 1) "
+            f"ON CONFLICT (kind, key) DO UPDATE SET {column} = {column} + 1",
+            [kind, _digest(text), name],
+        )
+
+    def repeated(self, kind: str) -> Iterator[Seen]:
+        """Texts of a kind that were seen more than once, in an order that only the texts decide."""
+        query = (
+            "SELECT name, train, train_turned, validation, validation_turned FROM seen "
+            "WHERE kind = ? AND train + train_turned + validation + validation_turned > 1 ORDER BY key"
+        )
+        for row in self._database.execute(query, [kind]):
+            yield Seen(*row)
 
     def rate(self, scope: str, messages: Sequence[Message], attributes: Mapping[str, float]) -> None:
         """Remember the ratings of a text; those of a text that was rated twice, and differently, are nobody's."""

@@ -4,7 +4,8 @@
     llama3       Llama 3's and 3.1's headers, written by us  data/templates/llama3.py
     tokenizer    the tokenizer's own chat template           data/templates/chat_template.py
 
-A text has the begin and end tokens that its template writes; tokenising it adds none (data/templates/tokens.py).
+A text has the begin and end tokens that its template writes; tokenising it adds none (data/templates/tokens.py). It
+holds every word of its conversation, or the conversation is refused (data/templates/lost.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from nemo_hs2pref.data.records import Message, check_turns
 from nemo_hs2pref.data.templates import chat_template, extra_id, llama3
+from nemo_hs2pref.data.templates.lost import first_lost
 from nemo_hs2pref.errors import ConfigError, DataError
 
 
@@ -34,6 +36,10 @@ TEMPLATES = {
 DEFAULT_TEMPLATE = "extra_id"
 
 
+class MarkerInText(DataError):
+    """A content holds a marker of the template."""
+
+
 def render(
     messages: Sequence[Message],
     template: str = DEFAULT_TEMPLATE,
@@ -52,13 +58,32 @@ def render(
     Raises:
         ConfigError: unknown template, or a tokenizer without a chat template.
         DataError: messages out of turn, empty, or not ending with the assistant; roles that the chat template
-            refuses; a content with a marker of the template (not with `extra_id`: see forges_turns).
+            refuses; a content that the template leaves out, or a part of it.
+        MarkerInText: a content with a marker of the template (not with `extra_id`: see forges_turns).
     """
+    text = write(messages, template, tokenizer, may_be_empty=may_be_empty)
+    refuse_lost(messages, text, template, tokenizer)
+    return text
+
+
+def write(messages: Sequence[Message], template: str, tokenizer: Any = None, *, may_be_empty: bool = False) -> str:
+    """As `render`, also where the template leaves out something."""
     chosen = named(template)
     check_turns(messages, last="assistant", may_end_empty=may_be_empty)
     if not chosen.keeps_markers:
         _refuse_marker(messages, template, chosen.marker_in(messages, tokenizer))
     return chosen.render(messages, tokenizer)
+
+
+def refuse_lost(messages: Sequence[Message], text: str, template: str, tokenizer: Any = None) -> None:
+    """DataError with the first message that does not stand in its text."""
+    place = first_lost(messages, text, lambda other: named(template).render(other, tokenizer))
+    if place is not None:
+        message = messages[place]
+        raise DataError(
+            f"message {place + 1}, of the {message.role}, {message.content!r:.60}, does not stand in the text that the "
+            f"template {template} makes, or not as a whole; leave the row out, or choose another template"
+        )
 
 
 def forges_turns(messages: Sequence[Message], template: str = DEFAULT_TEMPLATE, tokenizer: Any = None) -> bool:
@@ -67,11 +92,6 @@ def forges_turns(messages: Sequence[Message], template: str = DEFAULT_TEMPLATE, 
     `render` refuses such a conversation, except with `extra_id`, whose text stays what Aligner makes of the same row.
     """
     return named(template).marker_in(messages, tokenizer) is not None
-
-
-def is_refused_for_markers(messages: Sequence[Message], template: str, tokenizer: Any = None) -> bool:
-    """Whether `render` refuses the conversation for a marker in one of its contents."""
-    return not named(template).keeps_markers and forges_turns(messages, template, tokenizer)
 
 
 def named(template: str) -> Template:
@@ -84,7 +104,7 @@ def named(template: str) -> Template:
 def _refuse_marker(messages: Sequence[Message], template: str, marker: str | None) -> None:
     for number, message in enumerate(messages, start=1):
         if marker is not None and marker in message.content:
-            raise DataError(
+            raise MarkerInText(
                 f"message {number}, of the {message.role}, {message.content!r:.60}, holds {marker}, with which the "
                 f"template {template} divides turns; leave the row out, or choose another template"
             )

@@ -28,10 +28,10 @@ def make_tokenize(tokenizer: Any, template: str) -> Tokenize:
     return tokenize
 
 
-def make_tokenize_rows(tokenizer: Any, template: str) -> TokenizeRows:
-    """As make_tokenize for rows that are scored: benchmarks have empty responses, and a fault has the row's id.
+def make_tokenize_rows(tokenizer: Any, template: str, *, may_be_empty: bool = True) -> TokenizeRows:
+    """As make_tokenize for rows with ids: what it returns raises one DataError for all rows that the template refuses.
 
-    What it returns raises one DataError for all rows that the template refuses.
+    may_be_empty: whether responses may, as some of benchmarks are.
     """
     named(template).refuse_unfit(tokenizer)
 
@@ -40,7 +40,7 @@ def make_tokenize_rows(tokenizer: Any, template: str) -> TokenizeRows:
         bad = BadRows()
         for row in rows:
             try:
-                texts.append(render(row.messages, template, tokenizer, may_be_empty=True))
+                texts.append(render(row.messages, template, tokenizer, may_be_empty=may_be_empty))
             except DataError as fault:
                 bad.add(row.id, fault)
         if bad.count:
