@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.data.doubts import IN_ROWS, Doubts
 from nemo_hs2pref.data.inspection.kinds import Example
 from nemo_hs2pref.data.inspection.tally import Lengths, Values
 from nemo_hs2pref.data.jsonl import Row
@@ -39,6 +40,7 @@ class FileFacts:
     tokens: dict[str, Lengths] = field(default_factory=dict[str, Lengths])  # of each side's rendered text
     refused: int = 0  # random rows that the template refused,
     refusal: str = ""  # and why the first of them
+    doubts: Doubts = field(default_factory=lambda: Doubts(IN_ROWS))  # of single rows
     samples: list[tuple[int, Example]] = field(default_factory=list[tuple[int, Example]])  # (line, row)
 
     @property
@@ -105,6 +107,7 @@ class FileFacts:
             "token_rows": self.token_rows,
             "tokens": {label: lengths.to_json(TOKEN_LIMITS) for label, lengths in self.tokens.items()},
             "refused_by_template": self.refused,
+            "doubts": self.doubts.to_json(),
         }
 
 
@@ -114,6 +117,7 @@ class Facts:
 
     path: Path
     files: list[FileFacts]
+    doubts: Doubts  # of the rows of all files together
     manifest: Row | None = None  # of a folder that a command of ours wrote
     missing: tuple[str, ...] = ()  # files that the manifest names and the folder lacks
     foreign: tuple[str, ...] = ()  # files that the folder has and the manifest does not name
@@ -129,5 +133,6 @@ class Facts:
             "is_prepared": self.manifest is not None,
             "missing": list(self.missing),
             "foreign": list(self.foreign),
+            "doubts": self.doubts.to_json(),
             "files": [file.to_json() for file in self.files],
         }

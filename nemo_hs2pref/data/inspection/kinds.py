@@ -96,6 +96,7 @@ def _pair(row: Row) -> Example:
     chosen = Side("chosen", pair.chosen, pair.chosen_attributes)
     rejected = Side("rejected", pair.rejected, pair.rejected_attributes)
     better = None if pair.strength == 0 else 0
+    _refuse("equal_responses" if better == 0 and pair.has_equal_responses else None)
     return Example(pair.id, pair.prompt, (chosen, rejected), pair.strength, better, pair.justification)
 
 
@@ -110,6 +111,7 @@ def _released_preference(row: Row) -> Example:
     sides = (Side("response 1", text(row, "response_1")), Side("response 2", text(row, "response_2")))
     statement = None if row.get("preference_statement") is None else text(row, "preference_statement")
     better = None if strength == 0 else int(strength > 0)
+    _refuse("equal_responses" if strength and sides[0].text.strip() == sides[1].text.strip() else None)
     return Example("", _released_prompt(row, *sides), sides, strength, better, statement)
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from nemo_hs2pref.data.doubts.columns import contradicts
+from nemo_hs2pref.data.doubts.overlaps import Overlaps
+from nemo_hs2pref.data.doubts.texts import doubts_of_texts
 from nemo_hs2pref.data.inspection.facts import FileFacts
 from nemo_hs2pref.data.inspection.kinds import Example, Kind, Unusable, recognise
 from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.inspection.tally import Reservoir
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.sources import Table
+from nemo_hs2pref.data.reading.split import split_and_family, split_of_word
 from nemo_hs2pref.errors import DataError
 
 FIRST_ROWS = 20  # tell the kind of a file
@@ -29,12 +33,22 @@ class Sampling:
     seed: int
 
 
-def read_rows(facts: FileFacts, path: Path, sampling: Sampling, renderer: Renderer) -> None:
+@dataclass(frozen=True)
+class Look:
+    """What is done with the rows of all files of a path."""
+
+    sampling: Sampling
+    renderer: Renderer
+    overlaps: Overlaps
+
+
+def read_rows(facts: FileFacts, path: Path, look: Look) -> None:
     """Fill in all that the rows say; DataError where the file breaks off, or is neither JSON lines nor Parquet."""
+    sampling, renderer = look.sampling, look.renderer
     shown = Reservoir[tuple[int, Example]](sampling.samples, sampling.seed)
     counted = Reservoir[Example](sampling.token_rows if renderer.counts_tokens else 0, sampling.seed)
     try:
-        for number, example in _examples(facts, path):
+        for number, example in _examples(facts, path, look.overlaps):
             facts.add(example)
             shown.add((number, example))
             counted.add(example)
@@ -43,7 +57,7 @@ def read_rows(facts: FileFacts, path: Path, sampling: Sampling, renderer: Render
         _count_tokens(facts, counted.items(), renderer)
 
 
-def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
+def _examples(facts: FileFacts, path: Path, overlaps: Overlaps) -> Iterator[tuple[int, Example]]:
     """(line, row) of those that can be used; the others are counted."""
     with tqdm(total=facts.size_bytes, desc=path.name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
         lines = Table(path.name, (path,), "").rows(lambda done: bar.update(done - bar.n))
@@ -56,6 +70,7 @@ def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
             facts.unknown_keys = tuple(rows[0]) or NO_KEYS
             return
         facts.kind = kind.name
+        file_split, family = split_and_family(facts.name)
         parse = _parser(kind, has_ids=any("id" in row for row in rows))
         for where, row in chain(head, lines):
             facts.rows += 1
@@ -64,12 +79,31 @@ def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
                 if isinstance(row, DataError):
                     raise row
                 example = parse(row)
+                split = split_of_word(row.get("split")) or file_split or "train"
+                _doubt(facts, number, row, example)
+                overlaps.add(f"{facts.name}:{number}", family, split, example.prompt, _preferred(example))
             except Unusable as reason:
                 facts.unusable[str(reason)] += 1
             except DataError as fault:
                 facts.add_fault(number, str(fault))
             else:
                 yield number, example
+
+
+def _doubt(facts: FileFacts, number: int, row: Row, example: Example) -> None:
+    """What a row may not mean, by itself."""
+    for word in doubts_of_texts(example.prompt, [side.text for side in example.sides]):
+        facts.doubts.add(word, f"line {number}")
+    if contradicts(row):
+        facts.doubts.add("contradicting_columns", f"line {number}")
+
+
+def _preferred(example: Example) -> list[str] | None:
+    """The responses of a row, the better one first; None where they are compared and none is preferred."""
+    sides = [side.text for side in example.sides]
+    if example.better is not None:
+        return [sides[example.better], sides[1 - example.better]]
+    return sides if len(sides) == 1 and example.strength is None else None
 
 
 def line_number(where: str) -> int:

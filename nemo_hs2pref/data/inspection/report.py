@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from nemo_hs2pref.data.doubts import sentences
 from nemo_hs2pref.data.inspection.facts import TOKEN_LIMITS, Facts, FileFacts
 from nemo_hs2pref.data.inspection.kinds import known_kinds
 from nemo_hs2pref.data.inspection.rendering import Renderer
@@ -17,6 +18,8 @@ def report(facts: Facts, renderer: Renderer) -> str:
     blocks = [file_report(file, renderer.template) for file in facts.files]
     if facts.path.is_dir():
         blocks.insert(0, "\n".join([_origin(facts), *_strangers(facts)]))
+    if doubts := list(sentences(facts.doubts.to_json())):
+        blocks.append("\n".join(["all rows:", *(visible(f"{INDENT}warning: {doubt}") for doubt in doubts)]))
     if facts.manifest is None and any(file.unknown_keys for file in facts.files):
         blocks.append(f"Known kinds are {known_kinds()}.")
     if not renderer.counts_tokens:
@@ -91,6 +94,8 @@ def _warnings(facts: FileFacts) -> Iterable[str]:
         first = "; the first" if facts.malformed > len(facts.faults) else ""
         yield f"warning: {facts.malformed:,} malformed rows ({share(facts.malformed, facts.rows)}){first}:"
         yield from (visible(f"  line {number}: {fault}") for number, fault in facts.faults)
+    for doubt in sentences(facts.doubts.to_json()):
+        yield visible(f"warning: {doubt}")
     if facts.refused:
         yield visible(f"warning: the template refuses {facts.refused:,} random rows; the first: {facts.refusal}")
 
