@@ -24,8 +24,8 @@ def head(num_attributes: int = 9, bias: bool = False, seed: int = 1) -> RewardHe
 
 
 def tokenize(conversations):
-    """Each word of the response is a token, its length the number."""
-    return [[len(word) for word in row.messages[-1].content.split()] for row in conversations]
+    """Each word of the response is a token, its length the number; so is a line break."""
+    return [[len(word) for word in row.messages[-1].content.replace("\n", " \\n").split()] for row in conversations]
 
 
 def write(path: Path, rows: list[dict]) -> Path:
@@ -137,8 +137,9 @@ def test_ties_follow_the_named_policy(tmp_path: Path, caplog: pytest.LogCaptureF
         reader(ties="stop").pairs(path, require_strength=True)
 
 
-def test_sides_that_are_equal_to_the_model_prefer_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    equal = pair_row("equal", 1) | {"chosen": "No, 7 x 13.", "rejected": "No, 7 x 13.\n"}
+@pytest.mark.parametrize("sides", [("ab", "cd"), ("No.", "No.\n")])  # by their tokens; by their text
+def test_sides_that_are_equal_prefer_nothing(tmp_path: Path, sides, caplog: pytest.LogCaptureFixture) -> None:
+    equal = pair_row("equal", 1) | dict(zip(("chosen", "rejected"), sides, strict=True))
     path = write(tmp_path / "pairs.jsonl", [pair_row("tie", 0), pair_row("a", 2), equal])
     with caplog.at_level(logging.WARNING):
         items = reader().pairs(path, require_strength=True)

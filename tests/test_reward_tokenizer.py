@@ -74,11 +74,12 @@ def test_conversations_out_of_turn_are_refused_as_in_training(roles: tuple[str, 
 
 def test_the_tokenizers_own_template_writes_the_date_of_training() -> None:
     tokenizer = words("<s>")
-    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }} {{ strftime_now(\"%Y\") }} {{ messages[-1].content }}"
+    said = "{% for message in messages %} {{ message.content }}{% endfor %}"
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }} {{ strftime_now(\"%Y\") }}" + said
     messages = conversation(["a", "b"], None)
     trained = render([Message(**message) for message in messages], OWN, tokenizer)
     tokenizer.chat_template = chat_template(OWN, tokenizer)
-    assert tokenizer.apply_chat_template(messages, tokenize=False) == trained == "26 Jul 2024 2024 b"
+    assert tokenizer.apply_chat_template(messages, tokenize=False) == trained == "26 Jul 2024 2024 a b"
 
 
 @pytest.mark.parametrize("name", [OWN, "chatml"])

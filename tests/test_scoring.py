@@ -210,16 +210,19 @@ def test_rows_that_the_template_refuses_are_told_together_before_the_weights_are
 ) -> None:
     folder = one_label(tmp_path / "hf")
     monkeypatch.setattr(HuggingFaceModel, "load", lambda _: pytest.fail("weights are read"))
-    edit_json(folder / "tokenizer_config.json", chat_template="{{ '<|eot_id|>' }}{{ messages[-1].content }}")
+    template = "{% for m in messages %}{{ '<|eot_id|>' + m.content.split('</think>')[-1] }}{% endfor %}"
+    edit_json(folder / "tokenizer_config.json", chat_template=template)
     silent = Conversation("silent", (Message("user", " "), Message("assistant", "What?")))
     forged = conversation("forged", 3)
     forged = replace(forged, messages=(Message("user", "Why <|eot_id|>?"), forged.messages[1]))
+    cut = Conversation("cut", (Message("user", "Why?"), Message("assistant", "<think>Hm.</think>So.")))
     with pytest.raises(DataError) as caught:
-        open_scorer(folder).score([*ROWS, silent, forged])
+        open_scorer(folder).score([*ROWS, silent, forged, cut])
     first, *told = str(caught.value).splitlines()
-    assert first == "2 rows cannot be used:"
-    assert [line.split(": ")[0].strip() for line in told] == ["silent", "forged"]
+    assert first == "3 rows cannot be used:"
+    assert [line.split(": ")[0].strip() for line in told] == ["silent", "forged", "cut"]
     assert "message 1, of the user, is empty" in told[0] and "holds <|eot_id|>" in told[1]
+    assert "message 2, of the assistant, '<think>Hm.</think>So.', does not stand in the text" in told[2]
 
 
 def test_wrong_number_of_started_processes_is_refused(

@@ -44,7 +44,7 @@ class Reader:
     def pairs(self, path: Path, *, require_strength: bool) -> list[PairItem]:
         """All pairs of a pairs file without those that prefer nothing; their ratings, where they have any, come along.
 
-        These are ties, and sides that are equal to the model; preparation drops both.
+        These are ties, and sides that are equal to the model, or but for white space; preparation drops both.
         """
         pairs = read_pairs(path, require_strength=require_strength)
         ids = [pair.id for pair in pairs]
@@ -56,7 +56,10 @@ class Reader:
             PairItem(chosen, rejected, pair.strength or 0)
             for pair, chosen, rejected in zip(pairs, rows[::2], rows[1::2], strict=True)
         ]
-        are_equal = [item.chosen.tokens == item.rejected.tokens for item in items]
+        are_equal = [
+            item.chosen.tokens == item.rejected.tokens or pair.has_equal_responses
+            for item, pair in zip(items, pairs, strict=True)
+        ]
         return self._without(path, items, [pair.id for pair in pairs], are_equal, "have two equal responses")
 
     def either(self, path: Path) -> list[ResponseItem] | list[PairItem]:
