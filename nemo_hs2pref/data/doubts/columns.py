@@ -1,7 +1,7 @@
 """Columns of other people's pairs that say which response is better, beside chosen and rejected."""
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 
 from nemo_hs2pref.data.fields import is_number
 from nemo_hs2pref.data.jsonl import Row
@@ -17,19 +17,28 @@ def contradicts(row: Row) -> bool:
 
     Equal scores contradict nothing, and what is no number says nothing.
     """
-    if not {"chosen", "rejected"} <= row.keys():
+    if "chosen" not in row or "rejected" not in row:
         return False
-    return (
-        any(chosen < rejected for chosen, rejected in _scores(row))
-        or any(MARGIN.fullmatch(key.lower()) and is_number(value) and value < 0 for key, value in row.items())
-        or any(str(row.get(key)).strip().lower() in NOT_PREFERRED for key in STATUS)
+    return any(_says_worse(row, key) for key in row) or any(
+        str(row.get(key)).strip().lower() in NOT_PREFERRED for key in STATUS
     )
 
 
-def _scores(row: Row) -> Iterator[tuple[float, float]]:
-    """Numbers under keys that differ in the side alone, such as score_chosen and score_rejected."""
-    for key, chosen in row.items():
-        if "chosen" in key and GOOD.search(key.lower()):
-            rejected = row.get(key.replace("chosen", "rejected"))
-            if is_number(chosen) and is_number(rejected):
-                yield chosen, rejected
+def _says_worse(row: Row, key: str) -> bool:
+    """A margin below 0, or a score of the chosen response below the rejected one's."""
+    value = row[key]
+    if not is_number(value):
+        return False
+    other = row.get(_counterpart(key))
+    return value < other if is_number(other) else _is_margin(key) and value < 0
+
+
+@lru_cache(1024)  # the rows of a file have the same keys
+def _counterpart(key: str) -> str:
+    """Of score_chosen it is score_rejected; none where more need not be better."""
+    return key.replace("chosen", "rejected") if "chosen" in key and GOOD.search(key.lower()) else ""
+
+
+@lru_cache(1024)
+def _is_margin(key: str) -> bool:
+    return MARGIN.fullmatch(key.lower()) is not None

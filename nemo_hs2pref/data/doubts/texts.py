@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from nemo_hs2pref.data.records import Message
 
-# Each a row of markers that stand in a text in this order. Llama 3's and ChatML's alone would do: they are no words.
+# Each a row of markers that stand in a text in this order; most are no words, and one is enough.
 TEMPLATES = (
     ("\n\nHuman:", "\n\nAssistant:"),
     ("### Instruction:", "### Response:"),
@@ -35,6 +35,8 @@ def doubts_of_texts(prompt: Sequence[Message], responses: Sequence[str]) -> Iter
 
 def is_templated(text: str) -> bool:
     """Whether it holds the markers of a template, in order."""
+    if not ("<" in text or "[" in text or "###" in text or "Human:" in text):
+        return False  # nearly all texts, in a tenth of the time
     text = f"\n\n{text}"  # a transcript may begin without them
     return any(_stand_in(text, markers) for markers in TEMPLATES)
 
