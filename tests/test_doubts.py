@@ -11,6 +11,7 @@ from nemo_hs2pref.data.doubts.columns import contradicts
 from nemo_hs2pref.data.doubts.texts import is_templated
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.prepare import Options, prepare
+from nemo_hs2pref.data.reading import scratch
 from nemo_hs2pref.data.reading.split import split_and_family, split_of_prompt
 from nemo_hs2pref.data.records import Message, read_jsonl, write_jsonl
 from nemo_hs2pref.errors import DataError
@@ -122,6 +123,14 @@ def test_a_leading_space_does_not_move_a_prompt_to_the_other_split(tmp_path):
 )
 def test_a_files_name_tells_its_split_and_its_family(name, expected):
     assert split_and_family(name) == expected
+
+
+def test_no_room_for_digests_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scratch, "TABLES", scratch.TABLES + "PRAGMA max_page_count=5;")  # SQLite's own limit
+    write_jsonl(tmp_path / "pairs.jsonl", (pair(str(number), f"Is {number} prime?") for number in range(5000)))
+    assert main(["data", "inspect", str(tmp_path / "pairs.jsonl"), "--no-plot"]) == 2
+    error = capsys.readouterr().err
+    assert "pairs.jsonl: cannot be inspected (" in error and "database or disk is full" in error and "TMPDIR" in error
 
 
 # In a row

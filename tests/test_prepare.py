@@ -447,6 +447,14 @@ def test_source_with_the_released_numbers_is_no_warning(source, tmp_path, monkey
     assert main([*command, "--strict"]) == 2  # what cannot be compared is not shown to be the release
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["release"]["differences"] == []
 
+    path = source / "preference" / "preference.jsonl"
+    rows = [row for _, row in read_jsonl(path)]
+    write_jsonl(path, [rows[0] | {"response_2": "one\n"}, *rows[1:]])
+    assert main(command) == 0  # the paper, which has one pair a row, says nothing of equal responses
+    printed = capsys.readouterr()
+    assert "warning" not in printed.err and "dropped: 1 equal_responses, 10 tie" in printed.out
+    write_jsonl(path, rows)
+
     monkeypatch.setattr(official, "PAIRS", {"train": 21, "validation": 1})
     assert main(command) == 0
     warning = "pairs.train has 20 pairs, the paper 21: 30 rows - 10 tie; the release has 8,677 rows"

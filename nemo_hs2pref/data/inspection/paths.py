@@ -28,10 +28,14 @@ def inspect_path(path: Path, sampling: Sampling, renderer: Renderer) -> Facts:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    with tempfile.TemporaryDirectory() as place, Scratch(Path(place) / "seen.sqlite") as scratch:
-        look = Look(sampling, renderer, Overlaps(scratch))
-        facts = _inspect_folder(path, look) if path.is_dir() else _inspect_one(path, look)
-        look.overlaps.tell(facts.doubts)
+    try:
+        with tempfile.TemporaryDirectory() as place, Scratch(Path(place) / "seen.sqlite") as scratch:
+            look = Look(sampling, renderer, Overlaps(scratch))
+            facts = _inspect_folder(path, look) if path.is_dir() else _inspect_one(path, look)
+            look.overlaps.tell(facts.doubts)
+    except OSError as error:
+        room = f"digests of its rows go to the temporary folder {tempfile.gettempdir()}, which TMPDIR names"
+        raise DataError(f"{path}: cannot be inspected ({error}); {room}") from None
     return facts
 
 
