@@ -389,7 +389,7 @@ def test_score_takes_rows_and_pairs(tmp_path, pairs_file, model):
 
 def test_score_refuses_bad_rows_before_the_model_is_loaded(tmp_path, model, capsys):
     rows = tmp_path / "rows.jsonl"
-    for content, message in (("", "has no rows"), ('{"id": "x"}\n', 'rows.jsonl:1: no "prompt"')):
+    for content, message in (("", "has no rows"), ('{"id": "x"}\n', "with the keys id are neither")):
         rows.write_text(content)
         assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(tmp_path / "s")]) == 2
         assert message in capsys.readouterr().err

@@ -195,7 +195,7 @@ def test_rows_that_are_too_long_are_told_together_before_the_weights_are_read(
     message = r"5 of 45 rows are longer than 4096 tokens \(long0 with \d+, long1 .*, \.\.\.\)"
     with pytest.raises(TooLong, match=message) as raised:
         open_scorer(exported).score([*ROWS, *long])
-    assert list(raised.value.ids) == [row.id for row in long]
+    assert list(raised.value.reasons) == [row.id for row in long]
 
 
 @pytest.mark.parametrize("response", ["", " \n"])

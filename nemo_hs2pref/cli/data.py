@@ -16,6 +16,7 @@ from nemo_hs2pref.data.preparation.views import VIEWS
 from nemo_hs2pref.data.reading.split import VALIDATION_SHARE
 from nemo_hs2pref.data.statistics.table import table
 from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, TEMPLATES
+from nemo_hs2pref.data.unread import named
 from nemo_hs2pref.errors import ConfigError
 
 PREPARE_EXAMPLES = """examples:
@@ -156,6 +157,8 @@ def _summary(out: str, manifest: Mapping[str, Any]) -> str:
     if manifest["bad_rows"]["skipped"]:
         lines += [f"  {manifest['bad_rows']['skipped']:,} malformed rows were skipped (--on-bad-row skip):"]
         lines += [f"    {fault}" for fault in manifest["bad_rows"]["first"]]
+    if manifest["ignored_keys"]:
+        lines.append(f"  keys that are not read, with the rows that have them: {named(manifest['ignored_keys'])}")
     release = manifest["release"]
     if release and not release["differences"]:
         pairs = " and ".join(f"{count:,} {split}" for split, count in official.PAIRS.items())

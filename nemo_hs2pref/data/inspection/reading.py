@@ -13,6 +13,7 @@ from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.inspection.tally import Reservoir
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.sources import Table
+from nemo_hs2pref.data.unread import unread
 from nemo_hs2pref.errors import DataError
 
 FIRST_ROWS = 20  # tell the kind of a file
@@ -63,12 +64,14 @@ def _examples(facts: FileFacts, path: Path) -> Iterator[tuple[int, Example]]:
             try:
                 if isinstance(row, DataError):
                     raise row
+                ignored = unread(row, kind.read)
                 example = parse(row)
             except Unusable as reason:
                 facts.unusable[str(reason)] += 1
             except DataError as fault:
                 facts.add_fault(number, str(fault))
             else:
+                facts.ignored.update(ignored)
                 yield number, example
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from nemo_hs2pref import __version__
 from nemo_hs2pref.data.faults import BadRows
 from nemo_hs2pref.data.formats import aligner as aligner_rows
-from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, hh_rlhf, oasst, official
+from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, helpsteer3, hh_rlhf, oasst, official
 from nemo_hs2pref.data.formats import pairs as pair_files
 from nemo_hs2pref.data.groups import KINDS, SPLITS, Found
 from nemo_hs2pref.data.preparation.ledger import Ledger
@@ -47,6 +47,7 @@ class Format:
 
 FORMATS = {
     "helpsteer2": Format(helpsteer2.RELEASE, helpsteer2.read),
+    "helpsteer3": Format(helpsteer3.RELEASE, helpsteer3.read),
     "helpsteer": Format(helpsteer.RELEASE, helpsteer.read),
     "hh-rlhf": Format(hh_rlhf.RELEASE, hh_rlhf.read),
     "oasst": Format(oasst.RELEASE, oasst.read),
@@ -124,6 +125,7 @@ def prepare(
             "inputs": reading.describe(tables),
             "release": release,
             "bad_rows": reading.bad_rows.to_json(),
+            "ignored_keys": dict(sorted(reading.ignored.items())),
             "outputs": outputs,
             "statistics": statistics,
         }
