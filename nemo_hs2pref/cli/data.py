@@ -33,6 +33,9 @@ PREPARE_EXAMPLES = """examples:
   # chosen and rejected responses from anywhere; also prompts for RL and NeMo-Aligner's own rows
   hs2pref data prepare --format pairs --source ultrafeedback.parquet --out data/uf --also prompts aligner
 
+  # HelpSteer3's preferences
+  hs2pref data prepare --format helpsteer3 --source nvidia/HelpSteer3 --out data/helpsteer3
+
   # the data of HelpSteer2's baselines
   hs2pref data prepare --format hh-rlhf --source downloads/hh-rlhf/helpful-base --out data/hh-helpful
   hs2pref data prepare --format oasst --source downloads/2023-04-12_oasst_all.trees.jsonl.gz --out data/oasst

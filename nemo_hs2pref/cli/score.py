@@ -103,9 +103,11 @@ def score_usable(scorer: Scorer, records: Sequence[Example], bad_rows: BadRows) 
 
 def left_out(account: Account) -> Iterator[str]:
     """What is to be said of the rows that were read."""
-    if account.bad_rows.count:
-        yield f"  {account.bad_rows.count:,} rows were skipped (--on-bad-row skip):"
-        yield from (f"    {where}: {fault}" for where, fault in account.bad_rows.shown)
+    bad = account.bad_rows
+    if bad.count:
+        yield f"  skipped rows (--on-bad-row skip): {bad.count:,}"
+        yield from (f"    {where}: {fault}" for where, fault in bad.shown)
+        yield from [f"    and {bad.count - len(bad.shown):,} more"] if bad.count > len(bad.shown) else []
     if account.ignored:
         yield f"  keys that are not read, with the rows that have them: {named(account.ignored)}"
 

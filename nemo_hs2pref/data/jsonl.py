@@ -45,6 +45,8 @@ def _reason(error: json.JSONDecodeError) -> str:
         return "it holds a NUL byte: the file is damaged, or in another encoding"
     if error.msg.startswith("Extra data"):
         return f"something follows the object, from character {error.pos + 1}; expected one object a line"
+    if not after:
+        return "the line breaks off"
     if before.endswith(",") and after[:1] in ("}", "]"):
         return f"a comma before the closing bracket, at character {error.pos + 1}"
     if after.startswith("'"):

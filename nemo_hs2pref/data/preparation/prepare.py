@@ -111,6 +111,8 @@ def prepare(
             for found in form.read(tables, reading):
                 ledger.take(found)
             reading.bad_rows.refuse()
+            if not reading.num_rows.total():
+                raise DataError(f"{source}: has no rows; expected those of {options.format_name}")
             release = _release(source, options, tables, reading, ledger)
             writer = Writer(
                 folder, scratch, options.seed, options.limit, options.also, options.swap_responses, ledger.drop

@@ -64,7 +64,7 @@ def refuse_other_kinds(path: Path, head: bytes) -> None:
     if CSV_HEADER.fullmatch(first):
         raise DataError(
             f"{path}: looks like CSV, with the columns {first[:60].decode(errors='replace').strip()}, not JSON lines; "
-            "convert it, for instance with read_csv and to_json(orient='records', lines=True, force_ascii=False) of pandas"
+            "convert it, for instance with pandas: read_csv, to_json(orient='records', lines=True, force_ascii=False)"
         )
     if OVER_LINES.match(head):
         raise DataError(
