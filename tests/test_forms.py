@@ -5,9 +5,10 @@ import json
 import pytest
 
 from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.formats.annotations import parse_task
 from nemo_hs2pref.data.forms.pairs import PROMPT_KEYS
 from nemo_hs2pref.data.preparation.prepare import Options, prepare
-from nemo_hs2pref.data.records import Message, parse_conversation, parse_pair, read_pairs, write_jsonl
+from nemo_hs2pref.data.records import Message, parse_conversation, parse_pair, parse_rating, read_pairs, write_jsonl
 from nemo_hs2pref.data.unread import unread
 from nemo_hs2pref.errors import DataError
 
@@ -118,6 +119,25 @@ def test_rows_to_score_may_be_sharegpts_and_have_a_system_message_or_prompt_besi
     assert [message.role for message in parse_conversation(row).messages] == ["system", "user", "assistant"]
     with pytest.raises(DataError, match='"prompt" is not what "messages" begin with'):
         parse_conversation({**row, "prompt": "When?"})
+
+
+def test_system_message_stands_in_ratings_and_tasks_too():
+    rating = {
+        "id": "r",
+        "system": "Be brief.",
+        "messages": [ASK, SAY],
+        "attributes": {"helpfulness": 3.0, "quality": None},
+    }
+    assert parse_rating(rating).messages[0] == Message("system", "Be brief.")
+    assert parse_rating(rating).attributes == {"helpfulness": 3}
+    answers = {
+        "response_1": "a",
+        "response_2": "b",
+        "annotations": [{"preference": 2.0, "ratings_1": {"quality": None}}],
+    }
+    task = parse_task({"id": "t", "system": "Be brief.", "prompt": "Why?", **answers})
+    assert [message.role for message in task.prompt] == ["system", "user"]
+    assert (task.preferences, task.ratings) == ((2,), None)
 
 
 # HelpSteer3

@@ -138,6 +138,13 @@ def test_fault_of_a_line_is_said_in_plain_words(tmp_path, line, fault):
     assert isinstance(found, DataError) and fault in str(found)
 
 
+def test_lone_cr_is_told_also_behind_a_long_first_row(tmp_path):
+    line = json.dumps({"a": "x" * 5000})
+    (tmp_path / "rows.jsonl").write_bytes(f"{line}\r{line}\r".encode())
+    ((_, fault),) = rows_of(tmp_path / "rows.jsonl")
+    assert "its lines end in a lone CR" in str(fault)
+
+
 def test_folder_in_the_place_of_a_file_is_told(tmp_path, capsys):
     assert main(["score", "--model", "absent", "--input", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
     assert f"{tmp_path}: is a folder; name a file of rows in it" in capsys.readouterr().err

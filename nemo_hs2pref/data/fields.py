@@ -60,7 +60,7 @@ def is_integer(value: object) -> TypeGuard[int]:
 
 def whole(value: object) -> int | None:
     """The integer that a value is, where it is one: many programs make floats of a column of integers with gaps."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:  # beyond, floats skip integers
         return int(value)
     return value if is_integer(value) else None
 

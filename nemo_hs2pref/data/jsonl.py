@@ -44,6 +44,8 @@ def _reason(error: json.JSONDecodeError) -> str:
     if "\0" in error.doc:
         return "it holds a NUL byte: the file is damaged, or in another encoding"
     if error.msg.startswith("Extra data"):
+        if before != error.doc[: error.pos] and "\r" in error.doc[len(before) : error.pos]:
+            return "its lines end in a lone CR; convert the file with `tr '\\r' '\\n'`"
         return f"something follows the object, from character {error.pos + 1}; expected one object a line"
     if not after:
         return "the line breaks off"

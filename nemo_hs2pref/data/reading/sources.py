@@ -1,8 +1,9 @@
 """Where a data set comes from: a folder with its files, one of these files, the hub, or a bundled sample.
 
 A file may be plain (`.jsonl`), gzipped (`.jsonl.gz`, as downloaded) or Parquet (one file, or `train-00000-of-00002`
-and so on); in a folder its name is looked for, and what it is, its content says. From the hub the published files themselves are fetched, through `datasets`, so that a source has the same
-rows and the same hashes wherever it lies.
+and so on): in a folder the names are looked for, and the content says what a file is (row_files.py). From the hub the
+published files themselves are fetched, through `datasets`, so that a source has the same rows and the same hashes
+wherever it lies.
 """
 
 import re
