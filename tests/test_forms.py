@@ -105,6 +105,7 @@ def test_system_messages_and_earlier_turns_are_kept(row, roles):
             'a part of the type "image"; only text',
         ),
         (without_prompt(conversations=[{"from": "x", "value": "y"}]), "\"from\" is 'x'; expected one of human"),
+        ({**without_prompt(), "context": [ASK], "completions": []}, '"chosen" stands beside "completions", "context"'),
         ({"id": "p", "context": [ASK], "completions": [{}] * 3}, '"completions" has 3 of them; expected two'),
     ],
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from nemo_hs2pref.data.fields import text
 from nemo_hs2pref.data.formats.usable import fault_of_turns
-from nemo_hs2pref.data.forms.helpsteer3 import KEYS, pair_row
+from nemo_hs2pref.data.forms.helpsteer3 import KEYS, UNUSED, pair_row
 from nemo_hs2pref.data.forms.prompt import SYSTEM_KEYS
 from nemo_hs2pref.data.groups import SPLITS, Dropped, Found, Kept
 from nemo_hs2pref.data.jsonl import Row
@@ -44,7 +44,7 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     for split in SPLITS:
         if split not in tables:
             continue
-        for line in reading.rows(tables[split], _parse, KEYS.union(SYSTEM_KEYS)):
+        for line in reading.rows(tables[split], _parse, KEYS.union(UNUSED, SYSTEM_KEYS)):
             row, name = line.record, f"{split}-{line.number}"
             reason = _reason_to_drop(row)
             if reason is not None:

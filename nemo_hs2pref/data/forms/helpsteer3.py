@@ -13,8 +13,8 @@ from nemo_hs2pref.data.jsonl import Row
 
 RESPONSES = ("response1", "response2")
 OVERALL = "overall_preference"
-INDIVIDUAL = "individual_preference"
-KEYS = frozenset({"context", *RESPONSES, OVERALL, INDIVIDUAL, "domain", "language"})
+KEYS = frozenset({"context", *RESPONSES, OVERALL, "domain"})
+UNUSED = frozenset({"language", "individual_preference"})  # known columns of the release that are not read
 
 
 def fits(row: Row) -> bool:

@@ -8,7 +8,7 @@ the same, but for a system message that only one has, and for earlier turns, if 
 the first turn of the user.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import takewhile
 
 from nemo_hs2pref.data.fields import given
@@ -33,6 +33,7 @@ def pair_row(row: Row) -> Row:
     """The row with "prompt" as messages and the sides as texts; DataError where it has another form."""
     for form in FORMS:
         if form.fits(row):
+            _refuse_both_forms(row, form.KEYS)
             row = form.pair_row(row)
     sides = [_side(name, given(row, name)) for name in SIDES]
     key = one_of(row, PROMPT_KEYS, "prompt")
@@ -44,6 +45,13 @@ def pair_row(row: Row) -> Row:
     _refuse_other_messages(row, [*prompt, {"role": "assistant", "content": chosen}])
     rest = {key: value for key, value in row.items() if key not in READ}
     return {**rest, "prompt": with_system(row, prompt), "chosen": chosen, "rejected": rejected}
+
+
+def _refuse_both_forms(row: Row, keys: Set[str]) -> None:
+    for side in SIDES:
+        if not is_empty(row.get(side)):
+            other = ", ".join(f'"{key}"' for key in sorted(keys & row.keys()))
+            raise DataError(f'"{side}" stands beside {other}, which say which response is better too; give one of them')
 
 
 def _side(name: str, side: object) -> object:
