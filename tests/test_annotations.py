@@ -294,7 +294,7 @@ def missing(key):
         (annotated(preference=0), r'annotations\[1\]: "preference" is 0; .*a single annotator has no tie'),
         (annotated(preference=4), r'annotations\[1\]: "preference" is 4; expected -3, -2, -1, 1, 2 or 3'),
         (annotated(preference=True), r'annotations\[1\]: "preference" is True'),
-        (annotated(preference=1.0), r'annotations\[1\]: "preference" is 1.0'),
+        (annotated(preference=1.5), r'annotations\[1\]: "preference" is 1.5'),
         (annotated(ratings_2=rated(3, 3, 4, 5, 2)), r'annotations\[1\]: "ratings_2": "complexity" is 5; expected'),
         (annotated(ratings_1={"humour": 2}), r"annotations\[1\]: \"ratings_1\" has the unknown name 'humour'; the"),
         (annotated(ratings_1=[2, 2]), r'annotations\[1\]: "ratings_1" is \[2, 2\]; expected an object such as'),

@@ -323,7 +323,7 @@ def test_sample_is_helpsteer2_alone(tmp_path, capsys):
 def test_clone_without_the_large_files_is_named_as_broken(tmp_path):
     source = hh_source(tmp_path, hh_row())
     (source / "train.jsonl.gz").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(DataError, match=r"train\.jsonl\.gz: broken gzip file .* download it again"):
+    with pytest.raises(DataError, match=r"train\.jsonl\.gz: is a Git LFS pointer .* `git lfs pull`"):
         prepare(str(source), tmp_path / "out", Options("hh-rlhf"))
     assert gzip.decompress((source / "test.jsonl.gz").read_bytes())
 

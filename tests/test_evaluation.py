@@ -15,7 +15,7 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, write_jsonl
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
-from nemo_hs2pref.evaluation.scores import Score, ScoresFile, read_scores, rewards, write_scores
+from nemo_hs2pref.evaluation.scores import Score, ScoresFile, TooLong, read_scores, rewards, write_scores
 from nemo_hs2pref.evaluation.statistics import (
     bootstrap_interval,
     bootstrap_interval_over_seeds,
@@ -389,11 +389,35 @@ def test_score_takes_rows_and_pairs(tmp_path, pairs_file, model):
 
 def test_score_refuses_bad_rows_before_the_model_is_loaded(tmp_path, model, capsys):
     rows = tmp_path / "rows.jsonl"
-    for content, message in (("", "has no rows"), ('{"id": "x"}\n', 'rows.jsonl:1: no "prompt"')):
+    for content, message in (("", "has no rows"), ('{"id": "x"}\n', "with the keys id are neither")):
         rows.write_text(content)
         assert main(["score", "--model", "ckpt", "--input", str(rows), "--output", str(tmp_path / "s")]) == 2
         assert message in capsys.readouterr().err
     assert not model.opened
+
+
+def test_score_skips_both_sides_of_a_pair_of_which_one_cannot_be_scored(
+    tmp_path, pairs_file, model, monkeypatch, capsys
+):
+    whole, output = model.score, tmp_path / "scores.jsonl"
+
+    def refuse_one(rows):
+        if any(row.id == "p2:rejected" for row in rows):
+            raise TooLong("too long", {"p2:rejected": "9 tokens, more than 8"})
+        return whole(rows)
+
+    monkeypatch.setattr(model, "score", refuse_one)
+    command = ["score", "--model", "ckpt", "--input", str(pairs_file), "--output", str(output)]
+    assert main(command) == 2
+    assert main([*command, "--on-bad-row", "skip"]) == 0
+    assert {score.id for score in read_scores(output)} == {side for side in SCORES if not side.startswith("p2:")}
+    assert (
+        "skipped rows (--on-bad-row skip): 1" in (said := capsys.readouterr().out)
+        and "p2:rejected: 9 tokens, more than 8" in said
+    )
+    write_jsonl(pairs_file, [PAIRS[2].to_json()])
+    assert main([*command, "--on-bad-row", "skip"]) == 2
+    assert "p2:rejected: 9 tokens" in capsys.readouterr().err
 
 
 def test_score_refuses_rewards_that_are_not_numbers(tmp_path, pairs_file, model, monkeypatch, capsys):

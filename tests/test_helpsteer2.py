@@ -135,7 +135,7 @@ def test_malformed_rows_are_reported_together(table, reading):
     ]
 
 
-@pytest.mark.parametrize("strength", [4, -100, None, "2", 1.0])
+@pytest.mark.parametrize("strength", [4, -100, None, "2", 1.5])
 def test_overall_strength_outside_the_scale_is_refused(table, reading, strength):
     assert not list(read_preferences(table({**PREFERENCE, "preference_strength": strength}), reading))
     with pytest.raises(DataError, match=r'file\.jsonl:1: "preference_strength" is .* expected an integer -3 to 3'):
@@ -277,7 +277,8 @@ def test_folder_is_read_plain_gzipped_or_as_parquet(official):
 
 
 def test_broken_parquet_is_one_sentence(official):
-    (official / "train.jsonl").rename(official / "train.parquet")
+    (official / "train.jsonl").unlink()
+    (official / "train.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match=r"train\.parquet: cannot be read as Parquet \(.*; copy or download it again"):
         rows_of(open_tables(str(official), RELEASE))
 

@@ -182,6 +182,17 @@ KNOWN_ROWS = {
         "label": [-100.0] * 4 + [4, 3, 4, 1, 2],
     },
     "prompts": {"id": "a", "prompt": [ASKED[0].to_json()]},
+    "ShareGPT conversations": {"conversations": [{"from": "human", "value": "p"}, {"from": "gpt", "value": "r"}]},
+    "NeMo-RL preferences": {
+        "context": [ASKED[0].to_json()],
+        "completions": [
+            {"rank": rank, "completion": [{"role": "assistant", "content": text}]} for rank, text in enumerate("ab")
+        ],
+    },
+    "HelpSteer3 preferences": {
+        **{"domain": "code", "language": "python", "context": [ASKED[0].to_json()]},
+        **{"response1": "one", "response2": "two", "overall_preference": -2},
+    },
 }
 
 
@@ -341,7 +352,7 @@ def test_gzip_file_that_breaks_off_is_shown_as_far_as_it_goes(tmp_path, capsys):
         (None, "no such file or folder"),
         ("\n \n", "has no rows; expected JSON lines"),
         ('{"a": 1, "b": 2}\n', "rows with the keys a, b are of no known kind; known are rated responses (messages,"),
-        ("[\n  {\n", "path.jsonl:1: not JSON"),
+        ("[\n  {\n", "path.jsonl: is a JSON array that breaks off or is malformed after row 0"),
     ],
 )
 def test_nothing_to_inspect_ends_in_one_sentence(tmp_path, capsys, content, message):

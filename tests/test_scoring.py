@@ -195,7 +195,32 @@ def test_rows_that_are_too_long_are_told_together_before_the_weights_are_read(
     message = r"5 of 45 rows are longer than 4096 tokens \(long0 with \d+, long1 .*, \.\.\.\)"
     with pytest.raises(TooLong, match=message) as raised:
         open_scorer(exported).score([*ROWS, *long])
-    assert list(raised.value.ids) == [row.id for row in long]
+    assert list(raised.value.reasons) == [row.id for row in long]
+
+
+def test_rows_that_cannot_be_scored_may_be_skipped_and_the_others_are_scored_as_without_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], computed: list[Sequence[int]]
+) -> None:
+    folder = one_label(tmp_path / "hf")
+    edit_json(folder / "tokenizer_config.json", chat_template="{{ '<|eot_id|>' }}{{ messages[-1].content }}")
+    forged = Conversation("forged", (Message("user", "Why?"), Message("assistant", "So <|eot_id|>")))
+    rows, alone, output = (
+        rows_file(tmp_path, [*ROWS, conversation("long", 5000), forged]),
+        tmp_path / "a",
+        tmp_path / "b",
+    )
+    rows.write_text("{\n" + rows.read_text() + json.dumps({**ROWS[0].to_json(), "id": "t", "tools": ["f"]}))
+    assert score(folder, rows, output) == 2 and not output.exists()
+    assert "or leave them out with --on-bad-row skip" in capsys.readouterr().err
+    assert score(folder, rows_file(tmp_path / "good", ROWS), alone) == 0
+    open_scorer(folder, partial=partial_of(output)).score(ROWS)  # a run that was killed before it wrote its output
+    num_computed = len(computed)
+    assert score(folder, rows, output, "--on-bad-row", "skip") == 0
+    assert output.read_bytes() == alone.read_bytes() and len(computed) == num_computed
+    said = capsys.readouterr().out
+    assert f"{output}: 40 rewards\n  skipped rows (--on-bad-row skip): 4\n    {rows}:1: not JSON" in said
+    assert f'{rows}:44: "tools" is not read' in said and "    forged: message 2, of the assistant" in said
+    assert re.search(r"    long: \d+ tokens, more than 4096\n", said)
 
 
 @pytest.mark.parametrize("response", ["", " \n"])

@@ -20,7 +20,7 @@ from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
 from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.cli.processes import explained, killed
-from nemo_hs2pref.data.jsonl import read_jsonl
+from nemo_hs2pref.data.records import read_jsonl
 from nemo_hs2pref.errors import DataError, HS2PrefError, MachineError, OtherRankError
 from nemo_hs2pref.run_state import StateFile, read_failure
 from nemo_hs2pref.runtime import machine, ranks, stop_signals

@@ -17,6 +17,7 @@ from nemo_hs2pref.data.preparation.views import VIEWS
 from nemo_hs2pref.data.reading.split import VALIDATION_SHARE
 from nemo_hs2pref.data.statistics.table import table
 from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, TEMPLATES
+from nemo_hs2pref.data.unread import named
 from nemo_hs2pref.errors import ConfigError
 
 PREPARE_EXAMPLES = """examples:
@@ -32,6 +33,9 @@ PREPARE_EXAMPLES = """examples:
 
   # chosen and rejected responses from anywhere; also prompts for RL and NeMo-Aligner's own rows
   hs2pref data prepare --format pairs --source ultrafeedback.parquet --out data/uf --also prompts aligner
+
+  # HelpSteer3's preferences
+  hs2pref data prepare --format helpsteer3 --source nvidia/HelpSteer3 --out data/helpsteer3
 
   # the data of HelpSteer2's baselines
   hs2pref data prepare --format hh-rlhf --source downloads/hh-rlhf/helpful-base --out data/hh-helpful
@@ -168,6 +172,8 @@ def _summary(out: str, manifest: Mapping[str, Any]) -> str:
     if manifest["bad_rows"]["skipped"]:
         lines += [f"  {manifest['bad_rows']['skipped']:,} malformed rows were skipped (--on-bad-row skip):"]
         lines += [f"    {fault}" for fault in manifest["bad_rows"]["first"]]
+    if manifest["ignored_keys"]:
+        lines.append(f"  keys that are not read, with the rows that have them: {named(manifest['ignored_keys'])}")
     release = manifest["release"]
     if release and not release["differences"]:
         pairs = " and ".join(f"{count:,} {split}" for split, count in official.PAIRS.items())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.cli.score import MODEL, add_max_length
+from nemo_hs2pref.data.unread import named
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.goodness import GOODNESS, require_weighed
 
@@ -118,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
         print(found.table())
         if left_out:
             print(f"\n{left_out} of {len(task.examples)} rows left out: longer than the model takes")
+        if ignored := task.source.get("ignored_keys"):
+            print(f"\nkeys that are not read, with the rows that have them: {named(ignored)}")
         print(f"\n{out / outcome.SUMMARY}")
     return 0
 

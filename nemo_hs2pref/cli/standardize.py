@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from nemo_hs2pref.cli import processes
-from nemo_hs2pref.cli.score import MODEL, add_max_length, read_conversations
+from nemo_hs2pref.cli.score import MODEL, add_max_length, left_out, read_records
+from nemo_hs2pref.data.collecting import Account
 from nemo_hs2pref.errors import DataError
 
 EXAMPLES = """examples:
@@ -32,7 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if processes.are_missing(args):
         return processes.start_layout(args)
-    conversations = read_conversations(args.input)
+    account = Account()
+    conversations = [side for record in read_records(args.input, account) for side in record.conversations()]
     if len(conversations) < 2:
         raise DataError(f"{args.input}: has 1 response; a standard deviation needs at least 2")
 
@@ -49,5 +51,6 @@ def run(args: argparse.Namespace) -> int:
         store(Path(args.model), measured, Path(args.input))
         scorer.discard_partial()
         mean, std = measured["reward"]["mean"], measured["reward"]["std"]
-        print(f"{args.model}: reward mean {mean:.6g}, std {std:.6g} over {len(scores)} responses, stored")
+        stored = f"{args.model}: reward mean {mean:.6g}, std {std:.6g} over {len(scores)} responses, stored"
+        print("\n".join([stored, *left_out(account)]))
     return 0

@@ -1,12 +1,21 @@
 """Malformed rows: all of a run are reported together, so that files are mended in one go, or left out and counted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nemo_hs2pref.errors import DataError
 
 MAX_SHOWN = 20
+HINT = "; mend them, or leave them out with --on-bad-row skip"
+
+
+class RefusedRows(DataError):
+    """Well-formed rows that a model or its template cannot take: `reasons` by their ids."""
+
+    def __init__(self, message: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.reasons = reasons
 
 
 @dataclass
@@ -26,8 +35,7 @@ class BadRows:
     def refuse(self) -> None:
         """Raise one DataError for all, unless they are skipped."""
         if self.count and not self.skip:
-            hint = "; mend them, or leave them out with --on-bad-row skip"
-            raise DataError(describe(self.shown, self.count, hint))
+            raise DataError(describe(self.shown, self.count, HINT))
 
     def to_json(self) -> dict[str, Any]:
         """What a manifest says of the rows that were skipped: how many, and the first ones."""

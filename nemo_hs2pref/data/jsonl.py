@@ -1,106 +1,59 @@
-"""JSON lines, plain or gzipped: every fault with its file and line, and no file half written."""
+"""One line of JSON, and files of such lines that are written: none is left half written. Reading is data/reading/."""
 
-import codecs
 import gzip
 import hashlib
 import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from nemo_hs2pref.data.faults import BadRows, describe
-from nemo_hs2pref.errors import DataError, kind_of
+from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.files import replacing
 
-Record = TypeVar("Record")
 Row = dict[str, Any]
-LINES_A_REPORT = 200
-
-
-def read_jsonl(path: str | Path) -> Iterator[tuple[int, Row]]:
-    """(line number from 1, object) of every line that is not blank; a `.gz` file is unpacked on the way.
-
-    Raises DataError with file and line at the first line that is not a JSON object, and with the file
-    where it cannot be read; MachineError where the disk fails.
-    """
-    for number, line in read_lines(path):
-        try:
-            yield number, parse_object(line)
-        except DataError as fault:
-            raise DataError(f"{path}:{number}: {fault}") from None
-
-
-def read_lines(path: str | Path, progress: Callable[[int], object] | None = None) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, its bytes) of every line that is not blank.
-
-    `progress` is called now and then with the number of bytes of the file that have been read, packed ones of a `.gz`.
-    """
-    path = Path(path)
-    number = 0
-    try:
-        with open(path, "rb") as raw:
-            file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            if path.suffix == ".gz" and not path.stat().st_size:
-                raise EOFError("it has no bytes")
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                if progress is not None and number % LINES_A_REPORT == 0:
-                    progress(raw.tell())
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: broken gzip file after line {number} ({error}); copy or download it again") from None
-    except OSError as error:
-        raise kind_of(error, DataError)(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def parse_object(line: bytes) -> Row:
     """The JSON object on one line."""
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise DataError(f"byte {error.start} of the line is not UTF-8") from None
-    except (ValueError, RecursionError) as error:  # bad syntax, a number of 5,000 digits, 1,000 nested lists
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON ({_reason(error)})") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 nested lists
         raise DataError(f"not JSON ({error})") from None
     if not isinstance(row, dict):
         raise DataError(f"expected a JSON object, found {type(row).__name__}")
     return row
 
 
-def collect(
-    name: str | Path,
-    lines: Iterable[tuple[int, bytes]],
-    parse: Callable[[Row], Record],
-    identify: Callable[[Record], str] | None = None,
-) -> list[Record]:
-    """Parse all lines and report all faults together, so that a file is mended in one go.
+def _object(pairs: list[tuple[str, Any]]) -> Row:
+    """An object, none of whose keys stands in it twice: the last would win, and the others' text be lost."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError(f'the key "{twice}" stands twice in one object; expected each key once')
+    return row
 
-    Args:
-        name: the file, for messages.
-        lines: (line number, its bytes).
-        parse: makes a record of an object, or raises DataError with the fault alone.
-        identify: the id of a record, where ids must be unique.
 
-    Raises:
-        DataError: names the file and up to 20 of its faulty lines.
-    """
-    records: list[Record] = []
-    bad = BadRows()
-    line_of_id: dict[str, int] = {}
-    for number, line in lines:
-        try:
-            record = parse(parse_object(line))
-        except DataError as fault:
-            bad.add(f"{name}:{number}", fault)
-            continue
-        records.append(record)
-        if identify is not None:
-            first = line_of_id.setdefault(identify(record), number)
-            if first != number:
-                bad.add(f"{name}:{number}", f'"id" {identify(record)!r} stands in line {first} already')
-    if bad.count:
-        raise DataError(describe(bad.shown, bad.count))
-    return records
+def _reason(error: json.JSONDecodeError) -> str:
+    """What is wrong, and at which character of the line."""
+    before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if "\0" in error.doc:
+        return "it holds a NUL byte: the file is damaged, or in another encoding"
+    if error.msg.startswith("Extra data"):
+        if before != error.doc[: error.pos] and "\r" in error.doc[len(before) : error.pos]:
+            return "its lines end in a lone CR; convert the file with `tr '\\r' '\\n'`"
+        return f"something follows the object, from character {error.pos + 1}; expected one object a line"
+    if not after:
+        return "the line breaks off"
+    if before.endswith(",") and after[:1] in ("}", "]"):
+        return f"a comma before the closing bracket, at character {error.pos + 1}"
+    if after.startswith("'"):
+        return f"single quotes at character {error.pos + 1}, as Python prints them; expected double quotes"
+    return f"{error.msg} at character {error.pos + 1}"
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Row]) -> None:

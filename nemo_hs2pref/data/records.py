@@ -6,9 +6,10 @@
                        "chosen_attributes"?: {...}, "rejected_attributes"?: {...}}          read_pairs
     rows.jsonl        {"id", "messages": [...]}                                             read_rows
 
-A message is {"role", "content"}. Messages start with the user, or with one system message; user and assistant take
-turns; a prompt ends with the user, `messages` with the assistant, whose last message is the response in question.
-Further keys are ignored. Ids are unique within a file.
+A message is {"role", "content"}. Messages start with the user, or with one system message, which may also stand beside
+them as "system"; user and assistant take turns; a prompt ends with the user, `messages` with the assistant, whose last
+message is the response in question. Rows in the forms of other projects (data/forms/) are read too. Further keys are
+counted, or refused where they change what the row says (data/unread.py). Ids are unique within a file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import Literal, get_args
 
-from nemo_hs2pref.data.fields import given, integer, is_integer, nonempty, numbers, text
-from nemo_hs2pref.data.jsonl import Row, collect, read_jsonl, read_lines, write_jsonl
+from nemo_hs2pref.data.collecting import Account, collect
+from nemo_hs2pref.data.fields import given, integer, is_absent, nonempty, numbers, text, whole
+from nemo_hs2pref.data.forms import conversations, pairs
+from nemo_hs2pref.data.forms.messages import messages_of
+from nemo_hs2pref.data.forms.prompt import SYSTEM_KEYS, with_system
+from nemo_hs2pref.data.jsonl import Row, write_jsonl
+from nemo_hs2pref.data.reading.row_files import read_jsonl
 from nemo_hs2pref.errors import DataError
 
 __all__ = [
@@ -44,6 +50,13 @@ IGNORED = -100.0  # Aligner's mark of an attribute that was not rated
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
+
+# The keys that each reader below reads.
+CONVERSATION_KEYS = conversations.READ | {"id"}
+RATING_KEYS = CONVERSATION_KEYS | {"attributes"}
+_RATED_SIDES = ("chosen_attributes", "rejected_attributes")
+PAIR_KEYS = pairs.READ | {"id", "strength", "subset", "justification", "chosen_position", *_RATED_SIDES}
+PROMPT_KEYS = frozenset({"prompt", *SYSTEM_KEYS})
 
 
 @dataclass(frozen=True)
@@ -124,16 +137,19 @@ class PreferencePair:
 
 def read_ratings(path: str | Path) -> list[RatedResponse]:
     """All rated responses of a ratings file; DataError names every faulty line."""
-    return collect(path, read_lines(path), parse_rating, identify=lambda rating: rating.id)
+    return collect(path, parse_rating, RATING_KEYS, identify=lambda rating: rating.id)
 
 
-def read_pairs(path: str | Path, *, require_strength: bool = True) -> list[PreferencePair]:
+def read_pairs(
+    path: str | Path, *, require_strength: bool = True, account: Account | None = None
+) -> list[PreferencePair]:
     """All pairs of a pairs file; DataError names every faulty line.
 
     Args:
         path: the file.
         require_strength: refuse rows without a strength, which the margin and scaled losses need. The regular
             Bradley-Terry loss and evaluation do not, and HH-RLHF has none: there `strength` is None.
+        account: what was left out, to be told.
     """
 
     def parse(row: Row) -> PreferencePair:
@@ -142,17 +158,19 @@ def read_pairs(path: str | Path, *, require_strength: bool = True) -> list[Prefe
             raise DataError('no "strength"; the margin and scaled losses need 1, 2 or 3, only the regular one does not')
         return pair
 
-    return collect(path, read_lines(path), parse, identify=lambda pair: pair.id)
+    return collect(path, parse, PAIR_KEYS, identify=lambda pair: pair.id, account=account)
 
 
-def read_rows(path: str | Path) -> list[Conversation]:
+def read_rows(path: str | Path, account: Account | None = None) -> list[Conversation]:
     """All conversations of a rows file; DataError names every faulty line."""
-    return collect(path, read_lines(path), parse_conversation, identify=lambda conversation: conversation.id)
+    keys = RATING_KEYS  # rated responses are scored as well as others
+    return collect(path, parse_conversation, keys, identify=lambda conversation: conversation.id, account=account)
 
 
 def parse_conversation(row: Row) -> Conversation:
-    """{"id", "messages"}"""
-    return Conversation(parse_id(row), _messages(row, "messages", last="assistant"))
+    """{"id", "messages"}, or ShareGPT's {"id", "conversations"}"""
+    own = conversations.conversation_row(row)
+    return Conversation(parse_id(row), _messages(own, "messages", last="assistant"))
 
 
 def parse_rating(row: Row) -> RatedResponse:
@@ -162,9 +180,10 @@ def parse_rating(row: Row) -> RatedResponse:
 
 
 def parse_pair(row: Row) -> PreferencePair:
-    """A pair, with those of its optional keys that are given and not null."""
+    """A pair in any form of data/forms/pairs.py, with those of its optional keys that are given and not null."""
+    name, row = parse_id(row), pairs.pair_row(row)
     return PreferencePair(
-        id=parse_id(row),
+        id=name,
         prompt=_messages(row, "prompt", last="user"),
         chosen=nonempty(row, "chosen"),
         rejected=nonempty(row, "rejected"),
@@ -178,10 +197,9 @@ def parse_pair(row: Row) -> PreferencePair:
 
 def _attributes_of_both(row: Row) -> dict[str, dict[str, float]]:
     """The ratings of both sides by key, or nothing: one rated side gives no pair of rewards to regress on."""
-    keys = ("chosen_attributes", "rejected_attributes")
-    rated = [key for key in keys if row.get(key) is not None]
+    rated = [key for key in _RATED_SIDES if not is_absent(row.get(key))]
     if len(rated) == 1:
-        raise DataError(f'"{rated[0]}" stands alone; give "{keys[0]}" and "{keys[1]}", or neither')
+        raise DataError(f'"{rated[0]}" stands alone; give "{_RATED_SIDES[0]}" and "{_RATED_SIDES[1]}", or neither')
     return {key: numbers(row, key, ATTRIBUTES) for key in rated}
 
 
@@ -206,13 +224,12 @@ def check_turns(messages: Sequence[Message], last: Role, *, may_end_empty: bool 
 
 
 def parse_messages(row: Row, key: str, last: Role) -> tuple[Message, ...]:
-    """Messages in whatever turns (see check_turns); where the user comes last, a string is the user's only turn."""
-    value = given(row, key)
-    if isinstance(value, str) and last == "user":
-        value = [{"role": "user", "content": value}]
-    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
-        raise DataError(f'"{key}" is {value!r:.40}; expected a list of {{"role", "content"}}')
-    return tuple(_message(message) for message in value)
+    """Messages in whatever turns (see check_turns), the row's system message among them.
+
+    Where the user comes last, a string is the user's only turn.
+    """
+    value = messages_of(key, given(row, key), may_be_text=last == "user")
+    return tuple(_message(message) for message in with_system(row, value))
 
 
 def _messages(row: Row, key: str, last: Role) -> tuple[Message, ...]:
@@ -233,7 +250,5 @@ def _message(row: Row) -> Message:
 
 def parse_id(row: Row) -> str:
     """Ids join rows to their scores by text; integers are common in other people's files."""
-    value = given(row, "id")
-    if is_integer(value):
-        return str(value)
-    return nonempty(row, "id")
+    value = whole(given(row, "id"))
+    return nonempty(row, "id") if value is None else str(value)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,12 +39,14 @@ class Benchmark(Generic[Record]):
 
     records: list[Record]
     tables: Sequence[Table]
+    ignored: Mapping[str, int]  # key that is not read -> rows that have it
 
     def describe(self) -> dict[str, Any]:
         """What a summary says of the input; the hub's files have their repository's commit in the name."""
         paths = [path for table in self.tables for path in table.paths]
         digest = self.tables[0].sha256 if len(self.tables) == 1 else sha256(*paths)
-        return {"name": ", ".join(table.name for table in self.tables), "sha256": digest, "rows": len(self.records)}
+        found = {"name": ", ".join(table.name for table in self.tables), "sha256": digest, "rows": len(self.records)}
+        return found | ({"ignored_keys": dict(self.ignored)} if self.ignored else {})
 
 
 def open_benchmark(source: str, release: Release, revision: str | None) -> dict[str, Table]:
@@ -54,12 +56,15 @@ def open_benchmark(source: str, release: Release, revision: str | None) -> dict[
     return open_tables(source, replace(release, revision=revision or release.revision))
 
 
-def read_tables(tables: Mapping[str, Table], parse: Callable[[str, int, Row], Record]) -> Benchmark[Record]:
+def read_tables(
+    tables: Mapping[str, Table], parse: Callable[[str, int, Row], Record], read: Collection[str]
+) -> Benchmark[Record]:
     """All rows of all tables.
 
     Args:
         tables: table -> its file.
         parse: makes a record of (table, the row's number in it from 1, the row); raises DataError with the fault alone.
+        read: the keys that `parse` reads, and columns that say nothing of the texts.
 
     Raises:
         DataError: no rows, or faulty ones, with file and line.
@@ -69,7 +74,7 @@ def read_tables(tables: Mapping[str, Table], parse: Callable[[str, int, Row], Re
         lines: list[Line[Record]] = []
         for key, table in tables.items():
             lines += reading.rows(
-                table, lambda row, key=key, table=table: parse(key, reading.num_rows[table.name], row)
+                table, lambda row, key=key, table=table: parse(key, reading.num_rows[table.name], row), read
             )
         records = _with_unique_ids([line.record for line in lines])
         for line, record in zip(lines, records, strict=True):
@@ -79,7 +84,7 @@ def read_tables(tables: Mapping[str, Table], parse: Callable[[str, int, Row], Re
         raise DataError(describe(bad.shown, bad.count))
     if not records:
         raise DataError(f"{', '.join(table.name for table in tables.values())}: no rows; expected at least one")
-    return Benchmark(records, tuple(tables.values()))
+    return Benchmark(records, tuple(tables.values()), reading.ignored)
 
 
 def parse_name(row: Row, number: int) -> str:

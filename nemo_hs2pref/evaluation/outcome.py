@@ -62,7 +62,7 @@ def score(task: Task, scorer: Scorer, leave_out_long: bool = False) -> tuple[Tas
     except TooLong as fault:
         if not leave_out_long:
             raise
-        long = set(fault.ids)
+        long = set(fault.reasons)
     kept = [example for example in task.examples if not long & {side.id for side in example.conversations()}]
     if not kept:
         raise DataError(f"{task.source['name']}: every row has a response that is too long for the model")

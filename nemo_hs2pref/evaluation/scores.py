@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from nemo_hs2pref.data.collecting import collect
+from nemo_hs2pref.data.faults import RefusedRows
 from nemo_hs2pref.data.fields import given, is_integer
-from nemo_hs2pref.data.jsonl import Row, collect, read_lines, write_jsonl
+from nemo_hs2pref.data.jsonl import Row, write_jsonl
 from nemo_hs2pref.data.records import Conversation, parse_id
 from nemo_hs2pref.errors import DataError
 
@@ -37,12 +39,8 @@ class Score:
         return row | {"standardized": True} if self.standardized else row
 
 
-class TooLong(DataError):
-    """Rows that a model cannot take: `ids` of all of them."""
-
-    def __init__(self, message: str, ids: Sequence[str]) -> None:
-        super().__init__(message)
-        self.ids = ids
+class TooLong(RefusedRows):
+    """Rows with more tokens than the model may take."""
 
 
 class Scorer(Protocol):
@@ -93,7 +91,7 @@ def rewards(scores: Iterable[Score]) -> dict[str, float]:
 def read_scores(path: str | Path) -> list[Score]:
     """All scores of a file; DataError names every line that is none. A number may be NaN here, and an id come twice:
     ScoresFile and require_scores report all of them together."""
-    return collect(path, read_lines(path), _parse_score)
+    return collect(path, _parse_score)
 
 
 def write_scores(path: str | Path, scores: Sequence[Score]) -> None:

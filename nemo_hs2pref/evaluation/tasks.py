@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from nemo_hs2pref.data.collecting import Account
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.records import Conversation, PreferencePair, read_pairs
 from nemo_hs2pref.errors import DataError
@@ -37,8 +38,8 @@ class Report(Protocol):
 class Task(Protocol):
     """One benchmark on one file.
 
-    `source` is {"name", "sha256", "rows"} of the file; `report` takes the scores of all conversations of `examples`;
-    `scored_pairs` gives {pair, "chosen_reward", "rejected_reward"} in the order of the file.
+    `source` is {"name", "sha256", "rows", "ignored_keys"?} of the file; `report` takes the scores of all conversations
+    of `examples`; `scored_pairs` gives {pair, "chosen_reward", "rejected_reward"} in the order of the file.
     """
 
     @property
@@ -115,8 +116,10 @@ class RewardBench2Task:
 
 
 def preferences(path: str) -> PreferencesTask:
-    pairs = read_pairs(path, require_strength=False)
-    return PreferencesTask({"name": path, "sha256": sha256(Path(path)), "rows": len(pairs)}, pairs)
+    account = Account()
+    pairs = read_pairs(path, require_strength=False, account=account)
+    source = {"name": path, "sha256": sha256(Path(path)), "rows": len(pairs)}
+    return PreferencesTask(source | ({"ignored_keys": dict(account.ignored)} if account.ignored else {}), pairs)
 
 
 def rewardbench(source: str, revision: str | None, prior_sets: bool) -> RewardBenchTask:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nemo_hs2pref.data.collecting import collect
 from nemo_hs2pref.data.fields import given, is_number
-from nemo_hs2pref.data.jsonl import Row, collect, read_lines
+from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.outcome import SCORED_PAIRS, SUMMARY
@@ -131,7 +132,7 @@ def read_summary(path: Path) -> Row | None:
 def read_evaluation(folder: Path, summary: Row, root: Path) -> Evaluation:
     """The folder's rows with their summary; its name is its place below `root`."""
     path = folder / SCORED_PAIRS
-    pairs = collect(path, read_lines(path), parse_scored_pair, identify=lambda pair: pair.id) if path.is_file() else []
+    pairs = collect(path, parse_scored_pair, identify=lambda pair: pair.id) if path.is_file() else []
     name = str(folder.relative_to(root)) if folder != root else folder.resolve().name
     return Evaluation(folder, name, summary, [pair for pair in pairs if pair.strength != 0])
 

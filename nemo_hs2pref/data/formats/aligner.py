@@ -77,7 +77,7 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """The responses, those of one prompt together where they are neighbours, and the comparisons; ties are dropped."""
     for key, table in tables.items():
         stem = table.paths[0].name.partition(".")[0]
-        lines = reading.rows(table, parse=lambda row: row)
+        lines = reading.rows(table, lambda row: row, {"text", "label"})
         for (prompt, _), neighbours in groupby(_records(lines, stem, reading), key=_prompt_and_type):
             split = SPLIT_OF_FILE.get(key) or reading.split_of(prompt)
             yield from _found(split, list(neighbours))

@@ -21,7 +21,7 @@ from nemo_hs2pref.data.aggregation import (
     preference_panel,
     reason_to_drop,
 )
-from nemo_hs2pref.data.formats.annotations import Columns, Task, parse_task
+from nemo_hs2pref.data.formats.annotations import TASK_KEYS, Columns, Task, parse_task
 from nemo_hs2pref.data.formats.usable import fault_of_turns
 from nemo_hs2pref.data.groups import Dropped, Found, Kept, Panel, Split
 from nemo_hs2pref.data.reading.rows import Reading
@@ -33,7 +33,7 @@ RELEASE = Release(None, ({"tasks": "annotations.jsonl"},))
 
 def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """Everything that is in the tasks; those without a split are divided by their prompts."""
-    for line in reading.rows(tables["tasks"], parse_task):
+    for line in reading.rows(tables["tasks"], parse_task, TASK_KEYS):
         task = line.record
         if reading.is_new(task.id, line.where):
             yield from found_in_task(task, task.split or reading.split_of(task.prompt), line.where)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from nemo_hs2pref.data.aggregation import UNUSABLE
-from nemo_hs2pref.data.fields import given, integer, is_integer, nonempty, text
+from nemo_hs2pref.data.fields import given, integer, is_absent, nonempty, text, whole
 from nemo_hs2pref.data.groups import Split
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.split import parse_split
-from nemo_hs2pref.data.records import HELPSTEER_ATTRIBUTES, Message, parse_id, parse_messages
+from nemo_hs2pref.data.records import HELPSTEER_ATTRIBUTES, PROMPT_KEYS, Message, parse_id, parse_messages
 from nemo_hs2pref.errors import DataError
 
+TASK_KEYS = frozenset({"id", "response_1", "response_2", "split", "annotations"}) | PROMPT_KEYS
 PREFERENCES = (-3, -2, -1, 1, 2, 3, UNUSABLE)  # no 0: the paper's annotators have no tie, only their mean has
 
 Ratings = Mapping[str, int]  # attribute -> 0 to 4
@@ -96,6 +97,8 @@ def _answers(annotations: Sequence[Row], parse: Callable[[Row], Answer | None], 
 
 def _ratings(annotation: Row) -> tuple[Ratings, Ratings] | None:
     rated = [key for key in ("ratings_1", "ratings_2") if annotation.get(key) is not None]
+    if all(is_absent(annotation[key]) for key in rated):
+        return None
     if len(rated) == 1:
         raise DataError(f'"{rated[0]}" stands alone; give "ratings_1" and "ratings_2", or neither')
     return (_ratings_of(annotation, rated[0]), _ratings_of(annotation, rated[1])) if rated else None
@@ -114,10 +117,13 @@ def _ratings_of(annotation: Row, key: str) -> Ratings:
 
 
 def _preference(annotation: Row) -> int | None:
-    value = annotation.get("preference")
-    if value is not None and not (is_integer(value) and value in PREFERENCES):
+    if annotation.get("preference") is None:
+        return None
+    found = annotation["preference"]
+    value = whole(found)
+    if value not in PREFERENCES:
         raise DataError(
-            f'"preference" is {value!r:.40}; expected -3, -2, -1, 1, 2 or 3 (a single annotator has no tie), '
+            f'"preference" is {found!r:.40}; expected -3, -2, -1, 1, 2 or 3 (a single annotator has no tie), '
             f"or {UNUSABLE} where neither response is valid"
         )
     return value

@@ -20,6 +20,8 @@ from nemo_hs2pref.data.records import HELPSTEER_ATTRIBUTES, Message, RatedRespon
 from nemo_hs2pref.data.templates.extra_id import split_prompt
 from nemo_hs2pref.errors import DataError
 
+KEYS = frozenset({"prompt", "response", *HELPSTEER_ATTRIBUTES})
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -46,7 +48,11 @@ def read(table: Table, reading: Reading, *, is_released: bool) -> Iterator[Found
         reading: has the released ratings, where they were read before.
         is_released: compare with these, instead of keeping what the rule makes.
     """
-    tasks = by_prompt(reading.rows(table, _parse), lambda row: row.prompt, RESPONSES_PER_PROMPT)
+    tasks = by_prompt(
+        reading.rows(table, _parse, KEYS),
+        lambda row: row.prompt,
+        RESPONSES_PER_PROMPT,
+    )
     for number, task in enumerate(tasks, start=1):
         triples, reason = agreeing_annotators([line.record.ratings for line in task])
         kept: list[RatedResponse] = []

@@ -36,6 +36,12 @@ from nemo_hs2pref.errors import DataError
 
 RATING_FILES = {"train": "train.jsonl", "validation": "validation.jsonl"}
 DISAGREEMENTS = "disagreements"
+RATING_KEYS = frozenset({"prompt", "response", *HELPSTEER_ATTRIBUTES})
+PREFERENCE_KEYS = frozenset({"split", "prompt", "response_1", "response_2", "preference_strength"}) | {
+    "preference_elaboration",
+    "preference_statement",
+    "all_preferences_unprocessed",
+}
 RELEASE = Release(
     "nvidia/HelpSteer2",
     (
@@ -88,7 +94,7 @@ def read_rated_responses(
     The n-th group has the id "<split>-<n>" (n from 1), its responses "<split>-<n>:1", "<split>-<n>:2" and so on, at
     most `per_prompt`. A row whose neighbours have other prompts stands alone.
     """
-    neighbours = by_prompt(reading.rows(table, _parse_rating), lambda row: row.prompt, per_prompt)
+    neighbours = by_prompt(reading.rows(table, _parse_rating, RATING_KEYS), lambda row: row.prompt, per_prompt)
     for number, lines in enumerate(neighbours, start=1):
         group: list[RatedResponse] = []
         for side, line in enumerate(lines, start=1):
@@ -105,7 +111,7 @@ def read_rated_responses(
 
 def read_preferences(table: Table, reading: Reading) -> Iterator[Found]:
     """The oriented pairs of preference.jsonl, both splits; row n (from 1) is "preference-<n>"."""
-    for line in reading.rows(table, _parse_preference):
+    for line in reading.rows(table, _parse_preference, PREFERENCE_KEYS):
         row, name = line.record, f"preference-{line.number}"
         if row.single:
             yield preference_panel(row.single, released=row.strength)

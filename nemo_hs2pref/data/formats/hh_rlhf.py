@@ -55,7 +55,7 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     for key, table in tables.items():
         file = key.rpartition("/")[2]
         split = SPLIT_OF_FILE[file]
-        for line in reading.rows(table, _parse):
+        for line in reading.rows(table, _parse, {"chosen", "rejected"}):
             name, reason = f"{table.folder}-{file}-{line.number}", _reason_to_drop(line.record)
             if reason is None:
                 yield Kept("pairs", split, (_pair(line.record, name, table.folder),), line.where)

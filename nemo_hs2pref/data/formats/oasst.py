@@ -37,6 +37,7 @@ RELEASE = Release(
     "OpenAssistant/oasst1",
     ({"trees": "2023-04-12_oasst_all.trees.jsonl"}, {"trees": "2023-04-12_oasst_ready.trees.jsonl"}),
 )
+TREE_KEYS = frozenset({"message_tree_id", "tree_state", "prompt", "origin"})
 LABELS = ATTRIBUTES[:4]
 HIGHEST = 4  # of the Likert-5 scale that starts at 0
 TRAIN_SHARE = 0.95
@@ -48,7 +49,7 @@ def read(tables: Mapping[str, Table], reading: Reading) -> Iterator[Found]:
     """The rated responses of each split; trees are divided, so that no prompt is in both."""
     table = tables["trees"]
     splits = _splits(sum(1 for _ in table.rows(lambda _: None)))
-    for line in reading.rows(table, _parse_tree):
+    for line in reading.rows(table, _parse_tree, TREE_KEYS):
         split = splits[line.number - 1]
         for response in line.record:
             if not reading.is_new(response.id, f"{line.where}, message {response.id}"):

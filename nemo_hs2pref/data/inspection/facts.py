@@ -30,6 +30,7 @@ class FileFacts:
     malformed: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])  # (line, fault) of the first few
     unusable: Counter[str] = field(default_factory=Counter[str])  # rows that `data prepare` would drop, by reason
+    ignored: Counter[str] = field(default_factory=Counter[str])  # key that is not read -> rows that have it
     several_turns: int = 0
     strengths: Counter[int] = field(default_factory=Counter[int])
     unequal: int = 0  # pairs with a preferred side and responses of different lengths,
@@ -98,6 +99,7 @@ class FileFacts:
             "malformed": self.malformed,
             "first_faults": [{"line": number, "fault": fault} for number, fault in self.faults],
             "unusable": dict(sorted(self.unusable.items())),
+            "ignored_keys": dict(self.ignored),
             "several_turns": self.several_turns,
             "strengths": {str(strength): self.strengths[strength] for strength in sorted(self.strengths)},
             "unequal_lengths": self.unequal,

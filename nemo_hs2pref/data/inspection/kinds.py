@@ -1,7 +1,7 @@
 """Which kind of file it is, by the keys of its first rows, and a row of any kind as one `Example`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -9,12 +9,17 @@ from typing import Any
 from nemo_hs2pref.data.aggregation import UNUSABLE
 from nemo_hs2pref.data.fields import given, integer, is_integer, text
 from nemo_hs2pref.data.formats.aligner import label_of
-from nemo_hs2pref.data.formats.annotations import Columns, parse_task
-from nemo_hs2pref.data.formats.pairs import plain
+from nemo_hs2pref.data.formats.annotations import TASK_KEYS, Columns, parse_task
+from nemo_hs2pref.data.formats.helpsteer2 import PREFERENCE_KEYS
+from nemo_hs2pref.data.formats.helpsteer2 import RATING_KEYS as RELEASED_RATING_KEYS
 from nemo_hs2pref.data.formats.usable import fault_of_texts, fault_of_turns
+from nemo_hs2pref.data.forms.helpsteer3 import OVERALL
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.records import (
     HELPSTEER_ATTRIBUTES,
+    PAIR_KEYS,
+    PROMPT_KEYS,
+    RATING_KEYS,
     Message,
     check_turns,
     parse_conversation,
@@ -64,6 +69,7 @@ class Kind:
     name: str
     keys: tuple[str, ...]
     parse: Callable[[Row], Example]  # raises DataError with the fault alone, or Unusable
+    read: Collection[str]  # the keys that `parse` reads
     has_ids: bool = False  # ours has; where a file has none at all, it is another program's
     without: re.Pattern[str] | None = None  # keys that another kind would have
 
@@ -92,7 +98,7 @@ def _conversation(row: Row) -> Example:
 
 
 def _pair(row: Row) -> Example:
-    pair = parse_pair(plain(row))
+    pair = parse_pair(row)
     chosen = Side("chosen", pair.chosen, pair.chosen_attributes)
     rejected = Side("rejected", pair.rejected, pair.rejected_attributes)
     better = None if pair.strength == 0 else 0
@@ -169,16 +175,25 @@ def _aligner(row: Row) -> Example:
 
 # In the order in which they are tried: a kind comes before those whose keys it has as well.
 KINDS = (
-    Kind("rated responses", ("messages", "attributes"), _rating, has_ids=True),
-    Kind("conversations", ("messages",), _conversation, has_ids=True),
-    Kind("preference pairs", ("chosen", "rejected"), _pair, has_ids=True),
+    Kind("rated responses", ("messages", "attributes"), _rating, RATING_KEYS, has_ids=True),
+    Kind("preference pairs", ("chosen", "rejected"), _pair, PAIR_KEYS, has_ids=True),
+    Kind("NeMo-RL preferences", ("context", "completions"), _pair, PAIR_KEYS, has_ids=True),
+    Kind("HelpSteer3 preferences", ("context", "response1", "response2", OVERALL), _pair, PAIR_KEYS, has_ids=True),
+    Kind("conversations", ("messages",), _conversation, RATING_KEYS, has_ids=True),
+    Kind("ShareGPT conversations", ("conversations",), _conversation, RATING_KEYS, has_ids=True),
     Kind(
         "HelpSteer2 preferences as released",
         ("prompt", "response_1", "response_2", "preference_strength"),
         _released_preference,
+        PREFERENCE_KEYS,
     ),
-    Kind("annotations", ("prompt", "response_1", "response_2", "annotations"), _task, has_ids=True),
-    Kind("HelpSteer2 ratings as released", ("prompt", "response", *HELPSTEER_ATTRIBUTES), _released_rating),
-    Kind("NeMo-Aligner rows", ("text", "label"), _aligner),
-    Kind("prompts", ("prompt",), _prompt, has_ids=True, without=ANSWER),
+    Kind("annotations", ("prompt", "response_1", "response_2", "annotations"), _task, TASK_KEYS, has_ids=True),
+    Kind(
+        "HelpSteer2 ratings as released",
+        ("prompt", "response", *HELPSTEER_ATTRIBUTES),
+        _released_rating,
+        RELEASED_RATING_KEYS,
+    ),
+    Kind("NeMo-Aligner rows", ("text", "label"), _aligner, ("text", "label")),
+    Kind("prompts", ("prompt",), _prompt, PROMPT_KEYS | {"id"}, has_ids=True, without=ANSWER),
 )

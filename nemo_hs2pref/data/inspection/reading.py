@@ -17,6 +17,7 @@ from nemo_hs2pref.data.inspection.tally import Reservoir
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.sources import Table
 from nemo_hs2pref.data.reading.split import split_and_family, split_of_word
+from nemo_hs2pref.data.unread import unread
 from nemo_hs2pref.errors import DataError
 
 FIRST_ROWS = 20  # tell the kind of a file
@@ -78,6 +79,7 @@ def _examples(facts: FileFacts, path: Path, overlaps: Overlaps) -> Iterator[tupl
             try:
                 if isinstance(row, DataError):
                     raise row
+                ignored = unread(row, kind.read)
                 example = parse(row)
                 split = split_of_word(row.get("split")) or file_split or "train"
                 _doubt(facts, number, row, example)
@@ -87,6 +89,7 @@ def _examples(facts: FileFacts, path: Path, overlaps: Overlaps) -> Iterator[tupl
             except DataError as fault:
                 facts.add_fault(number, str(fault))
             else:
+                facts.ignored.update(ignored)
                 yield number, example
 
 

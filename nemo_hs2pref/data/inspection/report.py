@@ -8,6 +8,7 @@ from nemo_hs2pref.data.inspection.kinds import known_kinds
 from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.inspection.samples import visible
 from nemo_hs2pref.data.preparation.output import MANIFEST
+from nemo_hs2pref.data.unread import named
 
 INDENT = "  "
 Table = list[list[str]]  # the first row and the first column are titles
@@ -106,6 +107,8 @@ def _sentences(facts: FileFacts, template: str) -> Iterable[str]:
         yield f"dropped in preparation: {_numbers(dropped.items())}"
     if facts.unusable:
         yield f"rows that `data prepare` drops: {_numbers(sorted(facts.unusable.items()))}"
+    if facts.ignored:
+        yield f"keys that are not read: {named(facts.ignored)}"
     if "prompt" in facts.characters:
         yield f"prompts of several turns: {facts.several_turns:,} ({share(facts.several_turns, facts.usable)})"
     if facts.unequal:

@@ -18,7 +18,7 @@ from typing import Any
 from nemo_hs2pref import __version__
 from nemo_hs2pref.data.faults import BadRows
 from nemo_hs2pref.data.formats import aligner as aligner_rows
-from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, hh_rlhf, oasst, official
+from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, helpsteer3, hh_rlhf, oasst, official
 from nemo_hs2pref.data.formats import pairs as pair_files
 from nemo_hs2pref.data.groups import KINDS, SPLITS, Found
 from nemo_hs2pref.data.preparation.ledger import Ledger
@@ -48,6 +48,7 @@ class Format:
 
 FORMATS = {
     "helpsteer2": Format(helpsteer2.RELEASE, helpsteer2.read),
+    "helpsteer3": Format(helpsteer3.RELEASE, helpsteer3.read),
     "helpsteer": Format(helpsteer.RELEASE, helpsteer.read),
     "hh-rlhf": Format(hh_rlhf.RELEASE, hh_rlhf.read),
     "oasst": Format(oasst.RELEASE, oasst.read),
@@ -111,6 +112,8 @@ def prepare(
             for found in form.read(tables, reading):
                 ledger.take(found)
             reading.bad_rows.refuse()
+            if not reading.num_rows.total():
+                raise DataError(f"{source}: has no rows; expected those of {options.format_name}")
             release = _release(source, options, tables, reading, ledger)
             swaps = Swaps(options.seed) if options.swap_responses else None
             writer = Writer(folder, reading, options.seed, options.limit, options.also, swaps, ledger.drop)
@@ -128,6 +131,7 @@ def prepare(
             "bad_rows": reading.bad_rows.to_json(),
             "doubts": reading.doubts.to_json(),
             "swapped": swaps.to_json() if swaps else None,
+            "ignored_keys": dict(sorted(reading.ignored.items())),
             "outputs": outputs,
             "statistics": statistics,
         }

@@ -1,7 +1,7 @@
 """The rows of a source, parsed one at a time, and what readers of all formats need while they go through them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from nemo_hs2pref.data.reading.scratch import Scratch
 from nemo_hs2pref.data.reading.sources import Table
 from nemo_hs2pref.data.reading.split import VALIDATION_SHARE, split_of_prompt
 from nemo_hs2pref.data.records import Message
+from nemo_hs2pref.data.unread import unread
 from nemo_hs2pref.errors import DataError
 
 Parsed_co = TypeVar("Parsed_co", covariant=True)
@@ -38,19 +39,27 @@ class Reading:
     bad_rows: BadRows = field(default_factory=BadRows)
     validation_share: float = VALIDATION_SHARE  # of the prompts, where the source does not divide them
     doubts: Doubts = field(default_factory=Doubts)  # of rows that are kept, whatever else they say
+    ignored: Counter[str] = field(default_factory=Counter[str])  # key that is not read -> well-formed rows that have it
     num_rows: Counter[str] = field(default_factory=Counter[str])  # table's name -> rows, malformed ones too
 
-    def rows(self, table: Table, parse: Callable[[Row], Parsed_co]) -> Iterator[Line[Parsed_co]]:
-        """The table's well-formed rows; a malformed one goes to `bad_rows`."""
+    def rows(self, table: Table, parse: Callable[[Row], Parsed_co], read: Collection[str]) -> Iterator[Line[Parsed_co]]:
+        """The table's well-formed rows; a malformed one goes to `bad_rows`.
+
+        So does one with a key that changes what the row says and is not among `read`, those that `parse` reads.
+        """
         title = table.name.rpartition("/")[2]
         with tqdm(total=table.num_bytes, desc=f"reading {title}", unit="B", unit_scale=True, disable=None) as bar:
             for where, row in table.rows(lambda done: bar.update(done - bar.n)):
                 self.num_rows[table.name] += 1
                 try:
-                    record = _parse(row, parse)
+                    if isinstance(row, DataError):
+                        raise row
+                    ignored = unread(row, read)
+                    record = parse(row)
                 except DataError as fault:
                     self.bad_rows.add(where, fault)
                 else:
+                    self.ignored.update(ignored)
                     if not isinstance(row, DataError) and contradicts(row):
                         self.doubts.add("contradicting_columns", where)
                     yield Line(self.num_rows[table.name], where, record)
@@ -81,9 +90,3 @@ def by_prompt(
     for _, group in groupby(lines, key=lambda line: prompt_of(line.record)):
         while same_prompt := list(islice(group, at_most)):
             yield same_prompt
-
-
-def _parse(row: Row | DataError, parse: Callable[[Row], Parsed_co]) -> Parsed_co:
-    if isinstance(row, DataError):
-        raise row
-    return parse(row)

@@ -1,23 +1,23 @@
 """Where a data set comes from: a folder with its files, one of these files, the hub, or a bundled sample.
 
 A file may be plain (`.jsonl`), gzipped (`.jsonl.gz`, as downloaded) or Parquet (one file, or `train-00000-of-00002`
-and so on). From the hub the published files themselves are fetched, through `datasets`, so that a source has the same
-rows and the same hashes wherever it lies.
+and so on): in a folder the names are looked for, and the content says what a file is (row_files.py). From the hub the
+published files themselves are fetched, through `datasets`, so that a source has the same rows and the same hashes
+wherever it lies.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
-from nemo_hs2pref.data.jsonl import Row, parse_object, read_lines
+from nemo_hs2pref.data.jsonl import Row
+from nemo_hs2pref.data.reading.row_files import rows_of
 from nemo_hs2pref.errors import DataError, InstallationError
 from nemo_hs2pref.files import sha256
 
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
 Files = Mapping[str, str]  # table -> its file's path below the data set's folder, without `.gz`
-ROWS_A_BATCH = 500  # of a Parquet file
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Table:
         before = 0
         for path in self.paths:
             place = self.name if len(self.paths) == 1 else str(path)
-            read = _parquet_rows if path.suffix == ".parquet" else _json_rows
-            yield from read(path, place, lambda done, before=before: progress(before + done))
+            for number, row in rows_of(path, lambda done, before=before: progress(before + done)):
+                yield f"{place}:{number}", row
             before += path.stat().st_size
 
 
@@ -144,32 +144,6 @@ def _open(paths: tuple[Path, ...], name: str | None = None) -> Table:
         return Table(name or str(paths[0]), paths, sha256(*paths))
     except OSError as error:
         raise DataError(f"{paths[0]}: cannot be read ({error.strerror or error})") from None
-
-
-def _json_rows(path: Path, place: str, progress: Callable[[int], object]) -> Iterator[tuple[str, Row | DataError]]:
-    for number, line in read_lines(path, progress):
-        try:
-            yield f"{place}:{number}", parse_object(line)
-        except DataError as fault:
-            yield f"{place}:{number}", fault
-
-
-def _parquet_rows(path: Path, place: str, progress: Callable[[int], object]) -> Iterator[tuple[str, Row | DataError]]:
-    """A row's number takes the place of a line's."""
-    try:
-        from pyarrow import ArrowException, parquet  # half a second to import, and only such files need it
-    except ImportError as error:
-        raise InstallationError(f"{path}: the package `pyarrow` is missing ({error}); install it") from None
-    number = 0
-    try:
-        file: Any = parquet.ParquetFile(path)
-        for batch in file.iter_batches(batch_size=ROWS_A_BATCH):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{place}:{number}", row
-            progress(path.stat().st_size * number // file.metadata.num_rows)
-    except (ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
-        raise DataError(f"{path}: cannot be read as Parquet ({error}); copy or download it again") from None
 
 
 def _hub_tables(name: str, revision: str | None, release: Release) -> dict[str, Table]:

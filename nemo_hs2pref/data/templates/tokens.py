@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nemo_hs2pref.data.faults import BadRows, describe
+from nemo_hs2pref.data.faults import BadRows, RefusedRows, describe
 from nemo_hs2pref.data.records import Conversation, Message
 from nemo_hs2pref.data.templates import named, render
 from nemo_hs2pref.errors import DataError
@@ -29,7 +29,7 @@ def make_tokenize(tokenizer: Any, template: str) -> Tokenize:
 
 
 def make_tokenize_rows(tokenizer: Any, template: str, *, may_be_empty: bool = True) -> TokenizeRows:
-    """As make_tokenize for rows with ids: what it returns raises one DataError for all rows that the template refuses.
+    """As make_tokenize for rows with ids: it raises one RefusedRows for all rows that the template refuses.
 
     may_be_empty: whether responses may, as some of benchmarks are.
     """
@@ -37,14 +37,16 @@ def make_tokenize_rows(tokenizer: Any, template: str, *, may_be_empty: bool = Tr
 
     def tokenize(rows: Sequence[Conversation]) -> list[list[int]]:
         texts: list[str] = []
+        reasons: dict[str, str] = {}
         bad = BadRows()
         for row in rows:
             try:
                 texts.append(render(row.messages, template, tokenizer, may_be_empty=may_be_empty))
             except DataError as fault:
                 bad.add(row.id, fault)
+                reasons[row.id] = str(fault)
         if bad.count:
-            raise DataError(describe(bad.shown, bad.count))
+            raise RefusedRows(describe(bad.shown, bad.count), reasons)
         return token_ids(texts, tokenizer)
 
     return tokenize

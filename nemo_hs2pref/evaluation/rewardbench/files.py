@@ -10,11 +10,12 @@ from pathlib import Path
 from nemo_hs2pref.data.fields import integer, text
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.sources import Release, Table, open_tables
-from nemo_hs2pref.data.records import PreferencePair
+from nemo_hs2pref.data.records import PROMPT_KEYS, PreferencePair
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.benchmark_files import Benchmark, open_benchmark, parse_name, parse_prompt, read_tables
 from nemo_hs2pref.evaluation.rewardbench.sections import PRIOR_SETS
 
+READ = PROMPT_KEYS | {"id", "chosen", "rejected", "subset", "strength", "chosen_model", "rejected_model"}
 CORE = "filtered"  # the hub's split; the other, raw, holds pairs that the benchmark left out
 RELEASE = Release(
     "allenai/reward-bench",
@@ -49,7 +50,7 @@ def load_rewardbench(
     tables = open_benchmark(source, RELEASE, revision)
     if prior_sets:
         tables |= _prior_tables(source)
-    benchmark = read_tables(tables, _parse)
+    benchmark = read_tables(tables, _parse, READ)
     absent = PRIOR_SETS.keys() - {pair.subset for pair in benchmark.records}
     if prior_sets and absent:
         raise DataError(f"{source}: no rows of the prior sets {', '.join(sorted(absent))}; leave the prior sets out")

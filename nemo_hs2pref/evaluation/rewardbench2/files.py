@@ -7,11 +7,14 @@ A row is {"id", "prompt": str or [messages], "chosen": [str], "rejected": [str],
 from nemo_hs2pref.data.fields import given, text
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.sources import Release
+from nemo_hs2pref.data.records import PROMPT_KEYS
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.benchmark_files import Benchmark, open_benchmark, parse_name, parse_prompt, read_tables
 from nemo_hs2pref.evaluation.rewardbench2.items import DOMAINS, Item
 
 SPLIT = "test"
+COUNTS = ("num_correct", "num_incorrect", "total_completions")
+READ = PROMPT_KEYS | {"id", "chosen", "rejected", "subset", "models", "additional_metadata", *COUNTS}
 RELEASE = Release(
     "allenai/reward-bench-2",
     ({SPLIT: f"data/{SPLIT}.jsonl"}, {SPLIT: f"{SPLIT}.jsonl"}),
@@ -27,7 +30,7 @@ def load_rewardbench2(source: str, *, revision: str | None = None) -> Benchmark[
         source: a hub id such as `allenai/reward-bench-2`, a folder with its file, or the file.
         revision: of the hub's repository.
     """
-    return read_tables(open_benchmark(source, RELEASE, revision), _parse)
+    return read_tables(open_benchmark(source, RELEASE, revision), _parse, READ)
 
 
 def _parse(table: str, number: int, row: Row) -> Item:
@@ -40,8 +43,7 @@ def _parse(table: str, number: int, row: Row) -> Item:
         subset=DOMAIN_OF_NAME.get(name.lower(), name),
     )
     correct, wrong = len(item.chosen), len(item.rejected)
-    counts = {"num_correct": correct, "num_incorrect": wrong, "total_completions": correct + wrong}
-    for key, count in counts.items():
+    for key, count in zip(COUNTS, (correct, wrong, correct + wrong), strict=True):
         if row.get(key) not in (None, count):
             raise DataError(f'"{key}" is {row[key]!r:.40}, and the row has {count}')
     return item

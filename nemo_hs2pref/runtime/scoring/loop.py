@@ -135,7 +135,7 @@ def refuse_long(ids: Sequence[str], tokens: Sequence[Sequence[int]], max_length:
         raise TooLong(
             f"{len(long)} of {len(ids)} rows are longer than {max_length} tokens ({shown}); leave them out, or "
             "raise --max-length",
-            list(long),
+            {name: f"{length} tokens, more than {max_length}" for name, length in long.items()},
         )
 
 
