@@ -9,16 +9,15 @@ from typing import Any
 from nemo_hs2pref.data.batches import IGNORED, PairItem, ResponseItem
 from nemo_hs2pref.data.records import Conversation, PreferencePair, read_jsonl, read_pairs, read_ratings
 from nemo_hs2pref.data.templates.tokens import Tokenize
-from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.data.tokenizers import open_tokenizer
+from nemo_hs2pref.errors import CheckpointError, DataError
 
 logger = logging.getLogger(__name__)
 
 
 def tokenizer_of(checkpoint: Path) -> Any:
     """The checkpoint's own Hugging Face tokenizer."""
-    from transformers import AutoTokenizer  # heavy
-
-    return AutoTokenizer.from_pretrained(checkpoint / "tokenizer")
+    return open_tokenizer(checkpoint / "tokenizer", CheckpointError)
 
 
 @dataclass(frozen=True)
