@@ -23,6 +23,7 @@ def open_tokenizer(folder: Path, error: type[HS2PrefError], config: Any = None) 
         if (folder / name).exists():
             refuse_unreadable(folder / name, error)
     settings = read_json(folder / SETTINGS, error) if (folder / SETTINGS).exists() else {}
+    refuse_wrong_settings(settings, folder / SETTINGS, error)
     is_by_file = settings.get("tokenizer_class") in BY_FILE and (folder / "tokenizer.json").exists()
     known = {} if is_by_file else {"config": config, "trust_remote_code": False}
     try:
@@ -37,6 +38,18 @@ def open_tokenizer(folder: Path, error: type[HS2PrefError], config: Any = None) 
     if not len(tokenizer):
         raise error(f"{folder}: its tokenizer has no tokens; put the model's tokenizer.json there")
     return tokenizer
+
+
+def refuse_wrong_settings(settings: Mapping[str, Any], where: Path, error: type[HS2PrefError]) -> None:
+    """Those that transformers takes as they are, and that fail with the first row."""
+    length, template = settings.get("model_max_length"), settings.get("chat_template")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int | float) or not length >= 1):
+        raise error(f"{where}: model_max_length is {length!r}; expected a number of tokens")
+    parts: Any = template if isinstance(template, list) else []
+    named = [part["template"] for part in parts if isinstance(part, dict) and {"name", "template"} <= part.keys()]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] JSON
+    texts: list[Any] = named if len(named) == len(parts) and parts else [template]  # pyright: ignore[reportUnknownVariableType] JSON
+    if template is not None and not all(isinstance(text, str) for text in texts):
+        raise error(f"{where}: chat_template is {str(template)!r:.60}; expected text, or a list of name and template")
 
 
 def as_version_4(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from nemo_hs2pref.checkpoint.hugging_face.folder.rope import as_version_4
 from nemo_hs2pref.checkpoint.hugging_face.folder.values import (
     ANY_MODEL,
     LLAMA,
+    NEVER_NULL,
     OURS,
     refuse_indivisible,
     refuse_wrong_values,
@@ -42,7 +43,7 @@ def read_config(folder: Path) -> PretrainedConfig:
     config = as_version_4(with_dtype(stored, where), where, is_llama=is_llama)
     refuse_unknown_keys(config, config_class, where)
     if is_llama:
-        refuse_wrong_values(config, LLAMA, str(where))
+        refuse_wrong_values(config, LLAMA, str(where), NEVER_NULL)
         refuse_indivisible(config, str(where))
     try:
         return config_class.from_dict({key: value for key, value in config.items() if key not in ("torchscript",)})
@@ -76,7 +77,7 @@ def refuse_special(stored: Mapping[str, Any], where: Path) -> None:
 
 def with_dtype(stored: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """transformers 5 calls torch_dtype `dtype`."""
-    config = dict(stored)
+    config = {key: value for key, value in stored.items() if key != HF_KEY or value is not None}
     dtype = config.pop("dtype", None)
     if dtype is not None:
         if config.get("torch_dtype") not in (None, dtype):

@@ -25,11 +25,23 @@ HARMLESS = {
     *("return_dict", "output_hidden_states", "output_attentions", "is_llama_config", "transformers.js_config"),
     # of training: initialisation, dropout, and how the products are cut for tensor parallelism
     *("initializer_range", "attention_dropout", "hidden_dropout", "classifier_dropout", "dropout", "pretraining_tp"),
-    *("problem_type", "finetuning_task", "task_specific_params", "unsloth_version", "unsloth_fixed"),
+    *(
+        "neftune_noise_alpha",
+        "use_bfloat16",
+        "problem_type",
+        "finetuning_task",
+        "task_specific_params",
+        "unsloth_version",
+        "unsloth_fixed",
+    ),
     # of the tokenizer and of generation
     *("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "end_token_id"),
     *("tokenizer_class", "tokenizer_model_max_length", "tokenizer_padding_side", "model_max_length"),
+    *("cache_implementation", "n_ctx", "predict_special_tokens"),
     "max_sequence_length",  # Llama 1's, beside max_position_embeddings
+    # of the pooler that TensorFlow's BERT had
+    *("directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head"),
+    "pooler_type",
     # OpenRLHF's: the name of the head's tensor, which is looked for in any case, and an offset and scale of the reward
     *("value_head_prefix", "mean", "std", "normalize_reward", "packing_samples"),
 }
@@ -39,6 +51,7 @@ MUST_BE = {  # extra keys -> the only value with which transformers' code is rig
     "use_sliding_window": False,
     "sliding_window": None,
     "is_causal": True,
+    "use_mrope": False,
 }
 ALL_FULL = "layer_types"  # of transformers 5: one kind of attention a layer
 
@@ -54,12 +67,17 @@ def meaning(config: PretrainedConfig) -> dict[str, Any]:
 
 def unknown_keys(config: Mapping[str, Any], config_class: type[PretrainedConfig]) -> Iterator[str]:
     """The keys that are refused."""
-    known = HARMLESS | {HF_KEY} | parameters_of(config_class) | set(PretrainedConfig().to_dict())
+    known = (
+        HARMLESS
+        | {HF_KEY, "num_labels", "_num_labels"}
+        | parameters_of(config_class)
+        | set(PretrainedConfig().to_dict())
+    )
     words = frozenset[str]() if config_class is LlamaConfig else words_of_code(config_class)
     for key, value in config.items():
         if value is None or key in known or key in words or (key in MUST_BE and MUST_BE[key] == value):
             continue
-        if key == ALL_FULL and isinstance(value, list) and set(value) == {"full_attention"}:  # pyright: ignore[reportUnknownArgumentType] JSON
+        if key == ALL_FULL and isinstance(value, list) and all(kind == "full_attention" for kind in value):  # pyright: ignore[reportUnknownArgumentType] JSON
             continue
         yield key
 

@@ -17,13 +17,18 @@ SAMPLE = (Message("user", "x"), Message("assistant", "x"))
 def read_tokenizer(folder: Path, config: Any) -> Any:
     """Raises CheckpointError where there is none, or where it has tokens that the model does not embed."""
     tokenizer = open_tokenizer(folder, CheckpointError, config)
+    refuse_larger(tokenizer, config, folder)
+    return tokenizer
+
+
+def refuse_larger(tokenizer: Any, config: Any, where: Path) -> None:
+    """Than the embedding."""
     tokens, embeddings = size_of(tokenizer), getattr(config, "vocab_size", None)
     if embeddings is not None and tokens > embeddings:
         raise CheckpointError(
-            f"{folder}: the tokenizer has {tokens} tokens, the model embeds {embeddings}; "
+            f"{where}: the tokenizer has {tokens} tokens, the model embeds {embeddings}; "
             "call model.resize_token_embeddings and save it, or put the model's own tokenizer there"
         )
-    return tokenizer
 
 
 def template_of(config: Any) -> str:

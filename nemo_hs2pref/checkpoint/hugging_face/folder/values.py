@@ -7,6 +7,7 @@ from typing import Any
 from nemo_hs2pref.checkpoint.layout import HF_KEY
 from nemo_hs2pref.errors import CheckpointError
 
+LARGEST = 1e15  # beyond any base, factor or weight
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -15,11 +16,15 @@ def is_count(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
+    return type(value) in (int, float) and isfinite(value) and abs(value) < LARGEST
 
 
 def is_token(value: Any) -> bool:
-    return type(value) is int or (isinstance(value, list) and all(type(each) is int for each in value))  # pyright: ignore[reportUnknownVariableType] JSON
+    return type(value) is int
+
+
+def are_tokens(value: Any) -> bool:
+    return is_token(value) or (isinstance(value, list) and all(type(each) is int for each in value))  # pyright: ignore[reportUnknownVariableType] JSON
 
 
 def are_names(value: Any) -> bool:
@@ -43,6 +48,7 @@ Check = tuple[Callable[[Any], bool], str]
 ANY_MODEL: dict[str, Check] = {
     "model_type": (lambda value: isinstance(value, str), "the name of an architecture"),
     "architectures": (are_names, "a list of class names"),
+    "num_labels": (is_count, "a whole number above 0"),
     "id2label": (are_labels, "names by the numbers from 0 on"),
     "torch_dtype": (lambda value: value in DTYPES, f"one of {', '.join(DTYPES)}"),
     HF_KEY: (lambda value: isinstance(value, dict), "an object"),
@@ -59,10 +65,14 @@ LLAMA: dict[str, Check] = {
     **dict.fromkeys(
         ("tie_word_embeddings", "attention_bias", "mlp_bias"), (lambda value: type(value) is bool, "true or false")
     ),
-    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), (is_token, "a token's number")),
+    **dict.fromkeys(("bos_token_id", "pad_token_id"), (is_token, "a token's number")),
+    "eos_token_id": (are_tokens, "a token's number, or several"),
     "pruned_heads": (lambda value: not value, "none"),
     "hidden_act": (lambda value: isinstance(value, str), "the name of a function"),
 }
+NEVER_NULL = frozenset(
+    LLAMA.keys() - {"num_key_value_heads", "head_dim", "bos_token_id", "eos_token_id", "pad_token_id"}
+)
 OURS: dict[str, Check] = {
     "layout": (lambda value: isinstance(value, str), "the name of a layout"),
     "template": (lambda value: isinstance(value, str), "the name of a template"),
@@ -73,11 +83,14 @@ OURS: dict[str, Check] = {
 }
 
 
-def refuse_wrong_values(config: Mapping[str, Any], checks: Mapping[str, Check], where: str) -> None:
-    """A key that is null or not there is transformers' to fill in."""
+def refuse_wrong_values(
+    config: Mapping[str, Any], checks: Mapping[str, Check], where: str, never_null: frozenset[str] = frozenset()
+) -> None:
+    """A key that is not there is transformers' to fill in, and so is one that is null, but for `never_null`."""
     for key, (is_right, expected) in checks.items():
         value = config.get(key)
-        if value is not None and not is_right(value):
+        may_be = value is None and not (key in config and key in never_null)
+        if not may_be and not is_right(value):
             raise CheckpointError(f"{where}: {key} is {str(value)!r:.60}; expected {expected}")
 
 
