@@ -1,4 +1,4 @@
-"""Files of every room: hashed, and replaced whole, so that a reader never finds one half written."""
+"""Files of every room: read as JSON, hashed, and replaced whole, so that a reader never finds one half written."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from typing import Any
 from nemo_hs2pref.errors import HS2PrefError, kind_of
 
 BLOCK_BYTES = 2**20
+POINTER = b"version https://git-lfs.github.com/"  # how the file begins that Git LFS puts in the place of a large one
 
 
 def sha256(*paths: Path) -> str:
@@ -21,6 +22,33 @@ def sha256(*paths: Path) -> str:
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def read_json(path: Path, error: type[HS2PrefError]) -> dict[str, Any]:
+    """The JSON object in a file of others; an `error` of one sentence for whatever else is there."""
+    refuse_unreadable(path, error)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as fault:
+        raise error(f"{path}: not a JSON object ({fault}); copy or download it again") from None
+    if not isinstance(value, dict):
+        raise error(f"{path}: not a JSON object (but a {type(value).__name__}); copy or download it again")
+    return {str(key): part for key, part in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] JSON
+
+
+def refuse_unreadable(path: Path, error: type[HS2PrefError]) -> None:
+    """Raise `error` where there is no file, one that cannot be opened, or Git LFS's pointer to one."""
+    if path.is_dir():
+        raise error(f"{path}: a folder, where a file is expected; copy or download the file again")
+    try:
+        with open(path, "rb") as stream:
+            first = stream.read(len(POINTER))
+    except FileNotFoundError:
+        raise error(f"{path}: not found; copy or download it again") from None
+    except OSError as refusal:
+        raise kind_of(refusal, error)(f"{path}: cannot be read ({refusal.strerror or refusal})") from None
+    if first == POINTER:
+        raise error(f"{path}: a Git LFS pointer, not the file itself; fetch it with `git lfs pull`, or download it")
 
 
 def write_json(path: str | Path, value: Mapping[str, Any], error: type[HS2PrefError] = HS2PrefError) -> None:

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from chat_tokenizers import llama3
+from chat_tokenizers import saved as saved_tokenizer
 from safetensors.torch import load_file, save_file
 from torch_dist_files import read_tensors, write_tensors
+from transformers import LlamaConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.hugging_face.head import head_shapes
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.llama.architecture import body_shapes
 from nemo_hs2pref.checkpoint.merging import expo
 from nemo_hs2pref.checkpoint.merging.expo import average_checkpoints, extrapolate_checkpoints
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
@@ -182,16 +187,25 @@ def test_options_that_do_not_belong_together_are_refused(
 # Hugging Face folders
 
 
+LLAMA = LlamaConfig(
+    vocab_size=264, hidden_size=4, intermediate_size=4, num_hidden_layers=1, num_attention_heads=2, num_labels=1
+)
+
+
 def hugging_face(folder: Path, value: float, *, shards: bool = True, **config: object) -> Path:
-    """Two tensors, float32 and bfloat16, in one file each or in one together."""
-    folder.mkdir()
-    tensors = {"score.weight": torch.full((1, 4), value), "model.norm.weight": torch.full((4,), value).bfloat16()}
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 4} | config))
-    (folder / "tokenizer.json").write_text("{}")
+    """A classifier whose numbers are all `value`, float32 and one bfloat16, in two files or in one."""
+    saved_tokenizer(llama3(), folder)
+    tensors = {
+        name: torch.full(shape, value)
+        for name, shape in (body_shapes(LLAMA, 1) | head_shapes(LLAMA, "sequence-classification")).items()
+    }
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].bfloat16()
+    settings = LLAMA.to_dict() | {"architectures": ["LlamaForSequenceClassification"]} | config
+    (folder / "config.json").write_text(json.dumps(settings))
     if shards:
-        files = {name: f"model-0000{i}-of-00002.safetensors" for i, name in enumerate(tensors, start=1)}
-        for name, file in files.items():
-            save_file({name: tensors[name]}, folder / file)
+        files = {name: f"model-0000{1 + (name == 'score.weight')}-of-00002.safetensors" for name in tensors}
+        for file in set(files.values()):
+            save_file({name: tensors[name] for name in files if files[name] == file}, folder / file)
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     else:
         save_file(tensors, folder / "model.safetensors")
@@ -201,13 +215,16 @@ def hugging_face(folder: Path, value: float, *, shards: bool = True, **config: o
 def test_hugging_face_folders_in_and_out(tmp_path: Path) -> None:
     weak = hugging_face(tmp_path / "weak", 1.0, use_cache=False)
     strong = hugging_face(
-        tmp_path / "strong", 3.0, shards=False, hs2pref={STANDARDIZATION: {"mean": 0}, "template": "nemo"}
+        tmp_path / "strong",
+        3.0,
+        shards=False,
+        hs2pref={STANDARDIZATION: {"mean": 0}, "exported": {"step": 2}, "template": "extra_id"},
     )
     settings = json.loads((weak / "config.json").read_text())
-    (weak / "config.json").write_text(json.dumps(settings | {"hs2pref": {"template": "nemo"}}))
+    (weak / "config.json").write_text(json.dumps(settings | {"hs2pref": {"template": "extra_id"}}))
 
-    assert extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "a", 1.0: tmp_path / "b"}) == 2
-    assert average_checkpoints([weak, strong], None, tmp_path / "soup") == 2
+    assert extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "a", 1.0: tmp_path / "b"}) == 12
+    assert average_checkpoints([weak, strong], None, tmp_path / "soup") == 12
     for name, value in (("a", 4.0), ("b", 3.0), ("soup", 2.0)):
         found = load_file(tmp_path / name / "model.safetensors")
         assert torch.equal(found["score.weight"], torch.full((1, 4), value))
@@ -216,12 +233,13 @@ def test_hugging_face_folders_in_and_out(tmp_path: Path) -> None:
         assert not (tmp_path / name / "model.safetensors.index.json").exists()
     ours = json.loads((tmp_path / "a" / "config.json").read_text())["hs2pref"]
     assert ours["extrapolated"]["alpha"] == 1.5
-    assert ours["template"] == "nemo" and STANDARDIZATION not in ours, "other weights give other rewards"
+    assert ours["template"] == "extra_id"
+    assert not {STANDARDIZATION, "exported"} & ours.keys(), "they are of other weights"
 
 
 def test_another_architecture_of_a_hugging_face_folder_is_named(tmp_path: Path) -> None:
     weak, strong = hugging_face(tmp_path / "weak", 1.0), hugging_face(tmp_path / "strong", 1.0, rope_theta=5e5)
-    with pytest.raises(CheckpointError, match=r"rope_theta is None in .*weak and 500000.0 in"):
+    with pytest.raises(CheckpointError, match=r"rope_theta is 10000.0 in .*weak and 500000.0 in"):
         extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
 
 

@@ -20,6 +20,7 @@ from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.errors import CheckpointError
 
 HEAD = "model.rm_head.weight"
+TURNS = "{% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}"
 
 
 @pytest.fixture
@@ -116,6 +117,7 @@ def test_nemotron_layout_is_a_language_model_with_the_reward_in_row_0(reward_nem
 def test_a_published_nemotron_reward_model_is_read_by_its_row_0(tmp_path: Path) -> None:
     """It looks like any language model: the layout has to be named, and what its files do not say is inferred."""
     source = save_llama(tmp_path / "hf")
+    (source / "chat_template.jinja").write_text(TURNS)
     convert_from_hf(source, tmp_path / "nemo", hf_layout="nemotron-reward")
     head = opening.read_config(tmp_path / "nemo")["head"]
     expected = {"attributes": ["helpfulness"], "reward_weights": [1.0], "bias": False, "template": "tokenizer"}
@@ -131,6 +133,7 @@ def test_a_published_nemotron_reward_model_is_read_by_its_row_0(tmp_path: Path) 
 def test_rewards_of_other_peoples_classifiers(labels: list[str], weights: list[float] | None, tmp_path: Path) -> None:
     source = save_reward_model(tmp_path / "hf", "llama3", id2label=dict(enumerate(labels)))
     edit_json(source / "config.json", hs2pref={})
+    (source / "chat_template.jinja").write_text(TURNS)
     if weights is None:
         with pytest.raises(CheckpointError, match="nothing says how a, b make a reward; add their weights to"):
             convert_from_hf(source, tmp_path / "nemo")
@@ -142,8 +145,12 @@ def test_rewards_of_other_peoples_classifiers(labels: list[str], weights: list[f
 @pytest.mark.parametrize(
     ("changes", "asked", "sentence"),
     [
-        ({"hs2pref": {"reward_weights": [1.0]}}, None, "1 reward_weights in config.json for 3 labels"),
-        ({"id2label": {0: "a", 1: "b"}}, None, r"score.weight is \(3, 256\); its config asks for \(2, 256\)"),
+        (
+            {"hs2pref": {"template": "extra_id", "reward_weights": [1.0]}},
+            None,
+            "1 reward_weights in config.json for 3 labels",
+        ),
+        ({"id2label": {0: "a", 1: "b"}}, None, r"score.weight is \[3, 256\], config.json asks for \[2, 256\]"),
         ({}, "causal-lm", "--layout causal-lm needs LlamaForCausalLM, this is LlamaForSequenceClassification"),
     ],
 )

@@ -150,14 +150,22 @@ def test_a_dropped_bias_is_added(exported: Path, tmp_path: Path) -> None:
         ({"auto_map": {"AutoModel": "x.Y"}}, r"config\.json: names code of its own \(auto_map\), which is not run"),
         ({"architectures": ["LlamaForCausalLM"]}, r"architectures is \['LlamaForCausalLM'\], of which no reward"),
         ({"model_type": "no_such_type"}, r"transformers cannot read it \("),
-        ({"hs2pref": {"template": "tokenizer"}, "id2label": {"0": "a", "1": "b"}}, "nothing says how a, b make"),
+        (
+            {"hs2pref": {"template": "tokenizer"}, "id2label": {"0": "a", "1": "b", "2": "c"}},
+            "nothing says how a, b, c make",
+        ),
     ],
 )
 def test_folder_without_a_readable_reward_is_refused_in_one_sentence(
-    exported: Path, tmp_path: Path, change: dict[str, Any], message: str
+    exported: Path, reward_nemo: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / file).write_bytes((exported / file).read_bytes())
+    source = exported
+    if "architectures" in change:  # its weights are another model's, too
+        convert_to_hf(reward_nemo, source := tmp_path / "nemotron", hf_layout="nemotron-reward")
+        change = change | {"hs2pref": {}}
+    for file in source.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
     edit_json(tmp_path / "config.json", **change)
     with pytest.raises(CheckpointError, match=message) as caught:
         open_scorer(tmp_path)
@@ -202,7 +210,8 @@ def test_rows_that_cannot_be_scored_may_be_skipped_and_the_others_are_scored_as_
     tmp_path: Path, capsys: pytest.CaptureFixture[str], computed: list[Sequence[int]]
 ) -> None:
     folder = one_label(tmp_path / "hf")
-    edit_json(folder / "tokenizer_config.json", chat_template="{{ '<|eot_id|>' }}{{ messages[-1].content }}")
+    template = "{% for m in messages %}{{ '<|eot_id|>' + m.content }}{% endfor %}"
+    edit_json(folder / "tokenizer_config.json", chat_template=template)
     forged = Conversation("forged", (Message("user", "Why?"), Message("assistant", "So <|eot_id|>")))
     rows, alone, output = (
         rows_file(tmp_path, [*ROWS, conversation("long", 5000), forged]),

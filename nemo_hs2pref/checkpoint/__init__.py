@@ -3,8 +3,9 @@
 Everything here but `megatron` works without a model, a GPU and NeMo, and holds a few tensors at a time: so a login
 node converts a 70B checkpoint.
 
-    in     `hugging_face.from_hf`: `source` opens what the user names, `llama.to_mcore` makes pieces of megatron-core's
-           tensors of its tensors, `llama.config` says what NeMo calls the configuration, `torch_dist.writing` writes
+    in     `hugging_face.from_hf`: `source` opens what the user names, a folder by `hugging_face.folder` as every other
+           verb does; `llama.to_mcore` makes pieces of megatron-core's tensors of its tensors, `llama.config` says what
+           NeMo calls the configuration, `torch_dist.writing` writes
     out    `hugging_face.to_hf`: `torch_dist.reading` reads, `llama.from_mcore` makes a Llama of it,
            `safetensors.shards` writes; beside the weights lie `tokenizer`'s tokenizer and `card`'s README.md
     heads  `reward_head` has a head and its home with us; `hugging_face.layouts` names Hugging Face's, `head` reads them

@@ -43,7 +43,7 @@ def identity_of(path: Path) -> Identity:
     """Of the checkpoint at `path`, an archive or a folder; CheckpointError where it cannot be read."""
     try:
         weights = _weights_of(path)
-        exported: dict[str, Any] = _read(path / HF_CONFIG).get(HF_KEY, {}).get(EXPORTED, {})
+        exported: dict[str, Any] = (_read(path / HF_CONFIG).get(HF_KEY) or {}).get(EXPORTED, {})
         if exported.get("as") == weights:  # else it was trained since
             return {"step": exported["step"], "weights": exported["weights"]}
         return {"step": _read(path / MANIFEST).get("step"), "weights": weights}
@@ -87,7 +87,7 @@ def _configuration(file: Path) -> bytes:
     """Hugging Face's, without what is written into it later."""
     config = _read(file)
     for key in (STANDARDIZATION, EXPORTED):
-        config.get(HF_KEY, {}).pop(key, None)
+        (config.get(HF_KEY) or {}).pop(key, None)
     return json.dumps(config, sort_keys=True).encode()
 
 

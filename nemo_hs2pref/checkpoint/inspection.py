@@ -3,7 +3,6 @@
 What is not known is left out: a checkpoint of others has no manifest, a language model no head.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST
 from nemo_hs2pref.checkpoint.hugging_face.layouts import KEY
-from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, is_hugging_face
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, is_hugging_face, read_hugging_face_config
 from nemo_hs2pref.checkpoint.safetensors.folder import weight_files
 from nemo_hs2pref.checkpoint.safetensors.header import DTYPES, read_header
 from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata
@@ -76,7 +75,7 @@ def nemo(path: Path) -> Facts:
 
 
 def hugging_face(path: Path) -> Facts:
-    config: Facts = json.loads((path / "config.json").read_text())
+    config: Facts = read_hugging_face_config(path)
     places = [place for file in weight_files(path) for place in read_header(file).values()]
     ours: Facts = config.get(KEY) or {}
     labels: Facts = config.get("id2label") or {}

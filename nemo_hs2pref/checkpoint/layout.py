@@ -21,9 +21,10 @@ from omegaconf import OmegaConf
 
 from nemo_hs2pref.checkpoint.durable import sync_files, sync_folders
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, describe, files_in, list_again, write_file_list
+from nemo_hs2pref.checkpoint.safetensors.folder import INDEX, WHOLE
 from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError
-from nemo_hs2pref.files import replacing
+from nemo_hs2pref.files import read_json, replacing
 
 CONFIG = "model_config.yaml"
 WEIGHTS = "model_weights"
@@ -34,6 +35,8 @@ LAST = "last"  # the folder of a run's resume state
 STANDARDIZATION = "standardization"  # in MANIFEST, or under HF_KEY: mean and std of the rewards
 SPARE = 1.1  # of the size of a checkpoint must be free before a run saves one
 HF_CONFIG = "config.json"  # a Hugging Face folder's
+HF_ADAPTER = "adapter_config.json"  # of PEFT: the folder has adapters instead of a model
+HF_FILES = (HF_CONFIG, HF_ADAPTER, WHOLE, INDEX, "pytorch_model.bin")
 HF_KEY = "hs2pref"  # in it: what Hugging Face's format has no place for
 
 
@@ -54,15 +57,14 @@ def resume_path(folder: Path) -> Path | None:
 
 
 def is_hugging_face(path: Path) -> bool:
-    return (path / HF_CONFIG).is_file() and not (path / CONFIG).is_file()
+    """By any of such a folder's files, so that one that lacks config.json is told so."""
+    is_ours = (path / CONFIG).is_file() or (path / "context").is_dir()
+    return not is_ours and any((path / name).exists() for name in HF_FILES)
 
 
 def read_hugging_face_config(path: Path) -> dict[str, Any]:
-    file = path / HF_CONFIG
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{file}: not a JSON object ({error}); copy or download it again") from None
+    """config.json as it is stored; what it means, `hugging_face.folder` says."""
+    return read_json(path / HF_CONFIG, CheckpointError)
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

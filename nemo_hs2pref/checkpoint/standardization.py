@@ -24,7 +24,7 @@ def store(path: Path, measured: Figures, source: Path) -> None:
     figures = {"rows": measured["rows"], "input": {"name": str(source), "sha256": sha256(source)}, **measured}
     if layout.is_hugging_face(path):
         config = layout.read_hugging_face_config(path)
-        config[HF_KEY] = config.get(HF_KEY, {}) | {STANDARDIZATION: figures}
+        config[HF_KEY] = (config.get(HF_KEY) or {}) | {STANDARDIZATION: figures}
         write_json(path / HF_CONFIG, config, CheckpointError)
         list_again(path, path / HF_CONFIG)
     else:
@@ -34,7 +34,7 @@ def store(path: Path, measured: Figures, source: Path) -> None:
 def stored(path: Path) -> Figures:
     """The checkpoint's figures; raises CheckpointError where it has none."""
     if layout.is_hugging_face(path):
-        figures = layout.read_hugging_face_config(path).get(HF_KEY, {}).get(STANDARDIZATION)
+        figures = (layout.read_hugging_face_config(path).get(HF_KEY) or {}).get(STANDARDIZATION)
     else:
         opening.read_config(path)
         figures = opening.read_manifest(path).get(STANDARDIZATION)

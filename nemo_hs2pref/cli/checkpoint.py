@@ -52,7 +52,7 @@ def run_verify(args: argparse.Namespace) -> int:
         print(json.dumps({"whole": not report.problems, **asdict(report)}, indent=2))
         return 1 if report.problems else 0
     for problem in report.problems:
-        print(f"{args.path}/{problem}")
+        print(problem if problem.startswith(str(args.path)) else f"{args.path}/{problem}")
     for note in report.notes:
         print(f"note: {note}")
     verdict = f"not whole, {len(report.problems)} problems" if report.problems else "whole"

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from nemo_hs2pref.data.batches import IGNORED, PairItem, ResponseItem
 from nemo_hs2pref.data.records import Conversation, read_jsonl, read_pairs, read_ratings
 from nemo_hs2pref.data.templates.tokens import TokenizeRows
-from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.data.tokenizers import open_tokenizer
+from nemo_hs2pref.errors import CheckpointError, DataError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -17,9 +18,7 @@ T = TypeVar("T")
 
 def tokenizer_of(checkpoint: Path) -> Any:
     """The checkpoint's own Hugging Face tokenizer."""
-    from transformers import AutoTokenizer  # heavy
-
-    return AutoTokenizer.from_pretrained(checkpoint / "tokenizer")
+    return open_tokenizer(checkpoint / "tokenizer", CheckpointError)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Hugging Face to NeMo: a Llama, with or without a reward head, as the folder that an unpacked .nemo file is."""
 
+import sys
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -52,10 +53,11 @@ def convert_from_hf(
     Raises CheckpointError before anything is written; a run that is cut short leaves no destination.
     """
     layout.refuse_existing(destination)
-    opened = open_source(source)
+    opened = open_source(source, hf_layout)
     chosen = layouts.layout_of_source(opened.config, hf_layout, opened.name)
     architecture.refuse_unsupported(opened.config, opened.name)
-    _refuse_large_tokenizer(opened)
+    for note in opened.notes:
+        print(f"note: {note}", file=sys.stderr)
     num_layers = _layers_to_keep(opened, num_layers)
     shapes = architecture.body_shapes(opened.config, num_layers) | head_shapes(opened.config, chosen)
     tensor = checked_reader(opened, shapes)
@@ -85,15 +87,6 @@ def _ending(tensor: architecture.ReadTensor, opened: HFSource, head: Head | None
     if opened.config.tie_word_embeddings:
         return []
     return [to_mcore.vocabulary(to_mcore.OUTPUT_LAYER, architecture.LM_HEAD, tensor, opened.config, dtype)]
-
-
-def _refuse_large_tokenizer(opened: HFSource) -> None:
-    tokens, embeddings = len(opened.tokenizer), opened.config.vocab_size
-    if tokens > embeddings:
-        raise CheckpointError(
-            f"{opened.name}: the tokenizer has {tokens} tokens, the model embeds {embeddings}; "
-            "call model.resize_token_embeddings and save it before converting"
-        )
 
 
 def _layers_to_keep(opened: HFSource, asked: int | None) -> int:

@@ -15,6 +15,7 @@ from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
+from nemo_hs2pref.checkpoint.hugging_face.folder.text import refuse_larger
 from nemo_hs2pref.checkpoint.hugging_face.source import HFSource
 from nemo_hs2pref.errors import CheckpointError, InstallationError
 
@@ -34,7 +35,9 @@ def open_gguf(path: Path) -> HFSource:
     with torch.device("meta"):
         names_only = LlamaForCausalLM(config)  # tells transformers how tensors are named in a Llama
     tensors = load_gguf_checkpoint(path, return_tensors=True, model_to_load=names_only)["tensors"]
-    return HFSource(str(path), config, _tokenizer(fields), frozenset(tensors), tensors.__getitem__)
+    tokenizer = _tokenizer(fields)
+    refuse_larger(tokenizer, config, path)
+    return HFSource(str(path), config, tokenizer, frozenset(tensors), tensors.__getitem__)
 
 
 def _refuse_unsupported(path: Path, fields: dict[str, Any], tensors: set[str]) -> None:

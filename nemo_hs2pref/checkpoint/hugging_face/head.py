@@ -30,8 +30,6 @@ def hf_head(config: LlamaConfig, layout: str, tensor: architecture.ReadTensor, w
         weight = tensor(SCORE)
         attributes = [config.id2label[i] for i in range(config.num_labels)]
     elif layout == NEMOTRON:
-        if config.tie_word_embeddings:
-            raise CheckpointError(f"{where}: tie_word_embeddings is true, so no row of lm_head can be a reward head")
         weight = tensor(architecture.LM_HEAD)[:1]
         attributes = getattr(config, KEY, {}).get("attributes", [HELPFULNESS])
     else:

@@ -33,11 +33,15 @@ def layout_of_source(config: Any, asked: str | None, where: str) -> str:
     architecture = (config.architectures or [ARCHITECTURES[CAUSAL_LM]])[0]
     if architecture not in ARCHITECTURES.values():
         known = " and ".join(dict.fromkeys(ARCHITECTURES.values()))
-        raise CheckpointError(f"{where}: architectures is {config.architectures}; only {known} convert")
+        raise CheckpointError(f"{where}: architectures is {config.architectures}; of Llamas only {known} are read")
     stored = getattr(config, KEY, {}).get("layout")
+    if stored not in (None, *LAYOUTS):
+        raise CheckpointError(f"{where}: layout is {stored!r}; expected one of {', '.join(LAYOUTS)}")
     layout = asked or stored or next(name for name, value in ARCHITECTURES.items() if value == architecture)
     if ARCHITECTURES[layout] != architecture:
         raise CheckpointError(f"{where}: --layout {layout} needs {ARCHITECTURES[layout]}, this is {architecture}")
+    if layout == NEMOTRON and config.tie_word_embeddings:
+        raise CheckpointError(f"{where}: tie_word_embeddings is true, so no row of lm_head can be a reward head")
     return layout
 
 

@@ -20,7 +20,6 @@ def refuse_unsupported(config: LlamaConfig, where: str) -> None:
         "mlp_bias is true; only Llamas without biases convert": config.mlp_bias,
         f"hidden_act is {config.hidden_act!r}; only 'silu' converts": config.hidden_act != "silu",
         f"rope_scaling is of type {rope!r}; only 'llama3' and none convert": rope not in ("default", "llama3"),
-        "weights are quantized; convert the unquantized model": hasattr(config, "quantization_config"),
     }
     for sentence, refused in refusals.items():
         if refused:
@@ -46,6 +45,19 @@ def body_shapes(config: LlamaConfig, num_layers: int) -> dict[str, Shape]:
     for i in range(num_layers):
         shapes |= {f"model.layers.{i}.{name}.weight": shape for name, shape in layer.items()}
     return shapes | {NORM: (hidden,)}
+
+
+def bias_shapes(config: LlamaConfig) -> dict[str, Shape]:
+    """The biases of a Llama that has them; none converts."""
+    rows = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj")} if config.attention_bias else {}
+    rows |= {"mlp": ("gate_proj", "up_proj", "down_proj")} if config.mlp_bias else {}
+    biased = {f"{room}.{name}" for room, names in rows.items() for name in names}
+    weights = body_shapes(config, config.num_hidden_layers)
+    return {
+        f"{name.removesuffix('weight')}bias": shape[:1]
+        for name, shape in weights.items()
+        if ".".join(name.split(".")[-3:-1]) in biased
+    }
 
 
 def lm_head_shapes(config: LlamaConfig) -> dict[str, Shape]:

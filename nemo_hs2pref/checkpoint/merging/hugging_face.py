@@ -13,8 +13,11 @@ from torch import Tensor
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.hugging_face.folder.keys import meaning
+from nemo_hs2pref.checkpoint.hugging_face.folder.opened import open_folder
 from nemo_hs2pref.checkpoint.hugging_face.layouts import KEY
-from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.identity import EXPORTED
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, read_hugging_face_config
 from nemo_hs2pref.checkpoint.merging.model import Model
 from nemo_hs2pref.checkpoint.pushed import Pushed
 from nemo_hs2pref.checkpoint.safetensors import shards
@@ -23,10 +26,8 @@ from nemo_hs2pref.checkpoint.safetensors.header import read_header
 from nemo_hs2pref.checkpoint.safetensors.shards import CODES, Entry
 from nemo_hs2pref.errors import CheckpointError
 
-FREE = (  # keys of config.json that change no weight's meaning
-    *("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"),
-    *("bos_token_id", "eos_token_id", "pad_token_id"),
-)
+MEANING = ("layout", "template", "attributes", "reward_weights")  # of our key: what the outputs are
+OF_OTHER_WEIGHTS = (STANDARDIZATION, EXPORTED)  # of our key: what is true of the parents alone
 COPIED = (".json", ".jinja", ".model", ".txt")
 LICENCES = ("LICENSE", "NOTICE", "USE_POLICY")
 
@@ -37,19 +38,21 @@ class HFCheckpoint(Model):
     kind = "Hugging Face folder"
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config: dict[str, Any] = json.loads((path / "config.json").read_text())
-        ours = dict(self.config.get(KEY, {}))
+        self.path, opened = path, open_folder(path)
+        self.config: dict[str, Any] = read_hugging_face_config(path)
+        ours: dict[str, Any] = self.config.get(KEY) or {}
         if "dropped_bias" in ours:
             raise CheckpointError(f"{path}: its head's bias was left out; combine the checkpoints it was made from")
-        ours.pop(STANDARDIZATION, None)  # other weights give other rewards
-        self.config |= {KEY: ours}
-        self.settings = {key: value for key, value in self.config.items() if key not in FREE}
+        self.config |= {KEY: {key: value for key, value in ours.items() if key not in OF_OTHER_WEIGHTS}}
+        meant = {f"{KEY}.{key}": ours.get(key) for key in MEANING}
+        self.settings = meant | {key: value for key, value in meaning(opened.config).items() if key != KEY}
         self.files: dict[str, Path] = {}
         entries: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         dtypes = {code: dtype for dtype, code in CODES.items()}
         for file in weight_files(path):
             for name, place in read_header(file).items():
+                if name not in opened.files:
+                    continue
                 if place.dtype not in dtypes:
                     raise CheckpointError(f"{file}: {name} is {place.dtype}; only {', '.join(dtypes)} can be combined")
                 self.files[name] = file

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.files import refuse_unreadable
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 BYTES = {  # of one number, by the format's names
@@ -35,6 +36,7 @@ def read_header(file: Path) -> dict[str, TensorSpan]:
 
     Raises CheckpointError where the header is broken or the file is not as long as its tensors.
     """
+    refuse_unreadable(file, CheckpointError)
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -51,8 +53,6 @@ def read_header(file: Path) -> dict[str, TensorSpan]:
             end = span.end
         if end != size:
             raise ValueError(f"it has {size} bytes, its tensors end at {end}")
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: not found; copy or download it again") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file}: no whole safetensors file ({error}); copy or download it again") from None
     return ordered

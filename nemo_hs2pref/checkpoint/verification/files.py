@@ -59,6 +59,8 @@ Look = Callable[[HashedReader], Iterator[str]]  # reads a part of the file and t
 
 def check_file(file: Path, listed: Listed | None, look: Look, advance: Advance) -> list[str]:
     """What is wrong with `file`, one sentence each, by what was listed of it at save and by `look`."""
+    if file.is_dir():
+        return ["a folder, where a file is expected"]
     if not file.is_file():
         return ["missing"]
     with file.open("rb") as stream:

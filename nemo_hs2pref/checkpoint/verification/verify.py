@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nemo_hs2pref.checkpoint import opening
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, THREADS, Files, files_in, read_file_list
+from nemo_hs2pref.checkpoint.hugging_face.folder.config import refuse_no_model
 from nemo_hs2pref.checkpoint.layout import is_hugging_face
 from nemo_hs2pref.checkpoint.safetensors.folder import weight_files
 from nemo_hs2pref.checkpoint.verification import hugging_face, nemo
@@ -30,7 +31,7 @@ def verify(path: Path) -> Report:
         report.notes.append("of an archive the tensors alone are looked at; unpack it to have every file compared")
     is_hf, listed = is_hugging_face(path), read_file_list(path)
     if listed is None:
-        weight_files(path) if is_hf else opening.read_any_config(path)  # there is something to verify
+        refuse_nothing(path, is_hf=is_hf)
         report.notes.append(f"no {FILE_LIST}, so no sizes and hashes to compare; whoever wrote this left none")
     kind = hugging_face if is_hf else nemo
     check_files(path, listed or {}, kind.looks(path, report), report)
@@ -40,6 +41,15 @@ def verify(path: Path) -> Report:
         except Exception as error:  # broken text: yaml, json and transformers each raise their own
             report.problems.append(str(error))
     return report
+
+
+def refuse_nothing(path: Path, *, is_hf: bool) -> None:
+    """Where there is nothing to verify."""
+    if is_hf:
+        refuse_no_model(path)
+        weight_files(path)
+    else:
+        opening.read_any_config(path)
 
 
 def check_files(folder: Path, listed: Files, looks: Mapping[str, Look], report: Report) -> None:

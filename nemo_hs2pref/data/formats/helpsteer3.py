@@ -1,12 +1,10 @@
 """HelpSteer3-Preference (arXiv 2505.11475): pairs with strengths on general, STEM, code and multilingual prompts.
 
-A row is turned as data/forms/helpsteer3.py says; the single annotations are not used, since the release has only those
-that agree most [read: its dataset card]. Dropped, with the reason:
+A row is turned as data/forms/helpsteer3.py says; the single annotations are not used. Dropped, with the reason:
 
     tie                the overall preference is 0
     empty_response     a response without text
     bad_turns          the turns of the context do not alternate, or one is empty
-    equal_responses    there is nothing to prefer
 """
 
 from collections.abc import Iterator, Mapping
@@ -70,5 +68,4 @@ def _parse(row: Row) -> _Row:
 def _reason_to_drop(row: _Row) -> str | None:
     if row.strength == 0:
         return "tie"
-    fault = fault_of_turns(row.context, row.chosen, row.rejected)
-    return fault or ("equal_responses" if row.chosen == row.rejected else None)
+    return fault_of_turns(row.context, row.chosen, row.rejected)

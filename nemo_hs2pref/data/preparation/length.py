@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from nemo_hs2pref.data.groups import Record
 from nemo_hs2pref.data.templates import DEFAULT_TEMPLATE, MarkerInText, named, refuse_lost, write
 from nemo_hs2pref.data.templates.tokens import token_ids
+from nemo_hs2pref.data.tokenizers import open_tokenizer
 from nemo_hs2pref.errors import DataError, InstallationError
 
 TEXTS_AT_ONCE = 256  # keeps the token lists of a 20,000 row file from being in memory together
@@ -86,8 +88,10 @@ def load_tokenizer(path: str) -> Any:
         raise InstallationError(
             f"tokenizer {path}: the package `transformers` is missing ({error}); install nemo-hs2pref[nemo]"
         ) from None
+    if Path(path).is_dir():
+        return open_tokenizer(Path(path), DataError)
     try:
-        return AutoTokenizer.from_pretrained(path)
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"tokenizer {path}: cannot be loaded ({reason}); pass a folder with its files") from None

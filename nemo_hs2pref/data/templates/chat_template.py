@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any
 
 from nemo_hs2pref.data.records import Message
+from nemo_hs2pref.data.tokenizers import without_default
 from nemo_hs2pref.errors import ConfigError, DataError
 
 TODAY = date(2024, 7, 26)
@@ -54,4 +55,9 @@ def refuse_unfit(tokenizer: Any) -> None:
         raise ConfigError(
             f"template tokenizer: the tokenizer {tokenizer.name_or_path} has no chat template; "
             "choose extra_id or llama3"
+        )
+    if (names := without_default(tokenizer.chat_template)) is not None:
+        raise ConfigError(
+            f"template tokenizer: the tokenizer {tokenizer.name_or_path} has chat templates ({', '.join(names)}) and "
+            "none is the default; write the one that is meant into its chat_template.jinja"
         )
