@@ -25,6 +25,7 @@ def store(path: Path, measured: Figures, source: Path) -> None:
     if layout.is_hugging_face(path):
         config = layout.read_hugging_face_config(path)
         config[HF_KEY] = config.get(HF_KEY, {}) | {STANDARDIZATION: figures}
+        config |= openrlhf_figures(config)
         write_json(path / HF_CONFIG, config, CheckpointError)
         list_again(path, path / HF_CONFIG)
     else:
@@ -44,3 +45,17 @@ def stored(path: Path) -> Figures:
             f"`hs2pref standardize --model {path} --input ratings.train.jsonl`"
         )
     return figures
+
+
+def openrlhf_figures(config: Mapping[str, Any]) -> dict[str, float]:
+    """The keys of config.json from which OpenRLHF standardizes rewards: `mean` and `std`, at the top.
+
+    It reads classifiers with one label. Its reward lacks a bias that their layout has no place for, so the mean does.
+    """
+    ours: Mapping[str, Any] = config.get(HF_KEY, {})
+    figures = ours.get(STANDARDIZATION)
+    is_the_reward = len(config.get("id2label", ())) == 1 and ours.get("reward_weights", [1.0]) == [1.0]
+    if figures is None or not is_the_reward:
+        return {}
+    (bias,) = ours.get("dropped_bias", [0.0])
+    return {"mean": figures["reward"]["mean"] - bias, "std": figures["reward"]["std"]}

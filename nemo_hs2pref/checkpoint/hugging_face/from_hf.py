@@ -118,7 +118,8 @@ def _write_small_files(
         ORIGIN: origin_config(opened.config, opened.generation_config),
     }
     if head is not None:
-        config |= {"head": head.section(), "share_embeddings_and_output_weights": False}
+        length = min(opened.config.max_position_embeddings, opened.tokenizer.model_max_length)  # as scoring the folder
+        config |= {"head": head.section(), "share_embeddings_and_output_weights": False, "encoder_seq_length": length}
     OmegaConf.save(OmegaConf.create(config), folder / layout.CONFIG)
     # the figures are those of the whole model
     measured = head is not None and head.standardization and manifest.num_layers == manifest.source_num_layers
