@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from families import ATTRIBUTES, FIGURES, edit_json, edit_yaml, save_reward_model, tensors_of
+from safetensors.torch import load_file, save_file
 from small_llama import save_llama
 from torch_dist_files import read_tensors, write_tensors
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
@@ -16,7 +17,7 @@ from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.standardization import store
+from nemo_hs2pref.checkpoint.standardization import store, stored
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message
@@ -147,6 +148,22 @@ def test_openrlhf_finds_mean_and_std_of_the_only_label(biased: Path, tmp_path: P
     store(tmp_path / "one", {**FIGURES, "reward": {"mean": 3.0, "std": 2.0}}, tmp_path / "rows.jsonl")
     config = json.loads((tmp_path / "one" / "config.json").read_text())
     assert (config["mean"], config["std"]) == (3.0 + 1.1875, 2.0)
+
+
+def test_figures_of_an_export_are_not_those_of_what_others_train_from_it(reward_nemo: Path, tmp_path: Path) -> None:
+    """Trainers keep config.json, our figures in it included."""
+    folder = tmp_path / "hf"
+    convert_to_hf(reward_nemo, folder)
+    assert stored(folder) == FIGURES
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"score.weight": weights["score.weight"] + 1}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="no mean and std of these weights are stored; measure them once"):
+        stored(folder)
+    convert_from_hf(folder, tmp_path / "nemo")
+    assert STANDARDIZATION not in opening.read_manifest(tmp_path / "nemo")
+    (tmp_path / "rows.jsonl").touch()
+    store(folder, FIGURES, tmp_path / "rows.jsonl")
+    assert stored(folder)["reward"] == FIGURES["reward"]
 
 
 @pytest.mark.parametrize(("length", "positions"), [(128, 4096), (8192, 8192)])

@@ -35,6 +35,7 @@ STANDARDIZATION = "standardization"  # in MANIFEST, or under HF_KEY: mean and st
 SPARE = 1.1  # of the size of a checkpoint must be free before a run saves one
 HF_CONFIG = "config.json"  # a Hugging Face folder's
 HF_KEY = "hs2pref"  # in it: what Hugging Face's format has no place for
+OPENRLHF_FIGURES = ("mean", "std")  # in it: of the rewards, as OpenRLHF reads them
 
 
 def is_foreign(folder: Path) -> bool:
