@@ -16,7 +16,7 @@ from nemo_hs2pref.cli import main
 
 
 @pytest.fixture(scope="session")
-def client() -> Callable[..., str]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Run a program of this folder under the newest transformers, or under RewardBench; returns its last line.
 
     Skips without .venv-clients; with HS2PREF_REQUIRE_CLIENTS set, as `make test-clients` does, that fails.
@@ -25,11 +25,15 @@ def client() -> Callable[..., str]:
         refuse = pytest.fail if os.environ.get("HS2PREF_REQUIRE_CLIENTS") else pytest.skip
         refuse("no .venv-clients; make it with `make client-deps`")
 
+    folder = tmp_path_factory.mktemp("client")  # RewardBench writes where it runs
+
     def run(program: str, *args: object, under: Path = CLIENTS) -> str:
         python, path = (CLIENTS / "bin" / "python", "") if under == CLIENTS else (sys.executable, str(under))
         offline = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         words = [str(python), str(Path(__file__).parent / program), *map(str, args)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=TIME_LIMIT_S, env=os.environ | offline)
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=TIME_LIMIT_S, env=os.environ | offline, cwd=folder
+        )
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
         return done.stdout.splitlines()[-1]
 
