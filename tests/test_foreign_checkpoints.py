@@ -149,7 +149,7 @@ def test_an_archive_is_verified_inspected_and_exported_where_it_lies(language_mo
 def test_aligners_folder_is_verified_inspected_and_exported(aligner: Path, tmp_path: Path) -> None:
     assert not verify(aligner).problems
     assert inspect_checkpoint(aligner)["head"]["attributes"] == list(ATTRIBUTES)
-    convert_to_hf(aligner, tmp_path / "hf", drop_bias=True)
+    convert_to_hf(aligner, tmp_path / "hf", drop_bias=True, labels="all")
     bias = StoredTensors(opening.opened(aligner) / layout.WEIGHTS).read("model.rm_head.bias")
     assert LlamaConfig.from_pretrained(tmp_path / "hf").hs2pref["dropped_bias"] == pytest.approx(bias.tolist())
 

@@ -65,7 +65,8 @@ def test_an_export_is_its_checkpoint_until_it_is_trained(nemo, tmp_path):
     convert_to_hf(nemo, tmp_path / "hf")
     assert identity_of(tmp_path / "hf") == identity_of(nemo)
     ours = json.loads((tmp_path / "hf" / "config.json").read_text())[HF_KEY]
-    edit_json(tmp_path / "hf" / "config.json", **{HF_KEY: ours | {STANDARDIZATION: {"rows": 3}}})
+    measured = {HF_KEY: ours | {STANDARDIZATION: {"rows": 3}}, "mean": 1.0, "std": 2.0}
+    edit_json(tmp_path / "hf" / "config.json", **measured)
     assert identity_of(tmp_path / "hf") == identity_of(nemo)
     weights = tmp_path / "hf" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")

@@ -8,16 +8,21 @@ from typing import Any
 import pytest
 import torch
 from families import ATTRIBUTES, FIGURES, edit_json, edit_yaml, save_reward_model, tensors_of
+from safetensors.torch import load_file, save_file
 from small_llama import save_llama
 from torch_dist_files import read_tensors, write_tensors
-from transformers import AutoConfig, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
+from nemo_hs2pref.checkpoint.standardization import store, stored
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
-from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.cli import main
+from nemo_hs2pref.data.records import Conversation, Message
+from nemo_hs2pref.errors import CheckpointError, DataError
+from nemo_hs2pref.runtime.scoring import open_scorer
 
 HEAD = "model.rm_head.weight"
 TURNS = "{% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}"
@@ -88,7 +93,7 @@ def test_a_bias_of_zeros_is_no_loss(biased: Path, tmp_path: Path) -> None:
 
 
 def test_merged_attributes_are_one_label_with_the_reward(reward_nemo: Path, tmp_path: Path) -> None:
-    convert_to_hf(reward_nemo, tmp_path / "back", merge_attributes=True)
+    convert_to_hf(reward_nemo, tmp_path / "back", labels="reward")
     head = StoredTensors(reward_nemo / layout.WEIGHTS).read(HEAD)
     score = tensors_of(tmp_path / "back")["score.weight"]
     torch.testing.assert_close(score, torch.tensor([[0.5, 0.75, -0.25]]) @ head)
@@ -96,12 +101,85 @@ def test_merged_attributes_are_one_label_with_the_reward(reward_nemo: Path, tmp_
     assert (config.num_labels, config.id2label, config.hs2pref["reward_weights"]) == (1, {0: "reward"}, [1.0])
 
 
-def test_a_reward_that_is_one_attribute_keeps_its_name(nemo: Path, tmp_path: Path) -> None:
-    edit_yaml(nemo, head={"reward_weights": [0.0, 1.0, 0.0]})
-    convert_to_hf(nemo, tmp_path / "back", merge_attributes=True)
+@pytest.mark.parametrize(("weight", "label"), [(1.0, "correctness"), (2.0, "reward"), (-1.0, "reward")])
+def test_a_reward_that_is_one_attribute_is_the_only_label(
+    weight: float, label: str, nemo: Path, tmp_path: Path
+) -> None:
+    """Clients that read one number of several take the first. The label is the reward: its weight is in the head."""
+    edit_yaml(nemo, head={"reward_weights": [0.0, weight, 0.0]})
+    convert_to_hf(nemo, tmp_path / "back")
     score = tensors_of(tmp_path / "back")["score.weight"]
-    assert score.equal(StoredTensors(nemo / layout.WEIGHTS).read(HEAD)[1:2])
-    assert AutoConfig.from_pretrained(tmp_path / "back").id2label == {0: "correctness"}
+    assert score.equal(weight * StoredTensors(nemo / layout.WEIGHTS).read(HEAD)[1:2])
+    config = AutoConfig.from_pretrained(tmp_path / "back")
+    assert (config.id2label, config.problem_type, config.hs2pref["reward_weights"]) == ({0: label}, "regression", [1.0])
+    assert config.hs2pref[STANDARDIZATION]["attributes"] == {label: FIGURES["reward"]}
+    convert_from_hf(tmp_path / "back", tmp_path / "again")
+    assert opening.read_config(tmp_path / "again")["head"]["attributes"] == [label]
+    assert read_tensors(tmp_path / "again" / layout.WEIGHTS, [HEAD])[HEAD].equal(score)
+
+
+def test_all_attributes_come_with_a_warning_that_names_slot_0(
+    nemo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_yaml(nemo, head={"reward_weights": [0.0, 1.0, 0.0]})
+    words = ["convert", "to-hf", str(nemo)]
+    assert main([*words, str(tmp_path / "one")]) == 0
+    said = capsys.readouterr()
+    assert "labels correctness; not written: helpfulness, verbosity" in said.out and not said.err
+    assert main([*words, str(tmp_path / "all"), "--all-attributes"]) == 0
+    sentence = "warning: the reward is correctness, and slot 0 is helpfulness: RewardBench's scorer reads slot 0 alone"
+    assert sentence in capsys.readouterr().err
+    config = AutoConfig.from_pretrained(tmp_path / "all")
+    assert (config.num_labels, config.hs2pref["reward_weights"]) == (3, [0.0, 1.0, 0.0])
+    assert main([*words, str(tmp_path / "no"), "--all-attributes", "--layout", "nemotron-reward"]) == 2
+    assert "--layout nemotron-reward holds the reward alone; leave --all-attributes out" in capsys.readouterr().err
+
+
+# What clients read
+
+
+def test_openrlhf_finds_mean_and_std_of_the_only_label(biased: Path, tmp_path: Path) -> None:
+    """It takes (reward - mean) / std of a reward without the dropped bias of 0.5 * 0.5 + 0.75 * -1.25 - 0.25 * 2."""
+    convert_to_hf(biased, tmp_path / "all", drop_bias=True)
+    assert not {"mean", "std"} & json.loads((tmp_path / "all" / "config.json").read_text()).keys()
+    convert_to_hf(biased, tmp_path / "one", drop_bias=True, labels="reward")
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert (config["mean"], config["std"]) == (1.5 + 1.1875, 0.5)
+    (tmp_path / "rows.jsonl").touch()
+    store(tmp_path / "one", {**FIGURES, "reward": {"mean": 3.0, "std": 2.0}}, tmp_path / "rows.jsonl")
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert (config["mean"], config["std"]) == (3.0 + 1.1875, 2.0)
+
+
+def test_figures_of_an_export_are_not_those_of_what_others_train_from_it(reward_nemo: Path, tmp_path: Path) -> None:
+    """Trainers keep config.json, our figures in it included."""
+    folder = tmp_path / "hf"
+    convert_to_hf(reward_nemo, folder)
+    assert stored(folder) == FIGURES
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"score.weight": weights["score.weight"] + 1}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="no mean and std of these weights are stored; measure them once"):
+        stored(folder)
+    convert_from_hf(folder, tmp_path / "nemo")
+    assert STANDARDIZATION not in opening.read_manifest(tmp_path / "nemo")
+    (tmp_path / "rows.jsonl").touch()
+    store(folder, FIGURES, tmp_path / "rows.jsonl")
+    assert stored(folder)["reward"] == FIGURES["reward"]
+
+
+@pytest.mark.parametrize(("length", "positions"), [(128, 4096), (8192, 8192)])
+def test_the_length_of_training_goes_along(length: int, positions: int, nemo: Path, tmp_path: Path) -> None:
+    """RoPE goes on past the base model's positions, and so may a run."""
+    edit_yaml(nemo, encoder_seq_length=length)
+    convert_to_hf(nemo, tmp_path / "hf")
+    config = AutoConfig.from_pretrained(tmp_path / "hf")
+    assert (config.model_max_length, config.max_position_embeddings) == (length, positions)
+    assert AutoTokenizer.from_pretrained(tmp_path / "hf").model_max_length == length
+    convert_from_hf(tmp_path / "hf", tmp_path / "again")
+    assert opening.read_config(tmp_path / "again")["encoder_seq_length"] == length
+    long = Conversation("1", (Message("user", "a"), Message("assistant", "b" * length)))
+    with pytest.raises(DataError, match=f"1 of 1 rows are longer than {length} tokens"):
+        open_scorer(tmp_path / "hf").score([long])
 
 
 def test_nemotron_layout_is_a_language_model_with_the_reward_in_row_0(reward_nemo: Path, tmp_path: Path) -> None:

@@ -51,8 +51,10 @@ def test_jinja_writes_the_text_of_training(name: str, pairs: list[tuple[str, str
     tokenizer.chat_template = chat_template(name, tokenizer)
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     assert text == render([Message(**message) for message in messages], name)
-    prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
-    assert text.startswith(prompt)  # as TRL finds the response in a text
+    for asks in (True, False):  # as TRL finds the response in a text, and as RewardBench renders the prompt first
+        assert text.startswith(tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=asks))
+    with pytest.raises(TemplateError, match="asks for a response after the response to be judged"):
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
 def test_llama3_text_is_metas() -> None:
@@ -64,11 +66,11 @@ def test_llama3_text_is_metas() -> None:
     )
 
 
-@pytest.mark.parametrize("roles", [("assistant",), ("user", "user"), ("user", "system", "assistant"), ("user",)])
+@pytest.mark.parametrize("roles", [("assistant",), ("user", "user"), ("user", "system", "assistant"), ("system",)])
 def test_conversations_out_of_turn_are_refused_as_in_training(roles: tuple[str, ...]) -> None:
     tokenizer = words("<s>")
     tokenizer.chat_template = chat_template("extra_id", tokenizer)
-    with pytest.raises(TemplateError, match=r"take turns|response to be judged"):
+    with pytest.raises(TemplateError, match=r"take turns|no message of the user"):
         tokenizer.apply_chat_template([{"role": role, "content": "a"} for role in roles], tokenize=False)
 
 
@@ -103,9 +105,10 @@ def test_tokens_are_those_of_training(make: Any, vocab_size: int, pad_token: str
     """Before, both tokenizers put BOS before every text; training has none."""
     make(tmp_path / "base")
     base = AutoTokenizer.from_pretrained(tmp_path / "base")
-    padding = write_reward_tokenizer(tmp_path / "base", tmp_path / "out", "extra_id", vocab_size, "right")
+    padding = write_reward_tokenizer(tmp_path / "base", tmp_path / "out", "extra_id", vocab_size, "right", 128)
     exported = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert exported.pad_token == pad_token
+    assert type(exported) is PreTrainedTokenizerFast  # transformers 5's LlamaTokenizer has a splitter of its own
     assert len(base("a")["input_ids"]) > len(base("a", add_special_tokens=False)["input_ids"])
     for messages in CONVERSATIONS:
         text = render([Message(**message) for message in messages], "extra_id")
@@ -132,9 +135,10 @@ def test_padding_is_a_token_that_the_text_never_has(
     special: list[str], tokens: dict[str, str], vocab_size: int, expected: str, tmp_path: Path
 ) -> None:
     words(*special, **tokens).save_pretrained(tmp_path / "base")
-    padding = write_reward_tokenizer(tmp_path / "base", tmp_path / "out", "extra_id", vocab_size, "left")
+    padding = write_reward_tokenizer(tmp_path / "base", tmp_path / "out", "extra_id", vocab_size, "left", 128)
     found = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert (found.pad_token, found.pad_token_id, found.padding_side) == (expected, padding, "left")
+    assert found.model_max_length == 128
     assert padding < vocab_size
 
 
@@ -143,4 +147,4 @@ def test_a_tokenizer_whose_every_special_token_is_used_is_refused(tmp_path: Path
     tokenizer.chat_template = "{{ messages[0].content + eos_token }}"
     tokenizer.save_pretrained(tmp_path / "base")
     with pytest.raises(CheckpointError, match="every special token stands in its chat template, so none can pad"):
-        write_reward_tokenizer(tmp_path / "base", tmp_path / "out", OWN, 3, "right")
+        write_reward_tokenizer(tmp_path / "base", tmp_path / "out", OWN, 3, "right", 128)

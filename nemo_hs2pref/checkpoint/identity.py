@@ -12,7 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
-from nemo_hs2pref.checkpoint.layout import CONFIG, HF_CONFIG, HF_KEY, MANIFEST, STANDARDIZATION, TOKENIZER, WEIGHTS
+from nemo_hs2pref.checkpoint.layout import (
+    CONFIG,
+    HF_CONFIG,
+    HF_KEY,
+    MANIFEST,
+    OPENRLHF_FIGURES,
+    STANDARDIZATION,
+    TOKENIZER,
+    WEIGHTS,
+)
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.files import write_json
 
@@ -49,6 +58,12 @@ def identity_of(path: Path) -> Identity:
         return {"step": _read(path / MANIFEST).get("step"), "weights": weights}
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy or save it again") from None
+
+
+def was_changed(folder: Path) -> bool:
+    """Whether another program trained an export of ours, or saved it anew; it keeps our figures in config.json."""
+    exported: dict[str, Any] | None = (_read(folder / HF_CONFIG).get(HF_KEY) or {}).get(EXPORTED)
+    return exported is not None and exported.get("as") != _weights_of(folder)
 
 
 def note_export(folder: Path, source: Path) -> None:
@@ -88,6 +103,8 @@ def _configuration(file: Path) -> bytes:
     config = _read(file)
     for key in (STANDARDIZATION, EXPORTED):
         (config.get(HF_KEY) or {}).pop(key, None)
+    for key in OPENRLHF_FIGURES:
+        config.pop(key, None)
     return json.dumps(config, sort_keys=True).encode()
 
 

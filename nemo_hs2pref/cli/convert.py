@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nemo_hs2pref.checkpoint.hugging_face.layouts import LAYOUTS
+from nemo_hs2pref.checkpoint.hugging_face.layouts import ALL, LAYOUTS, REWARD
+from nemo_hs2pref.cli.processes import say
 
 FROM_HF_EXAMPLES = """examples:
   hs2pref convert from-hf meta-llama/Llama-3.1-70B-Instruct checkpoints/llama31_70b
@@ -20,8 +21,10 @@ One process without a GPU does it, tensor by tensor; only a .gguf file has to fi
 """
 TO_HF_EXAMPLES = """examples:
   hs2pref convert to-hf runs/stage2/checkpoints/last reward-hf        # AutoModelForSequenceClassification
+  hs2pref convert to-hf runs/all/checkpoints/last reward-hf --merge-attributes
   hs2pref convert to-hf expo reward-nemotron --layout nemotron-reward --dtype bfloat16
 
+Its labels: the reward alone where it is one attribute, else every attribute.
 DST becomes a folder that transformers loads: safetensors, tokenizer with the training template, model card.
 One process without a GPU does it, tensor by tensor.
 """
@@ -62,8 +65,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     to_hf.add_argument(
         "--drop-bias", action="store_true", help="leave out a head's bias; config.json and the card record it"
     )
-    to_hf.add_argument(
-        "--merge-attributes", action="store_true", help="write the reward as the only label, as TRL needs it"
+    labels = to_hf.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--merge-attributes",
+        action="store_const",
+        const=REWARD,
+        dest="labels",
+        help="write the reward as the only label also where it is a sum of attributes",
+    )
+    labels.add_argument(
+        "--all-attributes",
+        action="store_const",
+        const=ALL,
+        dest="labels",
+        help="write every attribute as a label also where the reward is one of them",
     )
     to_hf.set_defaults(run=run_to_hf)
     for each in (from_hf, to_hf):
@@ -102,8 +117,9 @@ def run_from_hf(args: argparse.Namespace) -> int:
 
 
 def run_to_hf(args: argparse.Namespace) -> int:
-    """Convert, then say in one line what was written."""
-    from nemo_hs2pref.checkpoint.hugging_face.from_hf import DTYPES  # heavy: torch, transformers
+    """Convert, then say what was written, and what a client would make of it that reads one number of several."""
+    from nemo_hs2pref.checkpoint.hugging_face.card import formula  # heavy: torch, transformers
+    from nemo_hs2pref.checkpoint.hugging_face.from_hf import DTYPES
     from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 
     dtype = DTYPES[args.dtype] if args.dtype else None
@@ -113,10 +129,19 @@ def run_to_hf(args: argparse.Namespace) -> int:
         dtype=dtype,
         hf_layout=args.layout,
         drop_bias=args.drop_bias,
-        merge_attributes=args.merge_attributes,
+        labels=args.labels,
     )
     size, kind = f"{written.num_parameters / 1e6:.1f}M parameters", str(written.dtype).removeprefix("torch.")
     print(f"{args.destination}: {written.layout}, {size}, {kind}")
+    if (head := written.head) is not None:
+        left_out = f"; not written: {', '.join(written.left_out)}" if written.left_out else ""
+        print(f"{args.destination}: labels {', '.join(head.attributes)}{left_out}")
+        if (reward := formula(head)) != head.attributes[0]:
+            say(
+                "convert",
+                f"warning: the reward is {reward}, and slot 0 is {head.attributes[0]}: RewardBench's scorer reads slot "
+                "0 alone, and TRL and OpenRLHF take one label; --merge-attributes writes the reward as the only one",
+            )
     return 0
 
 

@@ -215,8 +215,8 @@ def test_an_exported_checkpoint_gives_the_scores_of_the_command(
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "exported").eval()
     with torch.no_grad():
         logits = model(**batch).logits
-    attributes = {row["id"]: list(row["attributes"].values()) for row in evaluated.scores}
-    expected = torch.tensor([attributes[side.id] for side in sides])
+    rewards = {row["id"]: [row["reward"]] for row in evaluated.scores}
+    expected = torch.tensor([rewards[side.id] for side in sides])
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
 
@@ -229,7 +229,7 @@ def test_two_processes_are_started_from_one_command(
     assert f"after step {STEPS}" in longer.output
     assert [row["step"] for row in longer.metrics("train")] == list(range(1, STEPS + 3))
     # what two ranks wrote can be converted there and back
-    convert_to_hf(longer.last, tmp_path / "exported")
+    convert_to_hf(longer.last, tmp_path / "exported", labels="all")
     convert_from_hf(tmp_path / "exported", tmp_path / "back")
     before, after = (read_tensors(path / "model_weights") for path in (longer.last, tmp_path / "back"))
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -26,10 +26,9 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForSequenceClassification.from_pretrained(folder, torch_dtype="auto")
 batch = tokenizer.apply_chat_template(
     conversations, padding=True, return_dict=True, return_tensors="pt"
-)  # each a list of {"role", "content"} that ends with the response
+)  # each a list of {"role", "content"} that ends with the response, of {max_length} tokens at most
 with torch.no_grad():
-    attributes = model(**batch).logits.float()  # in the order of model.config.id2label
-reward = attributes @ torch.tensor(model.config.hs2pref["reward_weights"])
+    {reward}
 """,
     "nemotron-reward": """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -39,11 +38,15 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype="auto")
 batch = tokenizer.apply_chat_template(
     conversations, padding=True, return_dict=True, return_tensors="pt"
-)  # each a list of {"role", "content"} that ends with the response
+)  # each a list of {"role", "content"} that ends with the response, of {max_length} tokens at most
 generated = model.generate(**batch, max_new_tokens=1, return_dict_in_generate=True, output_scores=True)
 reward = generated.scores[0][:, 0]
 """,
 }
+ONE_LABEL = "reward = model(**batch).logits[:, 0].float()"
+LABELS = """\
+attributes = model(**batch).logits.float()  # in the order of model.config.id2label
+reward = attributes @ torch.tensor(model.config.hs2pref["reward_weights"])"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ def what(card: Card) -> Iterator[str]:
 def use(card: Card) -> Iterator[str]:
     if card.layout == CAUSAL_LM or card.head is None:
         return
-    yield f"## Use\n\n```python\n{USE[card.layout].replace('{name}', card.name)}```\n"
+    code = USE[card.layout].replace("{name}", card.name).replace("{max_length}", str(card.config.model_max_length))
+    code = code.replace("{reward}", ONE_LABEL if len(card.head.attributes) == 1 else LABELS)
+    yield f"## Use\n\n```python\n{code}```\n"
     yield f"reward = {formula(card.head)}\n"
     yield (
         f"Text: the template `{card.head.template}` of training, as the tokenizer's chat template; no token is added "
@@ -102,8 +107,9 @@ def use(card: Card) -> Iterator[str]:
 def formula(head: Head) -> str:
     """0.5 helpfulness - 0.25 verbosity"""
     named = [pair for pair in zip(head.reward_weights, head.attributes, strict=True) if pair[0]]
-    terms = [f"{'-' if weight < 0 else '+'} {abs(weight):g} {name}" for weight, name in named]
-    return " ".join(terms).removeprefix("+ ")
+    factors = [(f"{abs(weight):g} " if abs(weight) != 1 else "") + name for weight, name in named]
+    signs = ["-" if weight < 0 else "+" for weight, _ in named]
+    return " ".join(f"{sign} {factor}" for sign, factor in zip(signs, factors, strict=True)).removeprefix("+ ")
 
 
 def offset(card: Card, head: Head) -> Iterator[str]:

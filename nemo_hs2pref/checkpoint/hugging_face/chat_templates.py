@@ -11,19 +11,24 @@ from nemo_hs2pref.data.templates.chat_template import TODAY
 from nemo_hs2pref.data.templates.extra_id import SYSTEM
 from nemo_hs2pref.errors import CheckpointError
 
-# What check_turns demands: user and assistant in turn after an optional system message, the last one the assistant's.
-# With add_generation_prompt the text is a prefix of the whole one, as TRL needs it of a prompt.
+# What check_turns demands: user and assistant in turn after an optional system message. That the last one is the
+# response is left to our own commands: RewardBench's scorer renders the prompt first, without add_generation_prompt.
+# The text of a prompt is a prefix of the whole one, with add_generation_prompt and without, as TRL needs it.
 TURNS = """\
 {%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else none -%}
 {%- set turns = messages if system is none else messages[1:] -%}
+{%- if not turns -%}
+{{- raise_exception('there is no message of the user') -}}
+{%- endif -%}
 {%- set roles = ['user', 'assistant'] -%}
 {%- for turn in turns -%}
 {%- if turn['role'] != roles[loop.index0 % 2] -%}
 {{- raise_exception('user and assistant take turns after an optional system message') -}}
 {%- endif -%}
 {%- endfor -%}
-{%- if add_generation_prompt != (turns[-1]['role'] == 'user') -%}
-{{- raise_exception('the last message is the response to be judged, or with add_generation_prompt the prompt') -}}
+{%- set is_judged = turns[-1]['role'] == 'assistant' -%}
+{%- if is_judged and add_generation_prompt -%}
+{{- raise_exception('add_generation_prompt asks for a response after the response to be judged') -}}
 {%- endif -%}
 """
 
@@ -35,7 +40,7 @@ EXTRA_ID = (
 {%- for turn in turns -%}
 {{- '<extra_id_1>' + {'user': 'User', 'assistant': 'Assistant'}[turn['role']] + '\\n' + turn['content'] + '\\n' -}}
 {%- endfor -%}
-{{- '<extra_id_1>Assistant\\n' if add_generation_prompt else '<extra_id_2>' -}}
+{{- '<extra_id_1>Assistant\\n' if add_generation_prompt else '<extra_id_2>' if is_judged else '' -}}
 """
 )
 

@@ -14,6 +14,7 @@ from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.hugging_face import layouts
 from nemo_hs2pref.checkpoint.hugging_face.head import head_shapes, hf_head
 from nemo_hs2pref.checkpoint.hugging_face.source import HFSource, checked_reader, open_source
+from nemo_hs2pref.checkpoint.identity import was_changed
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.llama import architecture, to_mcore
 from nemo_hs2pref.checkpoint.llama.config import ORIGIN, PRECISION, model_config, origin_config
@@ -111,9 +112,11 @@ def _write_small_files(
         ORIGIN: origin_config(opened.config, opened.generation_config),
     }
     if head is not None:
-        config |= {"head": head.section(), "share_embeddings_and_output_weights": False}
+        length = min(opened.config.max_position_embeddings, opened.tokenizer.model_max_length)  # as scoring the folder
+        config |= {"head": head.section(), "share_embeddings_and_output_weights": False, "encoder_seq_length": length}
     OmegaConf.save(OmegaConf.create(config), folder / layout.CONFIG)
-    # the figures are those of the whole model
-    measured = head is not None and head.standardization and manifest.num_layers == manifest.source_num_layers
+    # the figures are those of the whole model, before another program trained it
+    is_measured = manifest.num_layers == manifest.source_num_layers and not was_changed(Path(opened.name))
+    measured = head is not None and head.standardization and is_measured
     figures = {STANDARDIZATION: head.standardization} if head is not None and measured else {}
     layout.write_manifest(folder, asdict(manifest) | figures)

@@ -10,6 +10,7 @@ Of the last one NVIDIA's model card and discussion are read: row 0, and that the
 prompt. That its head holds helpfulness, and that its text is the tokenizer's own chat template, is inferred.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from nemo_hs2pref.checkpoint.layout import HF_KEY
@@ -23,6 +24,7 @@ ARCHITECTURES = {
     NEMOTRON: "LlamaForCausalLM",
 }
 KEY = HF_KEY
+ALL, REWARD = "all", "reward"  # labels of a classifier: every attribute, or the reward as the only one
 
 
 def layout_of_source(config: Any, asked: str | None, where: str) -> str:
@@ -43,6 +45,19 @@ def layout_of_source(config: Any, asked: str | None, where: str) -> str:
     if layout == NEMOTRON and config.tie_word_embeddings:
         raise CheckpointError(f"{where}: tie_word_embeddings is true, so no row of lm_head can be a reward head")
     return layout
+
+
+def holds_reward_alone(layout: str, reward_weights: Sequence[float], asked: str | None, where: str) -> bool:
+    """Whether the reward is written as the only output; `asked`: ALL, REWARD, or None for the default.
+
+    By default where it is one attribute: a client that takes one number takes the first, which is `quality` of
+    Aligner's nine. A sum of several is merged only when asked: its attributes would be lost.
+    """
+    if layout != NEMOTRON:
+        return asked == REWARD or (asked is None and sum(map(bool, reward_weights)) == 1)
+    if asked == ALL:
+        raise CheckpointError(f"{where}: --layout {NEMOTRON} holds the reward alone; leave --all-attributes out")
+    return True
 
 
 def layout_of_target(has_head: bool, asked: str | None, where: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -27,6 +27,7 @@ from nemo_hs2pref.checkpoint.llama.from_mcore import body_tensors, refuse_other_
 from nemo_hs2pref.checkpoint.llama.to_mcore import EMBEDDING
 from nemo_hs2pref.checkpoint.reward_head import Head, stored_head
 from nemo_hs2pref.checkpoint.safetensors.shards import Entry, write_shards
+from nemo_hs2pref.checkpoint.standardization import openrlhf_figures
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 
 
@@ -41,6 +42,7 @@ class Export:
     config: LlamaConfig
     dtype: torch.dtype
     head: Head | None  # as the layout holds it
+    left_out: Sequence[str]  # attributes of the checkpoint's head that are no output of their own
     dropped_bias: Tensor | None
     ending: Ending
 
@@ -67,16 +69,17 @@ def convert_to_hf(
     dtype: torch.dtype | None = None,
     hf_layout: str | None = None,
     drop_bias: bool = False,
-    merge_attributes: bool = False,
+    labels: str | None = None,
 ) -> Export:
     """Write checkpoint `source` as Hugging Face folder `destination`, which must not exist, tensor by tensor.
 
     dtype: of the weights (default: the checkpoint's). hf_layout: of layouts.LAYOUTS (default: by whether there is
-    a head). drop_bias: leave a head's bias out and write it down. merge_attributes: the reward as the only output.
+    a head). drop_bias: leave a head's bias out and write it down. labels: layouts.ALL or REWARD (default: the reward
+    as the only one where it is one attribute, else all).
     Raises CheckpointError before anything is written; a run that is cut short leaves no destination.
     """
     layout.refuse_existing(destination)
-    export = plan(source, dtype, hf_layout, drop_bias=drop_bias, merge_attributes=merge_attributes)
+    export = plan(source, dtype, hf_layout, drop_bias=drop_bias, labels=labels)
     layout.refuse_full_disk(destination, sum(entry.bytes for entry in export.entries.values()))
     with layout.written_whole(destination) as folder:
         write_tokenizer(opening.opened(source) / layout.TOKENIZER, folder, export)
@@ -92,7 +95,7 @@ def convert_to_hf(
 
 
 def plan(
-    source: Path, dtype: torch.dtype | None, hf_layout: str | None, *, drop_bias: bool, merge_attributes: bool
+    source: Path, dtype: torch.dtype | None, hf_layout: str | None, *, drop_bias: bool, labels: str | None
 ) -> Export:
     """Open `source` and decide everything; raises CheckpointError for what cannot be converted."""
     nemo, manifest = opening.read_config(source), opening.read_manifest(source)
@@ -103,17 +106,35 @@ def plan(
     dtype = dtype or stored.entries[EMBEDDING][1]
     head, dropped_bias = stored_head(stored, nemo, manifest), None
     chosen = layouts.layout_of_target(head is not None, hf_layout, str(source))
+    left_out: Sequence[str] = ()
     if head is None:
         ending = language_model(stored, config, dtype)
     else:
-        head = head.merged() if merge_attributes or chosen == NEMOTRON else head
+        if layouts.holds_reward_alone(chosen, head.reward_weights, labels, str(source)):
+            merged = head.merged()
+            left_out = [name for name in head.attributes if name not in merged.attributes]
+            head = merged
         head, dropped_bias = without_bias(head, drop=drop_bias, where=str(source))
         ending = reward_model(head, chosen, config, dtype)
         config.tie_word_embeddings = False
-        config.update({**ending.config, **our_key(head, chosen, dropped_bias)})
+        keys = {**ending.config, **our_key(head, chosen, dropped_bias)}
+        config.update({**keys, **openrlhf_figures(keys), **trained_length(nemo, config)})
     config.update({"architectures": [layouts.ARCHITECTURES[chosen]], "torch_dtype": dtype})
     generation_config = nemo.get(ORIGIN, {}).get("generation_config")
-    return Export(stored, generation_config, manifest, chosen, config, dtype, head, dropped_bias, ending)
+    return Export(stored, generation_config, manifest, chosen, config, dtype, head, left_out, dropped_bias, ending)
+
+
+def trained_length(nemo: Mapping[str, Any], config: LlamaConfig) -> dict[str, int]:
+    """The longest row of training, where vLLM looks for it; the tokenizer has it under the same name.
+
+    max_position_embeddings stays the base model's, which `--max-length` may use up. RoPE goes on past it, so that a
+    run may have had longer rows: then it is theirs. No scaling that Llamas here have depends on it.
+    """
+    length: int = nemo["encoder_seq_length"]
+    return {
+        "model_max_length": length,
+        "max_position_embeddings": max(config.max_position_embeddings, length),
+    }
 
 
 def write_tokenizer(source: Path, folder: Path, export: Export) -> None:
@@ -122,8 +143,10 @@ def write_tokenizer(source: Path, folder: Path, export: Export) -> None:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         return
     side = "right" if export.layout == CLASSIFICATION else "left"  # where generate() begins, nothing may be
-    padding = write_reward_tokenizer(source, folder, export.head.template, export.config.vocab_size, side)
-    export.config.pad_token_id = padding
+    config = export.config
+    config.pad_token_id = write_reward_tokenizer(
+        source, folder, export.head.template, config.vocab_size, side, config.model_max_length
+    )
 
 
 def write_generation_config(folder: Path, export: Export) -> None:

@@ -2,6 +2,7 @@
 
 chat_template   the training template
 BOS and EOS     never added: training text has none but what its template writes
+length          of the longest row of training
 padding         by a token that the text never has, since transformers finds the end of a row as its last token
                 that is not padding: with padding by EOS, as Llama's tokenizers are often used, a template that
                 ends in EOS would be read out one token early
@@ -21,16 +22,22 @@ NEW_PAD = "<|pad|>"
 ADDING = "TemplateProcessing"  # the step in tokenizer.json that puts BOS and EOS around a text
 
 
-def write_reward_tokenizer(source: Path, destination: Path, template: str, vocab_size: int, side: str) -> int:
+def write_reward_tokenizer(
+    source: Path, destination: Path, template: str, vocab_size: int, side: str, max_length: int
+) -> int:
     """Write the tokenizer of folder `source` into `destination`; returns the id of its padding token.
 
-    vocab_size: rows of the embedding. side: on which batches are padded, "right" or "left".
+    vocab_size: rows of the embedding. side: on which batches are padded, "right" or "left". max_length: tokens.
     """
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     tokenizer.chat_template = chat_template(template, tokenizer)
     tokenizer.add_special_tokens({"pad_token": padding_token(tokenizer, vocab_size)})
     inputs = ["input_ids", "attention_mask"]  # all that Llama takes
-    settings: dict[str, Any] = {"padding_side": side, "model_input_names": inputs}
+    settings: dict[str, Any] = {
+        "padding_side": side,
+        "model_input_names": inputs,
+        "model_max_length": max_length,
+    }
     for key in ("add_bos_token", "add_eos_token"):  # of Llama's own tokenizer class
         if hasattr(tokenizer, key):
             settings[key] = False
@@ -38,7 +45,9 @@ def write_reward_tokenizer(source: Path, destination: Path, template: str, vocab
         setattr(tokenizer, key, value)
         tokenizer.init_kwargs[key] = value  # what is saved
     tokenizer.save_pretrained(destination)
-    add_nothing(destination / "tokenizer.json")
+    if tokenizer.is_fast:
+        add_nothing(destination / "tokenizer.json")
+        name_plain_class(destination / "tokenizer_config.json")
     written = AutoTokenizer.from_pretrained(destination)
     if written("text")["input_ids"] != written("text", add_special_tokens=False)["input_ids"]:
         raise CheckpointError(f"{source}: {type(tokenizer).__name__} adds tokens to every text, training added none")
@@ -47,8 +56,6 @@ def write_reward_tokenizer(source: Path, destination: Path, template: str, vocab
 
 def add_nothing(file: Path) -> None:
     """Take the step that adds BOS and EOS out of tokenizer.json, if there is one."""
-    if not file.is_file():
-        return
     content = json.loads(file.read_text())
     step = content["post_processor"]
     if step and step["type"] == ADDING:
@@ -56,6 +63,15 @@ def add_nothing(file: Path) -> None:
     if step and step["type"] == "Sequence":
         step["processors"] = [part for part in step["processors"] if part["type"] != ADDING]
     file.write_text(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def name_plain_class(file: Path) -> None:
+    """The class that takes tokenizer.json as it is.
+
+    transformers 5's LlamaTokenizer puts a splitter of its own in the place of the file's, and gives other tokens.
+    """
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"tokenizer_class": "PreTrainedTokenizerFast"}, ensure_ascii=False, indent=2))
 
 
 def padding_token(tokenizer: Any, vocab_size: int) -> str:
