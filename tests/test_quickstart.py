@@ -74,7 +74,7 @@ def test_a_step_that_fails_stops_the_job(capfd: pytest.CaptureFixture[str]) -> N
     assert "/no/such/model: expected a Hugging Face folder" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("path", ["/tmp/plain", "/tmp/a b", "/tmp/x=1, (y)", "/tmp/it's"])
+@pytest.mark.parametrize("path", ["/tmp/plain", "/tmp/a b", "/tmp/x=1, (y)", "/tmp/it's", "/tmp/ü", "1e5"])
 def test_any_path_survives_hydras_grammar(path: str) -> None:
     given = ("pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l")
     config, _ = load_reward_model_config("train_rm", [f"data.dir={quoted(Path(path))}", *given])

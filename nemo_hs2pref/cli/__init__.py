@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from nemo_hs2pref import __version__
+from nemo_hs2pref.cli.parser import Parser
 from nemo_hs2pref.cli.processes import say
 from nemo_hs2pref.errors import HS2PrefError
 
@@ -44,7 +45,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
 def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only `verb`'s own arguments are filled in, the other verbs are names with a line of help."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hs2pref",
         description="HelpSteer2-Preference on NeMo-Aligner: reward models from ratings and preferences.",
         epilog="`hs2pref VERB --help` explains a verb with examples.",
