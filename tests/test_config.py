@@ -291,7 +291,7 @@ def test_a_number_in_yaml_where_text_is_expected_is_refused(monkeypatch: pytest.
     assert load("experiment=2024_11_05").model.seed == 5
 
 
-SHELL = [*map(chr, range(32, 127)), "ü", "日本", "\t", "\n", "'\"", '\\"', "\\'", "f(x)", "{a: b}", "[a]", "a,b", "k=v"]
+SHELL = [*map(chr, range(32, 127)), *("ü", "日本", "\t", "\n", "'\"", '\\"', "f(x)", "{a: b}", "[a]", "a,b", "k=v")]
 
 
 def as_hydra_reads(word: str) -> object:

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "plots": {"errors", "files", "data", "run_metrics"},
     "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"}
     | {"checkpoint.layout", "checkpoint.identity"},
-    "laptop": {"errors"},
+    "laptop": {"errors", "config"},
     "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}
     | {"checkpoint.identity"},
     "reproduce": {"errors", "files", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
