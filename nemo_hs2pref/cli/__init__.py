@@ -66,16 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an error of ours ends in one sentence on stderr and its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in argv if word in VERBS), None)
-    args = parse(build_parser(verb), argv)
     try:
+        args = parse(build_parser(verb), argv)
         code = args.run(args)
         sys.stdout.flush()
         return code
     except HS2PrefError as error:
-        say(args.verb, f"error: {error}")
+        say(str(verb), f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        say(args.verb, "interrupted")
+        say(str(verb), "interrupted")
         return 130
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,35 +2,20 @@
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
+
+from nemo_hs2pref.errors import ConfigError
 
 
 class Parser(argparse.ArgumentParser):
-    """`type=Path`, `type=float` and the plain text of an argument are checked without the verbs' doing."""
+    """Its sub-parsers are of this class too, so that no verb has to check for itself."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.register("type", None, text)
-        self.register("type", Path, path)
-        self.register("type", float, finite)
-
-
-def text(word: str) -> str:
-    if not word.strip():
-        raise argparse.ArgumentTypeError(f"{word!r} is empty; give a value, or leave the option out")
-    return word
-
-
-def path(word: str) -> Path:
-    return Path(text(word))  # Path("") would be the working folder
-
-
-def finite(word: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{word}: expected a finite number")
-    return number
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """argparse's own step from one word to its value; no public hook knows word and argument."""
+        name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+        if not arg_string.strip() and arg_string is not action.default:
+            raise ConfigError(f"{name} {arg_string!r}: is empty; give a value, or leave it out")
+        value = super()._get_value(action, arg_string)  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name} {arg_string}: expected a finite number")
+        return value
