@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.checkpoint.identity import identity_of
-from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.data.formats.helpsteer2 import RELEASE
+from nemo_hs2pref.data.manifest import read_manifest
+from nemo_hs2pref.data.reading.sources import open_tables
+from nemo_hs2pref.errors import ConfigError, DataError
 from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.outcome import Outcome
 from nemo_hs2pref.evaluation.preferences import PreferenceReport
@@ -33,6 +36,7 @@ from nemo_hs2pref.laptop import (
 
 STAGE_1 = ("experiment=rm_stage1_helpfulness", *REGRESSION, *LAPTOP)
 STAGE_2 = ("experiment=rm_stage2_scaled_bt", *BRADLEY_TERRY, *LAPTOP)
+ROWS = tuple(f"{kind}.{split}.jsonl" for kind in ("ratings", "pairs") for split in ("train", "validation"))
 MARKER = ".quickstart"  # a folder that has it is ours and may be replaced
 
 
@@ -69,6 +73,7 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     source: `sample`, a folder or hub id that `hs2pref data prepare` reads, or a folder that is prepared already.
     """
     started = time.monotonic()
+    refuse_incomplete(source)  # before an earlier quickstart is removed and a model converted
     clear(out)
     at = Folders(out)
     models = at.models
@@ -89,6 +94,20 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     print("\n" + table(summary))
     print(f"\n{out / 'summary.json'}  {out / 'curves.png'}  {page}")
     return summary
+
+
+def refuse_incomplete(source: str) -> None:
+    """Raise DataError for a prepared folder that lacks a file of rows, or for what is no source of HelpSteer2's rows."""
+    there = [name for name in ROWS if (Path(source) / name).is_file()]
+    if not there:
+        open_tables(source, RELEASE)
+        return
+    if lacking := [name for name in ROWS if name not in there or not (Path(source) / name).stat().st_size]:
+        raise DataError(
+            f"--data {source}: {', '.join(lacking)} missing or empty; the quickstart trains on ratings, then on pairs, "
+            "and looks at held-out rows of both"
+        )
+    read_manifest(Path(source))
 
 
 def clear(out: Path) -> None:

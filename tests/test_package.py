@@ -42,7 +42,8 @@ MAY_IMPORT = {
     | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
     | {"repository", "run_metrics", "run_state"},
     "repository": set(),
-    "launch": {"errors", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
+    "launch": {"errors", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"}
+    | {"data.manifest"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
     "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"}
