@@ -71,18 +71,8 @@ def main() -> None:
         "held_out_pairs": len(held_out),
     }
     notes = {"topical_chat": " ".join((topical_chat.__doc__ or "").split())}
-    write_json(
-        args.out / MANIFEST,
-        {
-            **{
-                "tool": TOOL,
-                "version": __version__,
-                "length_limit": limit.to_json(),
-                "train_pairs_at_most": args.train_pairs,
-            },
-            **{**counts, "notes": notes, "outputs": outputs},
-        },
-    )
+    made = {"tool": TOOL, "version": __version__, "length_limit": limit.to_json()}
+    write_json(args.out / MANIFEST, {**made, **counts, "notes": notes, "outputs": outputs})
     print(counts)
 
 

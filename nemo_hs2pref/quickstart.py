@@ -20,6 +20,7 @@ from nemo_hs2pref.errors import ConfigError, DataError
 from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.outcome import Outcome
 from nemo_hs2pref.evaluation.preferences import PreferenceReport
+from nemo_hs2pref.evaluation.statistics import too_narrow
 from nemo_hs2pref.evaluation.tasks import conversations_of, preferences
 from nemo_hs2pref.files import write_json
 from nemo_hs2pref.laptop import (
@@ -97,7 +98,7 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
 
 
 def refuse_incomplete(source: str) -> None:
-    """Raise DataError for a prepared folder that lacks a file of rows, or for what is no source of HelpSteer2's rows."""
+    """Raise DataError for a prepared folder that lacks a file of rows, and for what is no source of HelpSteer2's."""
     there = [name for name in ROWS if (Path(source) / name).is_file()]
     if not there:
         open_tables(source, RELEASE)
@@ -156,7 +157,13 @@ def summarise(reports: Mapping[str, Mapping[str, PreferenceReport]], seconds: fl
             "train_accuracy": splits["train"].accuracy,
         }
     _, length_alone = better_rule(held_out.length_only_accuracy, held_out.shorter_only_accuracy)
-    return {"seconds": round(seconds, 1), "pairs": held_out.pairs, "length_alone": length_alone, "models": models}
+    return {
+        "seconds": round(seconds, 1),
+        "pairs": held_out.pairs,
+        "prompts": held_out.prompts,
+        "length_alone": length_alone,
+        "models": models,
+    }
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -168,5 +175,6 @@ def table(summary: Mapping[str, Any]) -> str:
         known = f"{model['train_accuracy']:>10.1%}" if "train_accuracy" in model else ""
         note = "   no better than length alone" if name != "length_only" and model["accuracy"] <= length else ""
         lines.append(f"{name:<20}{model['accuracy']:>8.1%}   [{low:.1%}, {high:.1%}]{known}{note}")
+    lines += too_narrow({"": summary["prompts"]})
     lines.append(f"{summary['seconds']:.0f} s. A small model on a small sample: it measures nothing of the paper's.")
     return "\n".join(lines)

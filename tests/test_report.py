@@ -264,7 +264,7 @@ def test_fewer_than_twenty_prompts_answer_nothing(tmp_path):
     assert set(answers(tmp_path / "a").values()) == {"open"}
     assert "Nobody knows yet: this evaluation answers no question." in pages(tmp_path / "a")[0]
     markdown, _ = pages(tmp_path / "a", tmp_path / "b")
-    assert markdown.count("| open |") == 2 and "| open: fewer than 20 prompts |" in markdown
+    assert markdown.count("| open |") == 2 and "| open: fewer than 30 prompts |" in markdown
 
 
 def test_tie_is_half_right_where_margins_are_probabilities(tmp_path):

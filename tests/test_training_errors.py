@@ -89,7 +89,7 @@ def sentence(
     [
         (
             '{"tool": "somebody\'s", "rows": 4}',
-            "is no manifest of `hs2pref data prepare`, which names the folder's files",
+            "is no manifest of `hs2pref data prepare`, which names the folder",
         ),
         ("[1]", "is no manifest of `hs2pref data prepare`"),
         ('{"outputs": {"pairs', "is broken (Unterminated string"),
