@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--train-pairs", type=int, default=300)
     args = parser.parse_args()
+    if args.out.exists():
+        parser.error(f"{args.out} exists; name a new folder")
     args.out.mkdir(parents=True)
 
     limit = LengthLimit(args.max_length, args.tokenizer)

@@ -51,7 +51,7 @@ def word_for_hydra(word: str, schema: type, groups: Sequence[str]) -> str:
         raise ConfigError(f"{key}={value}: the text begins or ends with a space; type {typed(key, value)}")
     for token in reversed([*texts_to_quote(word, key, value, kinds)]):  # from the end, so that places stay
         word = f"{word[: token.start]}'{word[token.start : token.stop + 1]}'{word[token.stop + 1 :]}"
-    new = not sign and (named_by_user(schema, key) or dict in map(get_origin, kinds))
+    new = not sign and (has_names_of_users(kinds) or has_names_of_users(kinds_of(schema, key.rpartition(".")[0])))
     return f"++{word}" if new else word
 
 
@@ -73,9 +73,8 @@ def parts_of(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
-def named_by_user(schema: type, key: str) -> bool:
-    above = key.rpartition(".")[0]
-    return dict in map(get_origin, kinds_of(schema, above)) if above else False
+def has_names_of_users(kinds: Sequence[Any]) -> bool:
+    return any(get_origin(kind) is dict for kind in kinds)
 
 
 def refuse_what_quotes_cannot_mend(key: str, value: str) -> None:
