@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import runpy
+import shutil
 import sys
 import time
 import traceback
@@ -22,6 +23,7 @@ from nemo_hs2pref.errors import HS2PrefError
 from nemo_hs2pref.runtime import machine
 
 ONE_STEP = ("trainer.rm.max_steps=1", "trainer.rm.limit_val_batches=1")
+FIRST_BASE = Path("out/quickstart/base")
 LINES = 24  # of a file of pairs that is made to be scored
 
 
@@ -44,8 +46,11 @@ def forked(do: Callable[[], int]) -> int:
 
 
 def command(words: Sequence[str]) -> None:
-    """As laptop.command, which starts a new process."""
+    """As laptop.command, which starts a new process; a second quickstart gets a copy of the first one's base."""
     print(f"\n$ {laptop.shown(words)}", flush=True)
+    if words[:2] == ["convert", "from-hf"] and FIRST_BASE.exists():
+        shutil.copytree(FIRST_BASE, words[3])
+        return
     if forked(lambda: main(list(words))):
         raise HS2PrefError(f"`hs2pref {words[0]}` failed")
 
