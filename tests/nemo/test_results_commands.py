@@ -41,8 +41,7 @@ def test_every_command_of_the_results_runs_in_order(
     assert {words[0] for words in given} == {"hs2pref", "python"} and len(given) > 10
     (tmp_path / "commands.json").write_text(json.dumps(given))
     monkeypatch.chdir(tmp_path)
-    output = launch(WORKER, ROOT / "benchmarks", tmp_path / "commands.json")
-    assert output.count("\n### ") == 2 * len(given)
+    launch(WORKER, ROOT / "benchmarks", tmp_path / "commands.json")
     named = {word for words in given for word in re.findall(r"out/[\w/]+", " ".join(words))}
     assert {"out/quickstart/stage1/checkpoints/last", "out/real256", "out/table1", "out/real_run"} <= named
     assert not [name for name in named if not list((tmp_path / name).parent.glob(f"{Path(name).name}*"))]
