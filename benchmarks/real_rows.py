@@ -26,11 +26,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref import __version__
+from nemo_hs2pref.data.jsonl import JsonlWriter
 from nemo_hs2pref.data.preparation.length import LengthLimit
-from nemo_hs2pref.data.records import ATTRIBUTES, Message, PreferencePair, RatedResponse, Role, write_jsonl
+from nemo_hs2pref.data.preparation.output import MANIFEST
+from nemo_hs2pref.data.records import ATTRIBUTES, Message, PreferencePair, RatedResponse, Role
 from nemo_hs2pref.data.templates.extra_id import split_prompt
 from nemo_hs2pref.files import write_json
 
+TOOL = "benchmarks/real_rows.py"
 ROLE: dict[str, Role] = {"User": "user", "Assistant": "assistant"}
 IGNORED = -100  # Aligner's mark of an attribute that was not rated
 
@@ -43,6 +47,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--train-pairs", type=int, default=300)
     args = parser.parse_args()
+    if args.out.exists():
+        parser.error(f"{args.out} exists; name a new folder")
     args.out.mkdir(parents=True)
 
     limit = LengthLimit(args.max_length, args.tokenizer)
@@ -55,12 +61,11 @@ def main() -> None:
     train = [pair for pair in pairs if not is_held_out(pair.prompt[-1], of=3)]
     train = sorted(train, key=lambda pair: digest(pair.id))[: args.train_pairs]
 
+    files: dict[str, list[Any]] = {}
     for split, wanted in (("train", False), ("validation", True)):
-        rows = [row for row in ratings if is_held_out(row.messages[-2], of=10) == wanted]
-        write_jsonl(args.out / f"ratings.{split}.jsonl", [row.to_json() for row in rows])
-    write_jsonl(args.out / "pairs.train.jsonl", [pair.to_json() for pair in train])
-    write_jsonl(args.out / "pairs.validation.jsonl", [pair.to_json() for pair in held_out])
-    write_jsonl(args.out / "pairs.helpsteer2.jsonl", [pair.to_json() for pair in helpsteer2])
+        files[f"ratings.{split}.jsonl"] = [row for row in ratings if is_held_out(row.messages[-2], of=10) == wanted]
+    files |= {"pairs.train.jsonl": train, "pairs.validation.jsonl": held_out, "pairs.helpsteer2.jsonl": helpsteer2}
+    outputs = {name: written(args.out / name, rows) for name, rows in files.items()}
     counts = {
         "helpsteer2_pairs": len(helpsteer2),
         "ratings": dict(Counter(row.id.rsplit("-", 1)[0] for row in ratings)),
@@ -68,10 +73,17 @@ def main() -> None:
         "held_out_pairs": len(held_out),
     }
     notes = {"topical_chat": " ".join((topical_chat.__doc__ or "").split())}
-    write_json(
-        args.out / "manifest.json", {"tool": "benchmarks/real_rows.py", **vars_of(args), **counts, "notes": notes}
-    )
+    made = {"tool": TOOL, "version": __version__, "length_limit": limit.to_json()}
+    write_json(args.out / MANIFEST, {**made, **counts, "notes": notes, "outputs": outputs})
     print(counts)
+
+
+def written(path: Path, records: list[Any]) -> dict[str, Any]:
+    """Write the rows; what the manifest says of their file."""
+    with JsonlWriter(path) as file:
+        for record in records:
+            file.write(record.to_json())
+    return file.to_json()
 
 
 def rated(rows: Path) -> Iterator[RatedResponse]:
@@ -149,10 +161,6 @@ def digest(text: str) -> str:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def vars_of(args: argparse.Namespace) -> dict[str, Any]:
-    return {key: str(value) for key, value in vars(args).items() if key not in ("out", "rows")}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nemo_hs2pref.config import overrides
 from nemo_hs2pref.errors import HS2PrefError
 
 LAYERS = 4  # of SmolLM2's 30
@@ -63,9 +64,9 @@ def extrapolate_words(weak: Path, strong: Path, out: Path) -> list[str]:
 
 
 def quoted(path: Path) -> str:
-    """A path in Hydra's grammar, where a comma or an equals sign would mean something else."""
-    plain = re.fullmatch(r"[\w./-]+", str(path))
-    return str(path) if plain else "'" + str(path).replace("'", r"\'") + "'"
+    """A path in Hydra's grammar, where a comma, a space or another language's letter needs quotes."""
+    plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
+    return str(path) if plain else overrides.quoted(str(path))
 
 
 def shown(words: Sequence[str]) -> str:

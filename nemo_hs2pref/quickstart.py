@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.checkpoint.identity import identity_of
-from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.data.formats.helpsteer2 import RELEASE
+from nemo_hs2pref.data.manifest import read_manifest
+from nemo_hs2pref.data.reading.sources import open_tables
+from nemo_hs2pref.errors import ConfigError, DataError
 from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.outcome import Outcome
 from nemo_hs2pref.evaluation.preferences import PreferenceReport
+from nemo_hs2pref.evaluation.statistics import too_narrow
 from nemo_hs2pref.evaluation.tasks import conversations_of, preferences
 from nemo_hs2pref.files import write_json
 from nemo_hs2pref.laptop import (
@@ -33,6 +37,7 @@ from nemo_hs2pref.laptop import (
 
 STAGE_1 = ("experiment=rm_stage1_helpfulness", *REGRESSION, *LAPTOP)
 STAGE_2 = ("experiment=rm_stage2_scaled_bt", *BRADLEY_TERRY, *LAPTOP)
+ROWS = tuple(f"{kind}.{split}.jsonl" for kind in ("ratings", "pairs") for split in ("train", "validation"))
 MARKER = ".quickstart"  # a folder that has it is ours and may be replaced
 
 
@@ -69,6 +74,7 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     source: `sample`, a folder or hub id that `hs2pref data prepare` reads, or a folder that is prepared already.
     """
     started = time.monotonic()
+    refuse_incomplete(source)  # before an earlier quickstart is removed and a model converted
     clear(out)
     at = Folders(out)
     models = at.models
@@ -89,6 +95,20 @@ def quickstart(out: Path, source: str) -> dict[str, Any]:
     print("\n" + table(summary))
     print(f"\n{out / 'summary.json'}  {out / 'curves.png'}  {page}")
     return summary
+
+
+def refuse_incomplete(source: str) -> None:
+    """Raise DataError for a prepared folder that lacks a file of rows, and for what is no source of HelpSteer2's."""
+    there = [name for name in ROWS if (Path(source) / name).is_file()]
+    if not there:
+        open_tables(source, RELEASE)
+        return
+    if lacking := [name for name in ROWS if name not in there or not (Path(source) / name).stat().st_size]:
+        raise DataError(
+            f"--data {source}: {', '.join(lacking)} missing or empty; the quickstart trains on ratings, then on pairs, "
+            "and looks at held-out rows of both"
+        )
+    read_manifest(Path(source))
 
 
 def clear(out: Path) -> None:
@@ -137,7 +157,13 @@ def summarise(reports: Mapping[str, Mapping[str, PreferenceReport]], seconds: fl
             "train_accuracy": splits["train"].accuracy,
         }
     _, length_alone = better_rule(held_out.length_only_accuracy, held_out.shorter_only_accuracy)
-    return {"seconds": round(seconds, 1), "pairs": held_out.pairs, "length_alone": length_alone, "models": models}
+    return {
+        "seconds": round(seconds, 1),
+        "pairs": held_out.pairs,
+        "prompts": held_out.prompts,
+        "length_alone": length_alone,
+        "models": models,
+    }
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -149,5 +175,6 @@ def table(summary: Mapping[str, Any]) -> str:
         known = f"{model['train_accuracy']:>10.1%}" if "train_accuracy" in model else ""
         note = "   no better than length alone" if name != "length_only" and model["accuracy"] <= length else ""
         lines.append(f"{name:<20}{model['accuracy']:>8.1%}   [{low:.1%}, {high:.1%}]{known}{note}")
+    lines += too_narrow({"": summary["prompts"]})
     lines.append(f"{summary['seconds']:.0f} s. A small model on a small sample: it measures nothing of the paper's.")
     return "\n".join(lines)

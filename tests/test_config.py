@@ -1,18 +1,24 @@
 """The configuration is closed, checked before anything is built, and the paper's numbers stand where they should."""
 
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.config.check import check
-from nemo_hs2pref.config.load import config_dir, load_reward_model_config
+from nemo_hs2pref.config.load import config_dir, load_reward_model_config, schema_keys
+from nemo_hs2pref.config.overrides import for_hydra, kinds_of
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.launch.jobs.cluster import load_cluster
 
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
+MISSING = ["exp_manager.explicit_log_dir", "pretrained_checkpoint.restore_from_path"]
 SMOLLM2 = {"num_layers": 30, "hidden_size": 576, "num_attention_heads": 9, "num_query_groups": 3}
 
 
@@ -238,3 +244,164 @@ def test_a_run_may_be_lengthened_only_where_its_learning_rate_is_constant() -> N
     lengthened()
     with pytest.raises(ConfigError, match=r"trainer\.rm\.max_epochs=1, asked for is 2"):
         lengthened("model.optim.sched.min_lr=1e-7")
+
+
+# Text of the command line
+
+
+TEXTS = ("2024_11_05", "1e5", "0123", "1_000", "+5", "true", "False", "None", "NULL", "nan", "inf", "2024-11-05", "1.")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_keys_keep_their_text(text: str, tmp_path: Path) -> None:
+    """Hydra makes 20241105 of 2024_11_05 and 100000.0 of 1e5, and the run is filed under another name."""
+    keys = sorted(key for key in schema_keys(RewardModelConfig) if str in kinds_of(RewardModelConfig, key))
+    keys = [key.replace("*", "mine") for key in keys if key != "loss.reads"]  # other keys are made of it
+    assert {"data.dir", "exp_manager.wandb_logger_kwargs.name", "data.validation.mine", "model.optim.name"} <= {*keys}
+    words = [f"{key}={text}" for key in keys] + [f"head.attributes=[{text}, quality]", f"++data.train={text}"]
+    config, resolved = load_reward_model_config("train_rm", words)
+    OmegaConf.save(resolved, tmp_path / "config.yaml")  # what a run writes, and its checkpoints carry
+    for found in (OmegaConf.structured(config), resolved, OmegaConf.load(tmp_path / "config.yaml")):
+        assert {key: OmegaConf.select(found, key) for key in keys} == dict.fromkeys(keys, text)
+        assert list(found.head.attributes) == [text, "quality"]
+    inline = load(f"data.validation={{mine: {text}}}").data.validation
+    assert inline["mine"] == text and "pairs" in inline
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_of_a_cluster_is_kept_too(text: str) -> None:
+    words = (f"cluster.account={text}", f"cluster.environment.RUN={text}", f"cluster.sbatch_flags=[{text}]")
+    cluster = load_cluster(words)
+    assert (cluster.account, cluster.environment["RUN"], cluster.sbatch_flags) == (text, text, [text])
+
+
+def test_null_is_null_where_a_key_may_be_null_and_refused_elsewhere() -> None:
+    key = "exp_manager.wandb_logger_kwargs.name"
+    assert load(f"{key}=null").exp_manager.wandb_logger_kwargs.name is None
+    assert load(f"{key}='null'").exp_manager.wandb_logger_kwargs.name == "null"
+    assert "expected text, not null; for the text type 'data.dir=\"null\"'" in refusal("data.dir=null")
+
+
+def test_a_number_in_yaml_where_text_is_expected_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    conf = shutil.copytree(config_dir(), tmp_path / "conf")
+    (conf / "experiment" / "mine.yaml").write_text("# @package _global_\nhead:\n  attributes: [1_000]\n")
+    (conf / "experiment" / "2024_11_05.yaml").write_text("# @package _global_\nmodel:\n  seed: 5\n")
+    monkeypatch.setattr("nemo_hs2pref.config.load.config_dir", lambda: conf)
+    assert "head.attributes=1000: YAML makes that of a text without quotes" in refusal("experiment=mine")
+    assert load("experiment=2024_11_05").model.seed == 5
+
+
+SHELL = [*map(chr, range(32, 127)), *("ü", "日本", "\t", "\n", "'\"", '\\"', "f(x)", "{a: b}", "[a]", "a,b", "k=v")]
+
+
+def as_hydra_reads(word: str) -> object:
+    (given,) = for_hydra([word], RewardModelConfig, [])
+    return OverridesParser.create().parse_override(given).value()
+
+
+def test_text_that_hydra_cannot_read_is_refused_with_the_form_to_type() -> None:
+    """Each character alone, at the edges and inside; what is typed as told gives the text that was meant."""
+    refused = 0
+    for odd in SHELL:
+        for text in (odd, f"runs/{odd}", f"{odd}runs", f"runs/{odd}/b", f"{odd}{odd}"):
+            if not text.strip("'\" \t\n") or odd == "\\":  # empty; Hydra's own sign, which need not be refused
+                continue
+            try:
+                found = as_hydra_reads(f"data.dir={text}")
+            except ConfigError as error:
+                (word,) = shlex.split(str(error).removeprefix(f"data.dir={text}: ").partition("; type ")[2])
+                found, refused = as_hydra_reads(word), refused + 1
+            assert found == (text[1:-1] if text[0] == text[-1] and text[0] in "'\"" else text)
+    assert refused > 100
+
+
+@pytest.mark.parametrize("text", ["runs/é!", "a=b, {c}", 'it\'s ("here")'])
+def test_the_form_to_type_works_for_every_text_key(text: str) -> None:
+    for key in ("data.dir", "data.validation.mine", "exp_manager.wandb_logger_kwargs.name"):
+        (word,) = shlex.split(refusal(f"{key}={text}").partition("; type ")[2])
+        assert OmegaConf.select(OmegaConf.structured(load(word)), key) == text
+    with pytest.raises(ConfigError) as error:
+        load_cluster([f"cluster.environment.NAME={text}"])
+    assert load_cluster(shlex.split(str(error.value).partition("; type ")[2])).environment["NAME"] == text
+
+
+def test_a_list_with_such_text_is_refused_with_the_form_to_type() -> None:
+    for given in ("[good, a b!]", "good,a b!", "'good'", "[good, {a: b}]"):
+        told = refusal(f"head.attributes={given}")
+        (word,) = shlex.split(told.partition("; type ")[2])
+        assert load(word).head.attributes[0] == "good"
+    assert load("head.attributes=[\"good\",'a b!']").head.attributes == ["good", "a b!"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.optim.lr=1e-4!", "model.optim.lr=1e-4!: expected a number"),
+        ("model.seed=1,2", "model.seed=1,2: expected a whole number"),
+        ("data.dir", "'data.dir': expected key=value"),
+        ("data.dir=run${", "${ begins a reference to another key or to a variable, and this is none"),
+        ("data.dir=", "data.dir='': is empty"),
+        ("data.validation.pairs=' '", "data.validation.pairs=' ': is empty"),
+        ("head.attributes=['']", "head.attributes='': is empty"),
+        ("model.optim.lr=nan", "model.optim.lr=nan: expected a finite number"),
+        ("loss.weights.regression=-inf", "loss.weights.regression=-inf: expected a finite number"),
+        ("model.optim.betas=[0.9,nan]", "model.optim.betas=nan: expected a finite number"),
+    ],
+)
+def test_what_no_run_can_use_is_refused(override: str, message: str) -> None:
+    assert message in refusal(override)
+
+
+def test_every_number_of_the_schema_must_be_finite() -> None:
+    keys = [key for key in schema_keys(RewardModelConfig) if float in kinds_of(RewardModelConfig, key)]
+    assert len(keys) > 10
+    for key in keys:
+        given = ["peft=lora"] if "lora" in key else []
+        assert f"{key}=inf: expected a finite number" in refusal(*given, f"{key}=inf")
+
+
+def test_a_variable_that_is_not_set_is_named_with_the_form_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HS2PREF_NOWHERE", raising=False)
+    told = refusal("data.dir=${oc.env:HS2PREF_NOWHERE}/rows")
+    assert "data.dir=${oc.env:HS2PREF_NOWHERE}/rows: the environment variable HS2PREF_NOWHERE is not set" in told
+    (word,) = shlex.split(told.partition("stands for it: ")[2])
+    assert load(word).data.dir == "VALUE/rows"
+    monkeypatch.setenv("HS2PREF_NOWHERE", "1e5")
+    assert load(word).data.dir == "1e5/rows"
+
+
+def test_values_that_are_missing_are_shown_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "rm", "--print-config", "data.dir=data", "data.train=${data.dir}.jsonl"]) == 0
+    output = capsys.readouterr()
+    shown = OmegaConf.create(output.out)
+    assert sorted(OmegaConf.missing_keys(shown)) == MISSING
+    assert (shown.data.dir, shown.data.train) == ("data", "data.jsonl")
+    assert output.err == f"hs2pref train: missing: {', '.join(MISSING)}\n"
+    assert main(["train", "rm", "--print-config", "model.optim.lr=???"]) == 0  # others are made of it
+    assert "lr: ???" in capsys.readouterr().out
+    assert main(["train", "rm", "--print-config", "model.optim.lr=0"]) == 2  # what is given is checked
+    assert "model.optim.lr=0.0: must be greater than 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extrapolate", "--weak", "a", "--strong", "b", "--out", "c", "--alpha", "nan"],
+        ["extrapolate", "--average", "a", "b", "--out", "c", "--weights", "1", "inf"],
+        ["data", "prepare", "--source", "sample", "--out", "c", "--validation-share", "nan"],
+        ["preflight", "--wait=-inf"],
+        ["extrapolate", "--weak", "", "--strong", "b", "--out", "c"],
+        ["quickstart", "--out="],
+        ["score", "--model", " ", "--input", "i", "--output", "o"],
+        ["data", "inspect", ""],
+        ["convert", "from-hf", "smollm2", ""],
+        ["train", "rm", ""],
+    ],
+)
+def test_empty_words_and_numbers_that_are_not_finite_are_refused_by_every_verb(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Path("") is the working folder."""
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert ("expected a finite number" in error or "is empty; give a value" in error) and error.count("\n") == 1

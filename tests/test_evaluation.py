@@ -22,6 +22,7 @@ from nemo_hs2pref.evaluation.statistics import (
     bootstrap_intervals,
     pearson,
     spearman,
+    too_narrow,
 )
 
 PROMPT = (Message("user", "Why?"),)
@@ -278,6 +279,27 @@ def test_interval_over_one_seed_or_over_seeds_that_agree_is_that_of_the_pairs():
 
 def test_seeds_that_disagree_on_every_pair_give_all_that_they_give():
     assert bootstrap_interval_over_seeds([[1, 1, 1], [0, 0, 0]], np.arange(3)) == (0, 1)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("of_seed", [0.0, 0.03, 0.1], ids=["alike", "somewhat", "more than prompts"])
+def test_interval_over_few_seeds_covers_the_truth_as_often_as_it_says(seeds, of_seed):
+    """Seeds drawn with replacement, as they were once, cover 84 % with three seeds that differ by 0.1."""
+    generator, covered = np.random.default_rng(7), []
+    for _ in range(400):
+        pairs, both = generator.normal(0, 0.3, size=(1, 60)), generator.normal(0, 0.4, size=(seeds, 60))
+        values = generator.normal(0, of_seed, size=(seeds, 1)) + pairs + both
+        low, high = bootstrap_interval_over_seeds(values, np.arange(60), resamples=600)
+        covered.append(low <= 0 <= high)
+    assert np.mean(covered) >= 0.93
+    assert seeds == 2 or np.mean(covered) < 0.995  # and is not wide for nothing
+
+
+def test_few_observations_are_warned_of():
+    assert too_narrow({"": 30, "a": 31}) == []
+    assert too_narrow({"": 29}) == ["warning: intervals are too narrow with fewer than 30 prompts: 29 here"]
+    (told,) = too_narrow({"mt-bench-easy": 28, "hep": 164}, "pairs")
+    assert told.endswith("fewer than 30 pairs: mt-bench-easy (28)")
 
 
 def test_interval_over_seeds_has_the_variance_of_seeds_and_the_variance_of_pairs():

@@ -4,6 +4,7 @@ Small folders, no model.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,27 @@ def test_the_parents_mean_and_std_are_not_inherited(weak: Path, tmp_path: Path) 
     layout.write_manifest(weak, {STANDARDIZATION: {"reward": {"mean": 1.0, "std": 2.0}}})
     config = weak / layout.CONFIG
     config.write_text(config.read_text() + "reward_standardization: {enable: true, mean: 1.0, std: 2.0}\n")
-    extrapolate_checkpoints(weak, weak, {1.5: tmp_path / "expo"})
+    strong = shutil.copytree(weak, tmp_path / "strong")
+    write_tensors({WEIGHT: torch.ones(2, 4, 3), HEAD: torch.ones(1, 4)}, fresh(strong / layout.WEIGHTS), num_layers=2)
+    extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
     assert opening.read_manifest(tmp_path / "expo").keys() == {"tool_version", "extrapolated"}
     assert "reward_standardization" not in (tmp_path / "expo" / layout.CONFIG).read_text()
+
+
+def test_twice_the_same_model_is_refused_however_it_is_named(weak: Path, tmp_path: Path) -> None:
+    """Every alpha would give that model again, and nobody would see that stage 1 was not given."""
+    (tmp_path / "link").symlink_to(weak)
+    copy = shutil.copytree(weak, tmp_path / "copy")
+    for strong, told in ((weak, "are the same folder"), (tmp_path / "link", "are the same folder"),
+                         (weak / ".." / "weak", "are the same folder"), (copy, "have the same weights")):  # fmt: skip
+        with pytest.raises(CheckpointError, match=f"{told}; give as --weak the model from which"):
+            extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo", 2.0: tmp_path / "other"})
+        assert {path.name for path in tmp_path.iterdir()} == {"weak", "link", "copy"}
+
+
+def fresh(folder: Path) -> Path:
+    shutil.rmtree(folder)
+    return folder
 
 
 def test_a_tensor_of_another_shape_is_named(weak: Path, tmp_path: Path) -> None:
@@ -134,7 +153,8 @@ def test_a_failure_in_one_pass_leaves_none_of_the_outputs(
 
     monkeypatch.setattr(StoredTensors, "read", broken)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        extrapolate_checkpoints(weak, weak, {1.3: tmp_path / "expo" / "a", 1.5: tmp_path / "expo" / "b"})
+        strong = shutil.copytree(weak, tmp_path / "strong")
+        extrapolate_checkpoints(weak, strong, {1.3: tmp_path / "expo" / "a", 1.5: tmp_path / "expo" / "b"})
     assert not list((tmp_path / "expo").iterdir())
 
 

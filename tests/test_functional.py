@@ -259,6 +259,18 @@ def test_extrapolation_computes_wide_and_returns_the_dtype_of_its_inputs():
     assert torch.equal(result, wide.to(torch.bfloat16))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_alpha_1_is_the_strong_tensor_and_0_the_weak_one_bit_for_bit(dtype):
+    """weak + (strong - weak) in float32 misses strong by a rounding in one number of six, and turns -0.0 into 0.0."""
+    torch.manual_seed(0)
+    odd = torch.tensor([-0.0, 0.0, float("inf"), float("nan"), 1e-40]).to(dtype)
+    weak, strong = torch.cat([torch.randn(1000).to(dtype), odd]), torch.cat([torch.randn(1000).to(dtype), odd.flip(0)])
+    for alpha, whole in ((1.0, strong), (0.0, weak)):
+        found = extrapolate(weak, strong, alpha)
+        assert found.view(torch.uint8).equal(whole.view(torch.uint8))
+        assert found.data_ptr() != whole.data_ptr()
+
+
 @pytest.mark.parametrize("dtypes", [(torch.bfloat16, torch.float32), (torch.int64, torch.int64)])
 def test_extrapolation_refuses_other_dtypes(dtypes):
     with pytest.raises(ValueError, match="must be one floating-point dtype"):

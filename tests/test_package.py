@@ -42,12 +42,13 @@ MAY_IMPORT = {
     | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
     | {"repository", "run_metrics", "run_state"},
     "repository": set(),
-    "launch": {"errors", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
+    "launch": {"errors", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"}
+    | {"data.manifest"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
     "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"}
     | {"checkpoint.layout", "checkpoint.identity"},
-    "laptop": {"errors"},
+    "laptop": {"errors", "config"},
     "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}
     | {"checkpoint.identity"},
     "reproduce": {"errors", "files", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},

@@ -287,9 +287,12 @@ def test_table_counts_what_is_left_out_and_what_ties():
 
 
 def test_table_names_groups_of_few_prompts():
-    repeated = [pair(str(n), strength=1, prompt=f"prompt {n // 2}") for n in range(38)]
-    pairs = [*repeated, *(pair(str(n), strength=3) for n in range(38, 58))]
-    table = evaluate(pairs, [1.0] * 58).table()
-    assert "pairs                            58  of 39 prompts" in table
-    assert "warning: fewer than 20 prompts show little: by strength 1\n" in table + "\n"
-    assert "warning: fewer than 20 prompts show little\n" in evaluate(MIXED, MARGINS).table() + "\n"
+    repeated = [pair(str(n), strength=1, prompt=f"prompt {n // 2}") for n in range(58)]
+    pairs = [*repeated, *(pair(str(n), strength=3) for n in range(58, 88))]
+    table = evaluate(pairs, [1.0] * 88).table()
+    assert "pairs                            88  of 59 prompts" in table
+    assert "warning: fewer than 30 prompts show little, and intervals are too narrow: by strength 1\n" in table + "\n"
+    assert (
+        "warning: fewer than 30 prompts show little, and intervals are too narrow\n"
+        in evaluate(MIXED, MARGINS).table() + "\n"
+    )

@@ -57,6 +57,32 @@ def test_a_folder_of_somebody_elses_is_not_touched(tmp_path: Path, capsys: pytes
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_data_that_lack_something_are_refused_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nemo_hs2pref.quickstart.command", lambda words: pytest.fail(f"starts {words}"))
+    out, data = tmp_path / "out", tmp_path / "data"
+    for path in (out / MARKER, out / "summary.json", data / "pairs.train.jsonl", data / "ratings.train.jsonl"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}\n")
+    (data / "ratings.validation.jsonl").touch()
+
+    def refusal(source: Path) -> str:
+        assert main(["quickstart", "--out", str(out), "--data", str(source)]) == 2
+        return capsys.readouterr().err
+
+    assert "ratings.validation.jsonl, pairs.validation.jsonl missing or empty" in refusal(data)
+    for name in ("pairs.validation.jsonl", "ratings.validation.jsonl"):
+        (data / name).write_text("{}\n")
+    (data / "manifest.json").write_text('{"rows": 3}')
+    assert "manifest.json: is no manifest of `hs2pref data prepare`" in refusal(data)
+    (tmp_path / "official").mkdir()
+    (tmp_path / "official" / "train.jsonl").write_text("{}\n")
+    assert "validation.jsonl: no such file" in refusal(tmp_path / "official")
+    assert "is no file and no folder" in refusal(tmp_path / "no such")
+    assert (out / "summary.json").exists()  # an earlier quickstart's
+
+
 def test_an_earlier_quickstart_is_replaced(tmp_path: Path) -> None:
     for name in (MARKER, "summary.json"):
         (tmp_path / name).touch()
@@ -74,7 +100,7 @@ def test_a_step_that_fails_stops_the_job(capfd: pytest.CaptureFixture[str]) -> N
     assert "/no/such/model: expected a Hugging Face folder" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("path", ["/tmp/plain", "/tmp/a b", "/tmp/x=1, (y)", "/tmp/it's"])
+@pytest.mark.parametrize("path", ["/tmp/plain", "/tmp/a b", "/tmp/x=1, (y)", "/tmp/it's", "/tmp/ü", "1e5"])
 def test_any_path_survives_hydras_grammar(path: str) -> None:
     given = ("pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l")
     config, _ = load_reward_model_config("train_rm", [f"data.dir={quoted(Path(path))}", *given])

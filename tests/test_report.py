@@ -257,14 +257,14 @@ def test_equal_shares_of_a_few_pairs_show_no_independence(tmp_path):
     assert answers(tmp_path / "e")[DEPENDENCE] == "open"
 
 
-def test_fewer_than_twenty_prompts_answer_nothing(tmp_path):
-    pairs = some_pairs(19)
+def test_fewer_than_thirty_prompts_answer_nothing(tmp_path):
+    pairs = some_pairs(29)
     for name in "ab":
         write_evaluation(tmp_path / name / "e", pairs, rewards_right_in(pairs, name == "a", margin=9.0))
     assert set(answers(tmp_path / "a").values()) == {"open"}
     assert "Nobody knows yet: this evaluation answers no question." in pages(tmp_path / "a")[0]
     markdown, _ = pages(tmp_path / "a", tmp_path / "b")
-    assert markdown.count("| open |") == 2 and "| open: fewer than 20 prompts |" in markdown
+    assert markdown.count("| open |") == 2 and "| open: fewer than 30 prompts |" in markdown
 
 
 def test_tie_is_half_right_where_margins_are_probabilities(tmp_path):
@@ -517,10 +517,10 @@ def test_section_of_rewardbench_that_pooled_pairs_hide_is_named(tmp_path, with_p
 
 
 @pytest.mark.parametrize("with_pairs", [True, False])
-def test_section_of_fewer_than_twenty_pairs_shows_nothing(tmp_path, with_pairs):
-    """One pair a subset, all right."""
-    names = [subset for subsets in SECTIONS.values() for subset in subsets]
-    pairs = [PreferencePair(name, (Message("user", name),), "b", "a", subset=name) for name in names]
+def test_section_of_fewer_than_thirty_pairs_shows_nothing(tmp_path, with_pairs):
+    """Four pairs a subset, all right."""
+    names = [(f"{subset} {n}", subset) for subsets in SECTIONS.values() for subset in subsets for n in range(4)]
+    pairs = [PreferencePair(name, (Message("user", name),), "b", "a", subset=subset) for name, subset in names]
     write_scored_rewardbench(tmp_path / "rb", pairs, rewards_of_ids({pair.id: 1.0 for pair in pairs}))
     if not with_pairs:
         (tmp_path / "rb" / "scored_pairs.jsonl").unlink()

@@ -85,6 +85,26 @@ def sentence(
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '{"tool": "somebody\'s", "rows": 4}',
+            "is no manifest of `hs2pref data prepare`, which names the folder",
+        ),
+        ("[1]", "is no manifest of `hs2pref data prepare`"),
+        ('{"outputs": {"pairs', "is broken (Unterminated string"),
+    ],
+)
+def test_a_manifest_of_somebody_elses_is_refused_by_name(
+    text: str, told: str, words: list[str], sentence: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "manifest.json").write_text(text)
+    message = sentence()
+    assert f"{tmp_path / 'data' / 'manifest.json'}: {told}" in message
+    assert "move this file away: without a manifest the rows are read as they are" in message
+
+
+@pytest.mark.parametrize(
     ("fault", "message"),
     [
         ('{"id": "b", ', "not JSON"),

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from nemo_hs2pref.algorithms.agreement import Metrics
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
-from nemo_hs2pref.algorithms.training_step import train_step
+from nemo_hs2pref.algorithms.training_step import refuse_broken_weights, train_step
 from nemo_hs2pref.algorithms.validation import ValidationSets, validate
 from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.data.batches import Batch
@@ -73,6 +73,7 @@ def fit(run: SupervisedRun, progress: Progress) -> Sequence[str]:
         if progress.validation_due and not stop:
             validation, stop = check_up(run, progress)
         if stop or is_finished(run, progress) or due(progress.step, run.save_interval):
+            refuse_broken_weights(run.trainable.model, f"step {progress.step}:", progress.step)
             with run.watch.saving(progress.step):
                 run.keeper.save_resume_state(progress, validation)
     if not stop and progress.step < run.num_steps:
@@ -99,6 +100,7 @@ def check_up(run: SupervisedRun, progress: Progress) -> tuple[Metrics, Sequence[
     Returns (metrics, ()), or ({}, reasons) if a rank asked to stop before validation was complete.
     """
     run.watch.validating()
+    refuse_broken_weights(run.trainable.model, f"step {progress.step}:", progress.step)  # nor kept as the best ones
     validation, stop = validate(run.trainable.model, run.validation_sets, run.watch.flags)
     if not stop:
         progress.validation_due = False

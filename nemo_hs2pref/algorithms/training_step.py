@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import torch
+
 from nemo_hs2pref.algorithms.agreement import Flags, Metrics, agree, metrics_of
 from nemo_hs2pref.data.batches import Batch, MakeBatch
 from nemo_hs2pref.errors import TrainingError
@@ -15,15 +17,21 @@ def train_step(trainable: Trainable, make_batch: MakeBatch, step: int, flags: Fl
     """Forward, backward, clip, update: one collective before backward and one after, which agrees on a stop too.
 
     Returns the metrics of step `step`, counted from 0, and the reasons to stop after it. Raises TrainingError where
-    the loss or the gradient norm is not finite.
+    the learning rate, the loss or the gradient norm is not finite, and says what that leaves of the weights.
     """
     learning_rate = trainable.optimizer.param_groups[0]["lr"]
+    if not math.isfinite(learning_rate):
+        raise TrainingError(
+            f"step {step + 1}: the learning rate is {learning_rate}; no update was made with it, look at model.optim"
+        )
     sums, num_tokens = backward(trainable.model, make_batch)
     totals, stop = agree(trainable.model, sums, flags)
     metrics = metrics_of(trainable.model, totals, missing_as_zero=True)
     if not math.isfinite(metrics["loss"]):
+        refuse_broken_weights(trainable.model, f"step {step + 1}: the loss is {metrics['loss']}, for", step)
         raise TrainingError(
-            f"step {step + 1}: the loss is {metrics['loss']}; the weights are still those of step {step}"
+            f"step {step + 1}: the loss is {metrics['loss']}, though every weight is finite; no update was made "
+            "with it. Look at the last steps in metrics.jsonl: a loss that grew asks for a lower model.optim.lr"
         )
     grad_norm = float(trainable.optimizer.step()[1] or 0.0)
     if not math.isfinite(grad_norm):
@@ -33,6 +41,18 @@ def train_step(trainable: Trainable, make_batch: MakeBatch, step: int, flags: Fl
         )
     trainable.scheduler.step()
     return {**metrics, "grad_norm": grad_norm, "lr": learning_rate, "tokens": num_tokens}, stop
+
+
+def refuse_broken_weights(model: MegatronRewardModel, why: str, step: int) -> None:
+    """Raise TrainingError on every rank where a weight of any is not finite, after `step` updates; a collective."""
+    extremes = [torch.stack(torch.aminmax(weight.detach())).float() for weight in model.parameters()]
+    broken = sum((~value.isfinite()).any().double() for value in extremes) + torch.zeros(())
+    if model.sum_globally({"broken": broken}, ("broken",))["broken"]:
+        since = f"the update of step {step} has left weights" if step else "the checkpoint it starts from has weights"
+        raise TrainingError(
+            f"{why} {since} that are not finite; nothing was saved of them. Start again with a lower model.optim.lr: "
+            "the run goes on from its last checkpoint"
+        )
 
 
 def backward(model: MegatronRewardModel, make_batch: MakeBatch) -> tuple[Sums, float]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from nemo_hs2pref import __version__
+from nemo_hs2pref.cli.parser import Parser
 from nemo_hs2pref.cli.processes import say
 from nemo_hs2pref.errors import HS2PrefError
 
@@ -44,7 +45,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
 def build_parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only `verb`'s own arguments are filled in, the other verbs are names with a line of help."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hs2pref",
         description="HelpSteer2-Preference on NeMo-Aligner: reward models from ratings and preferences.",
         epilog="`hs2pref VERB --help` explains a verb with examples.",
@@ -65,16 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an error of ours ends in one sentence on stderr and its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in argv if word in VERBS), None)
-    args = parse(build_parser(verb), argv)
     try:
+        args = parse(build_parser(verb), argv)
         code = args.run(args)
         sys.stdout.flush()
         return code
     except HS2PrefError as error:
-        say(args.verb, f"error: {error}")
+        say(str(verb), f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        say(args.verb, "interrupted")
+        say(str(verb), "interrupted")
         return 130
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

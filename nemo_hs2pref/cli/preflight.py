@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="GB_S",
         help="measure all_reduce among all ranks too; less than this bus bandwidth fails, 0 measures only",
     )
-    parser.add_argument("--skip", default="", metavar="NAME,...", help="checks to leave out, by their names")
+    parser.add_argument("--skip", metavar="NAME,...", help="checks to leave out, by their names")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
     parser.set_defaults(run=run)
 
@@ -78,7 +78,7 @@ def look(args: argparse.Namespace, node: Node) -> Iterator[Result]:
         config, resolved = load_reward_model_config(args.config_name or "train_rm", args.overrides)
         listed = checks.run_checks(config, resolved, node, os.environ, args.wait)
     listed = checks.machine_checks(config, node, os.environ, args.wait) + listed
-    left_out = names_in(args.skip, [check.name for check in listed])
+    left_out = names_in(args.skip or "", [check.name for check in listed])
     wanted = [check for check in listed if check.name not in left_out]
     yield from runner.run([check for check in wanted if node.is_first or not check.first_node_only])
     if args.bandwidth is not None:

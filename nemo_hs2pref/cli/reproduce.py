@@ -33,9 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/table1"), metavar="DIR", help="folder to write or go on in"
     )
     parser.add_argument("--seeds", metavar="N", help="how many (3), or which (5,7); default: 3 on a laptop, 1 at 70b")
-    parser.add_argument(
-        "--rows", default="", metavar="A,B", help="only these rows and those they start from (default: all)"
-    )
+    parser.add_argument("--rows", metavar="A,B", help="only these rows and those they start from (default: all)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides for every training")
     parser.set_defaults(run=run)
@@ -65,7 +63,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         base=args.base or args.out / BASE,
         data=Path(args.data) if is_prepared(args.data) else args.out / DATA,
         scale=args.scale,
-        rows=with_starts([row for row in args.rows.split(",") if row]),
+        rows=with_starts([row for row in (args.rows or "").split(",") if row]),
         seeds=seeds_of(args.seeds, args.scale),
         overrides=tuple(args.overrides),
     )

@@ -57,19 +57,15 @@ def run_dir_of(args: argparse.Namespace) -> Path:
 @processes.as_rank
 def run(args: argparse.Namespace) -> int:
     started = time.time()
-    from omegaconf import OmegaConf
-
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.check import check
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.config.resume import identity
 
+    if args.print_config:
+        return print_config(args)
     config, resolved = load_reward_model_config(args.config_name, args.overrides)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    if args.print_config:
-        check(config, read_config(base) if base.exists() else {})
-        print(OmegaConf.to_yaml(resolved), end="")
-        return 0
     args.run_dir = Path(config.exp_manager.explicit_log_dir)
     done = run_state.read_finished(args.run_dir) if config.exp_manager.resume_if_exists else None
     if done is not None and done.run == identity(resolved):
@@ -95,6 +91,22 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.runtime.train_rm import train
 
     return train(config, resolved, checkpoint, data, started)
+
+
+def print_config(args: argparse.Namespace) -> int:
+    """Check what is given and print it; ??? stands where a value is missing."""
+    from nemo_hs2pref.checkpoint.opening import read_config
+    from nemo_hs2pref.config.check import check
+    from nemo_hs2pref.config.load import load_to_show
+
+    config, text, missing = load_to_show(args.config_name, args.overrides)
+    if config is not None:
+        base = Path(config.pretrained_checkpoint.restore_from_path)
+        check(config, read_config(base) if base.exists() else {})
+    print(text, end="")
+    if missing:
+        processes.say("train", f"missing: {', '.join(missing)}")
+    return 0
 
 
 def must_be_started(num_nodes: int, devices: int) -> bool:

@@ -1,22 +1,25 @@
 """Compose a configuration from conf/ and command-line overrides; every key that is not known stops."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nemo_hs2pref.config.overrides import for_hydra, kinds_of, typed
 from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.values import leaves, refuse_lost_text, refuse_unusable
 from nemo_hs2pref.errors import ConfigError
 
 Schema = TypeVar("Schema")
-NAMED_BY_USER = ("data.validation.", "cluster.environment.")
+UNSET = re.compile(r"Environment variable '(.+?)' not found")
+NOT_GIVEN = "/not-given"  # stands for a text that is missing, while the rest is checked and shown
 # Keys of NeMo-Aligner's that mean something else here or have another place.
 MOVED = {
     "model.regression.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt|combined",
@@ -51,44 +54,78 @@ def load_reward_model_config(
 def load_config(config_name: str, overrides: Sequence[str], schema: type[Schema]) -> tuple[Schema, DictConfig]:
     """The typed configuration, and the same resolved as YAML can hold it.
 
-    Raises ConfigError for an unknown key or group (with the nearest known one), a value of another type, or a
-    value that is still missing.
+    Raises ConfigError for an unknown key or group (with the nearest known one), a value of another type, text that
+    YAML has made a number of, an empty text, a number that is not finite, or a value that is still missing.
     """
-    composed = compose_config(config_name, overrides)
+    composed = compose_config(config_name, overrides, schema)
     refuse_unknown(composed, schema)
+    refuse_lost_text(composed, schema)
     refuse_missing(composed)
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(schema), composed)
-        config = OmegaConf.to_object(typed)
+        typed_config = OmegaConf.merge(OmegaConf.structured(schema), composed)
+        config = OmegaConf.to_object(typed_config)
         OmegaConf.resolve(composed)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
+        raise ConfigError(unresolved(error, composed)) from None
     assert isinstance(config, schema)
+    refuse_unusable(config)
     return config, composed
 
 
-def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
+def load_to_show(config_name: str, overrides: Sequence[str]) -> tuple[RewardModelConfig | None, str, list[str]]:
+    """The configuration of a reward-model run as far as it is given: typed, as YAML, and the keys that are missing.
+
+    A missing text is NOT_GIVEN in the first and ??? in the second, where all other values are resolved. While another
+    value is missing there is no first, and the second stands as it was composed.
+    """
+    composed = compose_config(config_name, overrides)
+    missing = missing_keys(composed)
+    if any(str not in kinds_of(RewardModelConfig, key) for key in missing):
+        refuse_unknown(composed, RewardModelConfig)
+        return None, OmegaConf.to_yaml(composed), missing
+    places = [f"{key}={NOT_GIVEN}" for key in missing]
+    config, resolved = load_reward_model_config(config_name, [*overrides, *places])
+    return config, OmegaConf.to_yaml(resolved).replace(NOT_GIVEN, "???"), missing
+
+
+def unresolved(error: OmegaConfBaseException, composed: DictConfig) -> str:
+    """What cannot be resolved or converted, and for a variable that is not set what to type."""
+    reason = str(error.msg or error).splitlines()[0]
+    if error.full_key is None:
+        return reason
+    if not (variable := UNSET.search(reason)):
+        return f"{error.full_key}: {reason}"
+    name, plain = variable[1], OmegaConf.to_container(composed, resolve=False)
+    raw = str(at(plain, str(error.full_key)))
+    with_default = typed(str(error.full_key), raw.replace(f"${{oc.env:{name}}}", f"${{oc.env:{name},VALUE}}"))
+    return (
+        f"{error.full_key}={raw}: the environment variable {name} is not set; export it, or type what stands for it: "
+        f"{with_default}"
+    )
+
+
+def at(plain: Any, key: str) -> object:
+    """The value of a dotted key, with [2] for an item of a list."""
+    for name in re.findall(r"[^.\[\]]+", key):
+        plain = plain[name] if isinstance(plain, Mapping) else plain[int(name)]
+    return plain
+
+
+def compose_config(config_name: str, overrides: Sequence[str], schema: type = RewardModelConfig) -> DictConfig:
     """Hydra's composition, with its errors in one sentence."""
     names = sorted(path.stem for path in config_dir().glob("*.yaml"))
     if config_name not in names:
         raise ConfigError(f"--config-name {config_name}: not in {config_dir()}; there are {', '.join(names)}")
+    words = for_hydra(overrides, schema, groups())
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            return compose(config_name, overrides=[named_by_user(override) for override in overrides])
+            return compose(config_name, overrides=words)
     except HydraException as error:
         raise ConfigError(explain(str(error), config_name)) from None
 
 
-def named_by_user(override: str) -> str:
-    """A new validation set or variable is no unknown key; Hydra wants that said with a sign in front."""
-    return f"++{override}" if override.startswith(NAMED_BY_USER) else override
-
-
 def explain(message: str, config_name: str) -> str:
     """Hydra's message, with the nearest known key where it could not find one."""
-    if comma := re.search(r"Ambiguous value for argument '\+*([^=]+)=(.*?)'\s+1\.", message, re.DOTALL):
-        key, value = comma.groups()
-        return f'{key}={value} has a comma: quote it for text, "{key}=\'{value}\'", or a list, "{key}=[{value}]"'
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
         return " ".join(message.split())
@@ -146,7 +183,10 @@ def schema_keys(schema: type, path: str = "") -> list[str]:
 
 def refuse_missing(config: DictConfig) -> None:
     """Name all values that the user still has to give."""
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
+    if missing := missing_keys(config):
         example = " ".join(f"{key}=..." for key in missing)
         raise ConfigError(f"{len(missing)} value(s) missing; give them on the command line: {example}")
+
+
+def missing_keys(config: DictConfig) -> list[str]:
+    return sorted({key for key, value in leaves(OmegaConf.to_container(config, resolve=False)) if value == "???"})

@@ -12,7 +12,7 @@ from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.preferences import chosen_wins, decided
 from nemo_hs2pref.evaluation.rewardbench.difference import OverallDifference, overall_difference
-from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_intervals
+from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_intervals, too_narrow
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,17 @@ class Comparison:
         return {**found, "intervals": {"method": "paired percentile bootstrap over prompts", **INTERVALS}}
 
     def table(self) -> str:
-        """One sentence."""
+        """One sentence, and a warning where the prompts are few."""
         low, high = self.interval if self.overall is None else self.overall.interval
         verdict = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
         together = "" if self.prompts == self.pairs else f", if the pairs of {self.prompts} prompts were independent"
-        return (
+        told = (
             f"The model is {verdict} the baseline: {self._overall()}{self.accuracy:.1%} against "
             f"{self.baseline_accuracy:.1%} of {self.pairs} pairs, {_points(self.difference, self.interval)}; "
             f"{self.only_model} pairs only the model gets right, {self.only_baseline} only the baseline "
             f"(exact McNemar test: {_p(self.p_value)}{together})."
         )
+        return "\n".join([told, *too_narrow({"": self.prompts})])
 
     def _overall(self) -> str:
         """The benchmark's own score first, where it has one."""

@@ -8,9 +8,7 @@ from nemo_hs2pref.evaluation.attributes import AttributeReport
 from nemo_hs2pref.evaluation.calibration import Calibration
 from nemo_hs2pref.evaluation.groups import PARTITIONS, Group
 from nemo_hs2pref.evaluation.length import better_rule
-from nemo_hs2pref.evaluation.statistics import INTERVALS
-
-FEW = 20  # prompts; the interval of a share of 20 is up to 45 points wide
+from nemo_hs2pref.evaluation.statistics import FEW, INTERVALS
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,9 @@ class PreferenceReport(Group):
         }
         few = [f"{title} {', '.join(names)}" for title, names in small.items() if names]
         if self.prompts < FEW:
-            yield f"fewer than {FEW} prompts show little"
+            yield f"fewer than {FEW} prompts show little, and intervals are too narrow"
         elif few:
-            yield f"fewer than {FEW} prompts show little: {'; '.join(few)}"
+            yield f"fewer than {FEW} prompts show little, and intervals are too narrow: {'; '.join(few)}"
 
 
 def _group_table(title: str, groups: Mapping[str, Group]) -> str:

@@ -18,7 +18,8 @@ def extrapolate(weak: Tensor, strong: Tensor, alpha: float) -> Tensor:
             their 0.52 is 1.52 here.
 
     Returns:
-        The same shape and dtype; computed in float32 or wider, since bfloat16 would round away small steps.
+        The same shape and dtype; computed in float32 or wider, since bfloat16 would round away small steps. With alpha
+        1 the strong tensor and with 0 the weak one, bit for bit: w + (s - w) may be rounded to a neighbour of s.
 
     Raises:
         ValueError: unequal shapes or dtypes, or an integer dtype.
@@ -26,6 +27,8 @@ def extrapolate(weak: Tensor, strong: Tensor, alpha: float) -> Tensor:
     require_same_shape(weak=weak, strong=strong)
     if weak.dtype != strong.dtype or not weak.dtype.is_floating_point:
         raise ValueError(f"weak is {weak.dtype}, strong is {strong.dtype}; they must be one floating-point dtype")
+    if alpha in (0, 1):
+        return (strong if alpha else weak).clone()
     wide_weak, wide_strong = widened(weak, strong)
     return (wide_weak + alpha * (wide_strong - wide_weak)).to(weak.dtype)
 

@@ -1,14 +1,14 @@
 """The prepared rows: are they those that `hs2pref data prepare` wrote, and prepared for this model?"""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nemo_hs2pref.checkpoint import opening
 from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.data.manifest import read_manifest
 from nemo_hs2pref.data.preparation.output import MANIFEST
+from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.files import sha256
 from nemo_hs2pref.preflight.check import Finding, failed, ok, warning
 
@@ -21,19 +21,18 @@ def look_at_data(config: RewardModelConfig) -> Iterator[Finding]:
     files, absent = files_of(config)
     for path in absent:
         yield failed(f"{path} is not there", PREPARE)
-    manifest = Path(config.data.dir) / MANIFEST
-    if not manifest.is_file():
-        hint = "rows of others are read as they are; `hs2pref data inspect` shows them"
-        yield warning(f"{manifest} is not there: whether the rows are whole is not known", hint)
-        return
     try:
-        outputs: Mapping[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))["outputs"]
-    except (ValueError, KeyError, TypeError) as error:
-        yield failed(f"{manifest} is broken ({error!r})", PREPARE)
+        manifest = read_manifest(Path(config.data.dir))
+    except DataError as error:
+        yield failed(str(error), PREPARE)
+        return
+    if manifest is None:
+        hint = "rows of others are read as they are; `hs2pref data inspect` shows them"
+        yield warning(f"{config.data.dir} has no {MANIFEST}: whether the rows are whole is not known", hint)
         return
     counts: list[str] = []
     for path in files:
-        about = outputs.get(path.name)
+        about = manifest["outputs"].get(path.name)
         if about is None:
             yield warning(f"{path} is not in {MANIFEST}", "it came from elsewhere; `hs2pref data inspect` shows it")
         elif sha256(path) != about["sha256"]:
@@ -51,8 +50,7 @@ def files_of(config: RewardModelConfig) -> tuple[list[Path], list[Path]]:
 
 def look_at_preparation(config: RewardModelConfig) -> Iterator[Finding]:
     """The length filter counted tokens as this run does; a longer row stops it when it starts."""
-    file = Path(config.data.dir) / MANIFEST
-    limit = json.loads(file.read_text(encoding="utf-8")).get("length_limit") if file.is_file() else None
+    limit = (read_manifest(Path(config.data.dir)) or {}).get("length_limit")
     longest = config.model.encoder_seq_length
     again = f"{PREPARE} --max-length {longest} --tokenizer {config.pretrained_checkpoint.restore_from_path}/tokenizer"
     if limit is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nemo_hs2pref.evaluation.calibration import calibrate, confidence_and_outcome, errors_if_calibrated
 from nemo_hs2pref.evaluation.length import RULES, Rule, better_rule, credits_of
-from nemo_hs2pref.evaluation.preference_report import FEW
+from nemo_hs2pref.evaluation.statistics import FEW
 from nemo_hs2pref.report.document import Finding
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.parts import CHANCE_OF_FOUR, domains_above, with_sections

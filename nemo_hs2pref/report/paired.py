@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.evaluation.rewardbench.difference import overall_difference
 from nemo_hs2pref.evaluation.rewardbench.sections import OVERALL
+from nemo_hs2pref.evaluation.statistics import FEW
 from nemo_hs2pref.report.evaluations import Evaluation, ScoredPair
 from nemo_hs2pref.report.verdicts import signed_span
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_hs2pref.evaluation.length import Rule, credits_of
-from nemo_hs2pref.evaluation.preference_report import FEW
 from nemo_hs2pref.evaluation.rewardbench.sections import SECTIONS
+from nemo_hs2pref.evaluation.statistics import FEW
 from nemo_hs2pref.report.document import Finding
 from nemo_hs2pref.report.evaluations import Evaluation
 from nemo_hs2pref.report.verdicts import NOT_SHOWN, WORSE

@@ -25,7 +25,7 @@ def plot_table(summary: Mapping[str, Any], path: Path) -> None:
     axis.axvline(
         100 * summary["length_only"]["accuracy"], linestyle="--", color="tab:red", label="longer response wins"
     )
-    axis.plot([], [], "ks", label="mean, 95 % interval over prompts and seeds")
+    axis.plot([], [], "ks", label="mean, 95 % interval")
     axis.plot([], [], "o", color="tab:blue", alpha=0.6, label="one seed")
     axis.set_yticks(range(len(rows)), [PUBLISHED[row].model for row in rows])
     axis.invert_yaxis()

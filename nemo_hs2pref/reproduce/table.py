@@ -12,17 +12,32 @@ from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.length import better_rule
 from nemo_hs2pref.evaluation.preferences import chosen_wins, decided, evaluate_pairs
 from nemo_hs2pref.evaluation.published import PREFERENCE, PUBLISHED
-from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval_over_seeds
+from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval_over_seeds, too_narrow
 from nemo_hs2pref.reproduce.plan import TABLE1
 
+METHODS = {
+    True: "percentile bootstrap over prompts, Student's t over seeds",
+    False: "percentile bootstrap over prompts, for one seed",
+}
 NOTES = (
     "Ours is accuracy on held-out pairs of human preferences, by the models trained here. RewardBench and its four "
     f"sections are published ({PREFERENCE}) for Llama-3.1-70B-Instruct: another model, another training set and "
     "another measure. The two can be compared in their order at most.",
-    "The interval is a 95 % percentile bootstrap over prompts, each with its pairs, and seeds together; all rows "
-    "share the pairs.",
     "Regression on all attributes: the reward is helpfulness (slot 4). What the paper evaluates it by was not found.",
 )
+
+
+def about_intervals(seeds: int, prompts: int) -> list[str]:
+    """What the intervals are of, and what they are not."""
+    told = ["The 95 % interval resamples prompts, each with its pairs, which all rows share."]
+    if seeds > 1:
+        told[0] += f" Seeds count in it by Student's t over the {seeds} of them."
+    else:
+        told.append(
+            "One seed says nothing about others: the interval is of the prompts alone, and the same row trained with "
+            "another seed may well lie outside of it. Differences between rows need several seeds (--seeds 3)."
+        )
+    return [*told, *too_narrow({"": prompts})]
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ def summarise(
     """
     report = evaluate_pairs(pairs, next(iter(next(iter(scores.values())).values())))
     _, length_alone = better_rule(report.length_only_accuracy, report.shorter_only_accuracy)
+    seeds = min(map(len, scores.values()))
     rows: dict[str, Any] = {}
     for row, by_seed in scores.items():
         result = measure(pairs, by_seed)
@@ -69,8 +85,8 @@ def summarise(
         "pairs": report.pairs,
         "length_only": {"accuracy": report.length_only_accuracy, "interval": report.length_only_interval},
         "rows": rows,
-        "intervals": {"method": "percentile bootstrap over prompts and seeds", **INTERVALS},
-        "notes": list(NOTES),
+        "intervals": {"method": METHODS[seeds > 1], **INTERVALS},
+        "notes": [*NOTES, *about_intervals(seeds, report.prompts)],
     }
 
 

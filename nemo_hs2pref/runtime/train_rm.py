@@ -1,6 +1,5 @@
 """Train a reward model: from a checked configuration to a finished run folder. Every rank runs this."""
 
-import json
 import logging
 import math
 import os
@@ -23,7 +22,6 @@ from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.config.resume import identity, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 from nemo_hs2pref.errors import STOPPED
 from nemo_hs2pref.models.trainable import Trainable
 from nemo_hs2pref.plots.training import plot_training
@@ -68,7 +66,7 @@ def train(
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
         validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,
-        keeper=keeper_of(config, resolved, checkpoint, trainable),
+        keeper=keeper_of(config, resolved, checkpoint, trainable, data.hashes),
         watch=watch,
         early_stop=early_stop_of(config),
         num_steps=data.num_steps,
@@ -147,13 +145,18 @@ def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
 
 
 def keeper_of(
-    config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], trainable: Trainable
+    config: RewardModelConfig,
+    resolved: DictConfig,
+    checkpoint: Mapping[str, Any],
+    trainable: Trainable,
+    hashes: Mapping[str, str],
 ) -> CheckpointKeeper:
-    """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the adapters' base."""
+    """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the data's hashes, the
+    adapters' base."""
     stored = OmegaConf.to_container(trainable.model.cfg, resolve=True)
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": data_hashes(Path(config.data.dir))}
+    origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": dict(hashes)}
     if slurm_step.is_first(os.environ):
         origin |= code_version()
     if config.model.peft.lora_tuning is not None:
@@ -168,13 +171,6 @@ def keeper_of(
         tokenizer=opened(base) / TOKENIZER,
         origin=origin,
     )
-
-
-def data_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the prepared files, by the manifest of `hs2pref data prepare`; empty where there is none."""
-    file = folder / DATA_MANIFEST
-    outputs = json.loads(file.read_text())["outputs"] if file.is_file() else {}
-    return {name: about["sha256"] for name, about in outputs.items()}
 
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:

@@ -6,7 +6,9 @@ and as the canonical layout resume/ (a resume state after five steps).
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from worker_run import start
 
@@ -91,8 +93,32 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     reasons: list = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(reasons, stopped)
 
+    def refused(name: str) -> None:
+        try:
+            train_step(trainable, run.make_batch(0), 10, flags=dict)
+        except TrainingError as error:
+            not_finite[name] = str(error)
+
+    # a rate, a loss and a weight that are not finite; the weight is on one rank alone
+    not_finite: dict[str, Any] = {}
+    before = [weight.detach().clone() for weight in model.parameters()]
+    groups, rates = trainable.optimizer.param_groups, [group["lr"] for group in trainable.optimizer.param_groups]
+    for group in groups:
+        group["lr"] = float("inf")
+    refused("rate")
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
+    objective, model.objective = model.objective, replace(model.objective, weights={"scaled_bt": float("inf")})
+    refused("loss")
+    model.objective = objective
+    not_finite["unchanged"] = all(torch.equal(*both) for both in zip(before, model.parameters(), strict=True))
+    if rank == 0:
+        next(model.parameters()).data.fill_(float("nan"))
+    refused("weight")
+
     if rank == 0:
         result = {
+            "not_finite": not_finite,
             "stopped": reasons,
             "rewards": [row for part in gathered for row in part],
             "losses": losses,

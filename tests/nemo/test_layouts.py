@@ -84,6 +84,20 @@ def test_a_rank_that_fails_stops_the_others(layout: str, outcome_of: Callable[[s
     assert first.startswith("1 other rank(s) could not build a batch")
 
 
+@pytest.mark.parametrize("layout", ["one process", "pipeline parallel"])
+def test_what_is_not_finite_is_told_with_what_is_left_of_the_weights(
+    layout: str, outcome_of: Callable[[str], Outcome]
+) -> None:
+    """They are those of the step before only where the update of that step left them finite."""
+    told = outcome_of(layout).result["not_finite"]
+    assert told["unchanged"]
+    assert told["rate"].startswith("step 11: the learning rate is inf; no update was made with it")
+    assert told["loss"].startswith("step 11: the loss is inf, though every weight is finite; no update was made")
+    assert told["weight"].startswith(
+        "step 11: the loss is nan, for the update of step 10 has left weights that are not finite; nothing was saved"
+    )
+
+
 def test_no_vocabulary_output_layer_is_allocated(outcome_of: Callable[[str], Outcome]) -> None:
     """Fault 8: the language model's output layer stays in the reward model and in its optimizer."""
     names = outcome_of("one process").result["parameters"]

@@ -24,7 +24,10 @@ SCRIPT = Path(__file__).parents[2] / "slurm" / "train_rm_70b.sh"
         ("cluster.environment.A-B=1", "no name of a variable"),
         ("cluster.environment.WANDB_API_KEY=x", "WANDB_API_KEY looks like a secret.*export WANDB_API_KEY before"),
         ("cluster.environment.PROXY='http://me:word@host'", "PROXY looks like a secret"),
-        ("cluster.environment.NCCL_SOCKET_IFNAME=eth0,eth1", "has a comma: quote it for text, .*NAME='eth0,eth1'"),
+        (
+            "cluster.environment.NCCL_SOCKET_IFNAME=eth0,eth1",
+            r"type 'cluster\.env.*NAME=\"eth0,eth1\"'",
+        ),
         ("cluster.container=enroot_pyxis", r"cluster\.image=None: enroot_pyxis cannot read it; expected /shared"),
         ("cluster.mounts=['data:/data']", r"cluster\.mounts: 'data:/data' is no mount; expected /HOST"),
         ("cluster.time=soon", "cluster.time: 'soon' is not a length of time"),

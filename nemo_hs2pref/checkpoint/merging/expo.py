@@ -19,10 +19,11 @@ from tqdm import tqdm
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.merging.model import Model, size_bytes
 from nemo_hs2pref.checkpoint.merging.models import open_models
-from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.errors import CheckpointError, ConfigError
 from nemo_hs2pref.functional import average, extrapolate
 
 BLOCK = 2**22  # numbers that are widened to float32 at once
+OTHER_WEAK = "give as --weak the model from which the strong one was trained"
 Loaded = TypeVar("Loaded")
 
 
@@ -38,21 +39,32 @@ class Output(Generic[Loaded]):
 def extrapolate_checkpoints(weak: Path, strong: Path, outs: Mapping[float, Path]) -> int:
     """Write, for each alpha -> folder of `outs`, a checkpoint that must not exist, in one pass over the two.
 
-    Returns the number of tensors. Raises CheckpointError naming the first setting or tensor in which the two differ.
+    Returns the number of tensors. Raises CheckpointError naming the first setting or tensor in which the two differ,
+    or where the two are one model: every alpha would give that model again.
     """
     if strange := [alpha for alpha in outs if not isfinite(alpha)]:
         raise ConfigError(f"--alpha {strange[0]}: expected a finite number")
     refuse_existing(outs.values())
     models = open_models([weak, strong])
+    if weak.resolve() == strong.resolve():
+        raise CheckpointError(f"{weak} and {strong} are the same folder; {OTHER_WEAK}")
+    differs = False
 
     def pair(name: str, layer: int | None) -> tuple[Tensor, Tensor]:
-        return models[0].read(name, layer), models[1].read(name, layer)
+        nonlocal differs
+        read = models[0].read(name, layer), models[1].read(name, layer)
+        differs = differs or not torch.equal(*read)
+        return read
+
+    def refuse_equal() -> None:
+        if not differs:
+            raise CheckpointError(f"{weak} and {strong} have the same weights; {OTHER_WEAK}")
 
     def output(alpha: float, out: Path) -> Output[tuple[Tensor, Tensor]]:
         about = {"extrapolated": {"weak": str(weak), "strong": str(strong), "alpha": alpha}}
         return Output(out, lambda loaded: extrapolate_in_blocks(*loaded, alpha), about)
 
-    return write(models[1], pair, [output(alpha, out) for alpha, out in outs.items()])
+    return write(models[1], pair, [output(alpha, out) for alpha, out in outs.items()], refuse_equal)
 
 
 def average_checkpoints(paths: Sequence[Path], weights: Sequence[float] | None, out: Path) -> int:
@@ -77,8 +89,16 @@ def average_checkpoints(paths: Sequence[Path], weights: Sequence[float] | None, 
     return write(models[0], mean, [Output(out, lambda loaded: loaded, about)])
 
 
-def write(model: Model, load: Callable[[str, int | None], Loaded], outputs: Sequence[Output[Loaded]]) -> int:
-    """All outputs in one pass over what `load` reads; configuration and tokenizer are `model`'s."""
+def write(
+    model: Model,
+    load: Callable[[str, int | None], Loaded],
+    outputs: Sequence[Output[Loaded]],
+    look: Callable[[], None] = lambda: None,
+) -> int:
+    """All outputs in one pass over what `load` reads; configuration and tokenizer are `model`'s.
+
+    look: called when all is read; what it raises leaves no output.
+    """
     layout.refuse_full_disk(outputs[0].path, len(outputs) * size_bytes(model))
     with ExitStack() as stack:
         writers = [stack.enter_context(model.writer(output.path, output.about)) for output in outputs]
@@ -87,6 +107,7 @@ def write(model: Model, load: Callable[[str, int | None], Loaded], outputs: Sequ
             for output, writer in zip(outputs, writers, strict=True):
                 writer(output.tensor(loaded))
             del loaded  # not kept while the next one is read
+        look()
         assert all(writer.is_complete for writer in writers)
     return len(model.entries)
 

@@ -14,7 +14,7 @@ from nemo_hs2pref.evaluation.groups import lengths_of
 from nemo_hs2pref.evaluation.preferences import rewards_of
 from nemo_hs2pref.evaluation.rewardbench.sections import NUM_PAIRS, missing_subsets, section_scores, unknown_subset
 from nemo_hs2pref.evaluation.scores import first_ids, require_scores
-from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval
+from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval, too_narrow
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class RewardBenchReport:
             f"{name:<30}{score:>10.1%}{self.length_only_sections[name]:>37.1%}{self.shorter_only_sections[name]:>14.1%}"
             for name, score in self.sections.items()
         ]
-        return "\n".join([*lines, *gaps(self.incomplete, self.unofficial_counts)])
+        few = too_narrow({name: subset.pairs for name, subset in self.subsets.items()}, "pairs")
+        return "\n".join([*lines, *few, *gaps(self.incomplete, self.unofficial_counts)])
 
 
 def evaluate_rewardbench(pairs: Sequence[PreferencePair], rewards: Mapping[str, float]) -> RewardBenchReport:

@@ -12,7 +12,7 @@ from nemo_hs2pref.evaluation.benchmark import Count, gaps, unofficial_counts
 from nemo_hs2pref.evaluation.rewardbench2.items import DOMAINS, TIES, Item
 from nemo_hs2pref.evaluation.rewardbench2.ties import TiesScore, ties_score
 from nemo_hs2pref.evaluation.scores import require_scores
-from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval
+from nemo_hs2pref.evaluation.statistics import INTERVALS, bootstrap_interval, too_narrow
 
 OVERALL = "Overall"
 
@@ -67,7 +67,8 @@ class RewardBench2Report:
         single = self.pairs, self.accuracy, self.length_only_accuracy, self.shorter_only_accuracy
         for name, (count, score, longer, shorter) in {**rows, "single comparisons": single}.items():
             lines.append(f"{name:<24}{count:>8}{score:>10.1%}{longer:>31.1%}{shorter:>14.1%}")
-        return "\n".join([*lines, *gaps(self.incomplete, self.unofficial_counts)])
+        few = too_narrow({name: domain.prompts for name, domain in self.domains.items() if domain.interval})
+        return "\n".join([*lines, *few, *gaps(self.incomplete, self.unofficial_counts)])
 
 
 def evaluate_rewardbench2(items: Sequence[Item], rewards: Mapping[str, float]) -> RewardBench2Report:

@@ -60,14 +60,9 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def load_cluster(overrides: Sequence[str]) -> Cluster:
     """Raises ConfigError for an unknown cluster or key, or a value that cannot be."""
-    submission, composed = load_config("submit", overrides, Submission)
+    submission, _ = load_config("submit", overrides, Submission)
     cluster = submission.cluster
     refuse_container(cluster.container, cluster.image, cluster.mounts)
-    if isinstance(composed.cluster.time, int) and not any(word.startswith("cluster.time=") for word in overrides):
-        raise ConfigError(
-            f"cluster.time={cluster.time}: YAML makes a number of a time without quotes (12:00:00 is 43200); "
-            "put it in quotes"
-        )
     refuse_short_time(cluster)
     refuse_variables(cluster.environment)
     return cluster
