@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 0
 INTERVALS = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED}  # for what states an interval
-FEW = 30  # observations to resample, as prompts; with fewer an interval is too narrow: of 20 it covers 89 %, not 95 %
+FEW = 30  # observations to resample, as prompts; with fewer an interval is too narrow (docs/evaluation.md)
 DIGITS = 12  # of a sum of shares: the rounding errors of what adds up to 0 are neither above nor below it
 DRAWS_AT_ONCE = 2**22  # 32 MiB of indices
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
-from nemo_hs2pref.cli.score import read_conversations
+from nemo_hs2pref.data.records import read_pairs
 from nemo_hs2pref.evaluation.scores import read_scores, rewards
 from nemo_hs2pref.runtime.scoring import open_scorer
 from nemo_hs2pref.runtime.scoring.journal import partial_of
@@ -20,7 +20,7 @@ def test_killed_run_goes_on_in_two_processes_and_gives_hugging_faces_rewards(
     reward_nemo: Path, sample: Path, tmp_path: Path, launch: Callable[..., str]
 ) -> None:
     pairs, output = sample / "pairs.validation.jsonl", tmp_path / "resumed.jsonl"
-    conversations = read_conversations(str(pairs))
+    conversations = [side for pair in read_pairs(pairs) for side in pair.conversations()]
     printed = launch(WORKER, "killed", reward_nemo, pairs, tmp_path, check=False)
     (file,) = partial_of(output).iterdir()
     before = sum(len(json.loads(line)["rows"]) for line in file.read_text().splitlines()[1:])
