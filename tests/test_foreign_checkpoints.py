@@ -206,7 +206,7 @@ def test_other_formats_of_weights_are_named(aligner: Path) -> None:
     file.write_text(json.dumps({"sharded_backend": "zarr"}))
     assert "weights are stored as zarr; load and save them once in NeMo" in refusal(aligner)
     file.unlink()
-    assert "metadata.json not found" in refusal(aligner)
+    assert "metadata.json: not found" in refusal(aligner)
 
 
 def test_a_missing_weight_file_is_named(aligner: Path) -> None:
