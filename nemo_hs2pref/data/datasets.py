@@ -18,7 +18,7 @@ def tokenizer_of(checkpoint: Path) -> Any:
     """The checkpoint's own Hugging Face tokenizer."""
     from transformers import AutoTokenizer  # heavy
 
-    return AutoTokenizer.from_pretrained(checkpoint / "tokenizer")
+    return AutoTokenizer.from_pretrained(checkpoint / "tokenizer", trust_remote_code=False)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def keeper_of(
     config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], trainable: Trainable
 ) -> CheckpointKeeper:
     """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the adapters' base."""
-    stored = OmegaConf.to_container(trainable.model.cfg, resolve=True)
+    stored = OmegaConf.to_container(trainable.model.cfg)
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": data_hashes(Path(config.data.dir))}

@@ -24,7 +24,7 @@ def provide_tokenizer(named: Mapping[str, Any], near: Sequence[Path], target: Pa
     from transformers import AutoTokenizer  # heavy
 
     try:
-        AutoTokenizer.from_pretrained(name).save_pretrained(target)
+        AutoTokenizer.from_pretrained(name, trust_remote_code=False).save_pretrained(target)
     except (OSError, ValueError) as error:
         raise missing(f"{name} is no folder here and not on the hub ({str(error).splitlines()[0]})", where) from None
 

@@ -10,8 +10,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
+from nemo_hs2pref import yaml_files
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.foreign import archive, nemo2
 from nemo_hs2pref.checkpoint.foreign.aligner import own_config
@@ -56,7 +55,7 @@ def view(path: Path) -> Path:
         (folder / layout.TOKENIZER).symlink_to(source / layout.TOKENIZER)
         return folder
     config = nemo2.nemo1_config(source) if is_nemo2 else layout.read_yaml(source / layout.CONFIG)
-    OmegaConf.save(OmegaConf.create(own_config(config, shapes, str(path))), folder / layout.CONFIG)
+    (folder / layout.CONFIG).write_text(yaml_files.dumped(own_config(config, shapes, str(path))), encoding="utf-8")
     near = (source, source / nemo2.CONTEXT)
     provide_tokenizer(config.get("tokenizer") or {}, near, folder / layout.TOKENIZER, path)
     return folder

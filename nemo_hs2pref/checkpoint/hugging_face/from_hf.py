@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
-from nemo_hs2pref import __version__
+from nemo_hs2pref import __version__, yaml_files
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.hugging_face import layouts
 from nemo_hs2pref.checkpoint.hugging_face.head import head_shapes, hf_head
@@ -119,7 +118,8 @@ def _write_small_files(
     }
     if head is not None:
         config |= {"head": head.section(), "share_embeddings_and_output_weights": False}
-    OmegaConf.save(OmegaConf.create(config), folder / layout.CONFIG)
+    yaml_files.refuse_interpolations(config, opened.name, CheckpointError)
+    (folder / layout.CONFIG).write_text(yaml_files.dumped(config), encoding="utf-8")
     # the figures are those of the whole model
     measured = head is not None and head.standardization and manifest.num_layers == manifest.source_num_layers
     figures = {STANDARDIZATION: head.standardization} if head is not None and measured else {}

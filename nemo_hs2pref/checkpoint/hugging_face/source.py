@@ -95,7 +95,7 @@ def _read_config(folder: Path) -> LlamaConfig:
 
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: no tokenizer that transformers can read; put tokenizer.json there") from error
 

@@ -26,7 +26,7 @@ def write_reward_tokenizer(source: Path, destination: Path, template: str, vocab
 
     vocab_size: rows of the embedding. side: on which batches are padded, "right" or "left".
     """
-    tokenizer: Any = AutoTokenizer.from_pretrained(source)
+    tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     tokenizer.chat_template = chat_template(template, tokenizer)
     tokenizer.add_special_tokens({"pad_token": padding_token(tokenizer, vocab_size)})
     inputs = ["input_ids", "attention_mask"]  # all that Llama takes
@@ -39,7 +39,7 @@ def write_reward_tokenizer(source: Path, destination: Path, template: str, vocab
         tokenizer.init_kwargs[key] = value  # what is saved
     tokenizer.save_pretrained(destination)
     add_nothing(destination / "tokenizer.json")
-    written = AutoTokenizer.from_pretrained(destination)
+    written = AutoTokenizer.from_pretrained(destination, trust_remote_code=False)
     if written("text")["input_ids"] != written("text", add_special_tokens=False)["input_ids"]:
         raise CheckpointError(f"{source}: {type(tokenizer).__name__} adds tokens to every text, training added none")
     return tokenizer.pad_token_id

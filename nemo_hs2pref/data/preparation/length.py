@@ -76,7 +76,7 @@ def load_tokenizer(path: str) -> Any:
             f"tokenizer {path}: the package `transformers` is missing ({error}); install nemo-hs2pref[nemo]"
         ) from None
     try:
-        return AutoTokenizer.from_pretrained(path)
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"tokenizer {path}: cannot be loaded ({reason}); pass a folder with its files") from None

@@ -36,8 +36,8 @@ class HuggingFaceModel:
         refuse_unreadable(path)
         self.path = path
         try:
-            self.config: Any = AutoConfig.from_pretrained(path)
-            tokenizer: Any = AutoTokenizer.from_pretrained(path)
+            self.config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
+            tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path}: transformers cannot read it ({str(error).splitlines()[0]})") from error
         if not is_token(self.config.pad_token_id, self.config.vocab_size):
@@ -61,7 +61,11 @@ class HuggingFaceModel:
 
         auto = AutoModelForCausalLM if self.is_nemotron else AutoModelForSequenceClassification
         self.model, info = auto.from_pretrained(
-            self.path, config=self.config, torch_dtype=self.dtype, output_loading_info=True
+            self.path,
+            config=self.config,
+            torch_dtype=self.dtype,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
         if missing := info["missing_keys"]:  # transformers would make them up, and warn
             raise CheckpointError(f"{self.path}: tensor {sorted(missing)[0]} is missing; copy or download it again")
