@@ -728,7 +728,7 @@ def test_file_that_cannot_be_read_is_one_sentence(run, name, content, message):
 
 def test_configuration_that_is_no_yaml_is_one_sentence(run):
     (run / "config.yaml").write_text("a: [")
-    with pytest.raises(DataError, match=r"config.yaml: cannot be read \(while parsing"):
+    with pytest.raises(DataError, match=r"config.yaml:1: not plain YAML"):
         write_report([run])
 
 
@@ -860,7 +860,7 @@ def test_page_loads_nothing_and_runs_nothing(hostile, pictures):
 def test_hostile_text_is_text(hostile):
     _, html = pages(hostile)
     assert "&lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; &lt;/div&gt;" in html
-    assert "<script" not in html and "\x00" not in html and "\x1b" not in html
+    assert "<script" not in html and not set("\x00\x1b\u202e") & {*html}
     assert "\U0001f600" in html and "&amp;amp;" in html and "$title" in html
 
 
@@ -891,7 +891,7 @@ def test_markdown_names_only_pictures_that_are_there(run, pictures):
 
 
 def test_what_no_page_can_hold_has_a_mark_in_its_place():
-    assert printable("a\x00b\ud800c\r\nd\te") == "a\ufffdb\ufffdc\nd\te"
+    assert printable("a\x00b\ud800c\u202e\r\nd\te") == r"a\x00b\ud800c\u202e" "\nd\te"
 
 
 def test_fence_is_longer_than_any_in_the_text():
