@@ -312,3 +312,10 @@ def test_what_megatron_core_reads_itself_runs_no_code_either(
     with pytest.raises(pickle.UnpicklingError):
         torch.load(nemo / "common.pt", weights_only=False)
     assert not attack.trace.exists()
+
+
+def test_what_pickle_says_in_two_lines_is_one_sentence(nemo: Path) -> None:
+    (nemo / layout.WEIGHTS / ".metadata").write_bytes(b"\x80\x04\x8c\x01aQ.")
+    with pytest.raises(CheckpointError, match=r"not an index of torch_dist \(A load persistent id") as caught:
+        read_metadata(nemo / layout.WEIGHTS)
+    assert "\n" not in str(caught.value)

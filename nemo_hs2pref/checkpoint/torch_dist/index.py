@@ -78,7 +78,8 @@ def read_metadata(folder: Path) -> Metadata:
     except FileNotFoundError:
         raise CheckpointError(f"{file}: not found; copy the checkpoint again, hidden files too") from None
     except Exception as error:  # a pickle that is cut short or altered raises whatever it meets
-        raise CheckpointError(f"{file}: not an index of torch_dist ({error}); copy the checkpoint again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{file}: not an index of torch_dist ({reason}); copy the checkpoint again") from error
     if not isinstance(metadata, Metadata):
         raise CheckpointError(f"{file}: holds {type(metadata).__name__}, expected an index of torch_dist")
     try:
@@ -159,5 +160,5 @@ def refuse_code(folder: Path) -> None:
     except FileNotFoundError:
         raise CheckpointError(f"{file}: not found; copy the checkpoint again") from None
     except Exception as error:  # a pickle that is cut short or altered raises whatever it meets
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{file}: holds more than numbers and text ({reason}); do not trust it") from error
