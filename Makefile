@@ -5,7 +5,7 @@ export VENV
 BIN = $(VENV)/bin
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 .DEFAULT_GOAL = help
-.PHONY: help setup quickstart test slurm-deps browser-deps client-deps test-slurm test-clients lint wheel
+.PHONY: help setup quickstart test slurm-deps browser-deps client-deps test-slurm test-clients lint wheel lock audit licences
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,3 +42,12 @@ lint: setup  ## ruff, pyright, shellcheck
 
 wheel: setup  ## dist/nemo_hs2pref-*.whl
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+lock:  ## launchers/locks: hashes of what constraints.txt names
+	@launchers/lock.sh
+
+audit:  ## known vulnerabilities of what constraints.txt names
+	@launchers/audit.sh
+
+licences: setup  ## docs/licences.md, from the installed packages
+	$(BIN)/python launchers/licences.py

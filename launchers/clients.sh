@@ -5,17 +5,17 @@
 # usage: [PYTHON=python3.11] launchers/clients.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-TORCH=cpu PYTHON=${PYTHON:-python3.11} VENV=.venv-clients CONSTRAINTS=tests/clients/constraints.txt SIZE="1.5 GB"
-REWARDBENCH=tests/clients/rewardbench.txt
+TORCH=cpu PYTHON=${PYTHON:-python3.11} VENV=.venv-clients SIZE="1.5 GB"
+CONSTRAINTS=tests/clients/constraints.txt REWARDBENCH=tests/clients/rewardbench.txt
 # shellcheck source=environment.sh
 source launchers/environment.sh
 
 make_ready() {
   phase "installing transformers and TRL"
-  pip_install transformers trl
+  pip_install --constraint "$CONSTRAINTS" transformers trl
   phase "installing RewardBench"
   rm -rf "$VENV/rewardbench"
-  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --target "$VENV/rewardbench" -r "$REWARDBENCH"
+  pip_install --no-deps --target "$VENV/rewardbench" --requirement "$REWARDBENCH"
 }
 
-ready_from "$CONSTRAINTS" "$REWARDBENCH" launchers/clients.sh
+ready_from "$CONSTRAINTS" "$REWARDBENCH" "$LOCKS/torch-cpu.txt" launchers/clients.sh

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2154  # SIZE is the caller's
-# How setup.sh and clients.sh make a virtual environment. They source this file and set VENV (its folder), PYTHON,
-# TORCH (cpu or cuda) and CONSTRAINTS (the file with the exact versions).
+# How setup.sh and clients.sh make a virtual environment. They source this file and set VENV (its folder), PYTHON and
+# TORCH (cpu or cuda).
 CPU_WHEELS=https://download.pytorch.org/whl/cpu
+LOCKS=launchers/locks
 
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
 phase() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
@@ -48,19 +49,29 @@ require_python() {
 }
 
 pip_install() {
-  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --constraint "$CONSTRAINTS" "$@"
+  "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "$@"
 }
 
 # An unpinned torch from PyPI brings gigabytes of CUDA. PyPI has no "+cpu" build, but a mirror or PIP_FIND_LINKS may:
 # ask those first, since an index out of reach costs minutes of retries.
 install_torch() {
-  local version installed
-  version=$(sed -n 's/^torch==//p' "$CONSTRAINTS")
+  local installed said flags=(--no-deps --require-hashes --requirement "$LOCKS/torch-$TORCH.txt")
   installed=$("$VENV/bin/python" -m pip list --format=freeze 2>/dev/null | sed -n 's/^torch==//p')
   if [[ $TORCH == cuda ]]; then
     if [[ $installed == *+cpu ]]; then "$VENV/bin/python" -m pip uninstall --quiet --yes torch; fi
-    pip_install "torch==$version"
-  else
-    pip_install "torch==$version+cpu" 2>/dev/null || pip_install "torch==$version+cpu" --extra-index-url "$CPU_WHEELS"
+    pip_install "${flags[@]}"
+    return
   fi
+  if [[ ${TORCH_HASH-} == any ]]; then flags=(--no-deps "torch==$(sed -n 's/^torch==//p' constraints.txt)+cpu"); fi
+  said=$(pip_install "${flags[@]}" 2>&1) && return
+  refuse_other_torch "$said"
+  said=$(pip_install "${flags[@]}" --extra-index-url "$CPU_WHEELS" 2>&1) && return
+  refuse_other_torch "$said"
+  die "torch's CPU build cannot be installed: ${said##*ERROR: }"
+}
+
+refuse_other_torch() {
+  [[ $1 != *"DO NOT MATCH THE HASHES"* ]] ||
+    die "the torch that is offered here has no hash in $LOCKS/torch-cpu.txt (its head says which are known);" \
+      "to install it all the same: TORCH_HASH=any ${0##*/}"
 }

@@ -20,6 +20,8 @@
 set -uo pipefail
 HS2PREF_HOME=$(cd "$HS2PREF_HOME" && pwd)
 export HS2PREF_HOME
+# shellcheck source=frame/numbers.sh
+source "$HS2PREF_HOME/slurm/frame/numbers.sh"
 # shellcheck source=frame/settings.sh
 source "$HS2PREF_HOME/slurm/frame/settings.sh"
 # shellcheck source=frame/nodes.sh
@@ -70,8 +72,7 @@ check() {
   rm -f "$file"
   answer=$(sed -n 's/^hs2pref-job: //p' <<< "$said")
   [[ -z $TERMINATED && $EXIT_CODE == 0 && -n $answer ]] || end_of_check "$said"
-  [[ $answer != "die "* ]] || remove_containers
-  eval "$answer"
+  read_answer "$answer" || end_of_check "$said"
 }
 
 # Each node, and the nodes among themselves, before anything is loaded.

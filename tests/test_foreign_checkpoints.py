@@ -206,7 +206,35 @@ def test_other_formats_of_weights_are_named(aligner: Path) -> None:
     file.write_text(json.dumps({"sharded_backend": "zarr"}))
     assert "weights are stored as zarr; load and save them once in NeMo" in refusal(aligner)
     file.unlink()
-    assert "metadata.json not found" in refusal(aligner)
+    assert "metadata.json: not found" in refusal(aligner)
+
+
+@pytest.mark.parametrize("whose", ["own", "aligner", "archive", "nemo2"])
+def test_what_a_file_names_is_not_looked_up(
+    whose: str, aligner: Path, nemo2: Path, language_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base model must not carry this machine's variables into checkpoints, which are given away."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    if whose == "nemo2":
+        folder, key = nemo2, "rotary_base"
+        file = folder / "context" / "model.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["config"][key] = "${oc.env:HF_TOKEN}"
+        file.write_text(yaml.safe_dump(content))
+    else:
+        folder, key = Path(shutil.copytree(language_model if whose == "own" else aligner, tmp_path / "given")), "note"
+        with (folder / layout.CONFIG).open("a") as config:
+            config.write("note: [{deep: '${oc.env:HF_TOKEN}'}]\n")
+    path = packed(folder, tmp_path / "given.nemo") if whose == "archive" else folder
+    said = refusal(path)
+    assert f"{key}" in said and "is '${oc.env:HF_TOKEN}'; what a file names is never looked up" in said
+    assert "hf_secret" not in said
+
+
+def test_a_tag_is_refused(aligner: Path) -> None:
+    with (aligner / layout.CONFIG).open("a") as config:
+        config.write("note: !!python/object/apply:os.getcwd []\n")
+    assert "not plain YAML (the tag tag:yaml.org,2002:python/object/apply:os.getcwd" in refusal(aligner)
 
 
 def test_a_missing_weight_file_is_named(aligner: Path) -> None:
@@ -291,7 +319,7 @@ def test_a_model_of_nemo_2_that_is_no_llama_is_refused(nemo2: Path) -> None:
 def test_what_nemo_2_would_have_to_run_is_not_read(nemo2: Path) -> None:
     file = nemo2 / "context" / "model.yaml"
     file.write_text("config: !!python/object/apply:os.system ['true']\n")
-    with pytest.raises(CheckpointError, match="not NeMo 2's description of a model"):
+    with pytest.raises(CheckpointError, match=r"not plain YAML \(the tag"):
         opening.read_config(nemo2)
     file.unlink()
     with pytest.raises(CheckpointError, match="not found; save the checkpoint again with a NeMo 2 that writes it"):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -378,14 +379,18 @@ def checked(folder: Path, srun: str, **variables: str) -> Done:
     return called(f"{program}; export FRAME=$$; check train rm; echo $RUN", **given)
 
 
+FACTS = {"RUN": "/a", "NODES": 2, "DEVICES": 1, "STOPPED_CODE": STOPPED, "RESUMES": "yes"}
+ANSWER = "; ".join(f"echo 'hs2pref-job: {json.dumps(name)}: {json.dumps(fact)}'" for name, fact in FACTS.items())
+
+
 def test_what_an_image_prints_before_the_answer_is_not_run(tmp_path: Path) -> None:
-    done = checked(tmp_path, "echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; echo 'hs2pref-job: RUN=/a'; echo")
+    done = checked(tmp_path, f"echo 'NVIDIA (Release 25.02)'; echo 'touch banner'; {ANSWER}; echo")
     assert (done.stdout, done.stderr) == ("/a\n", "")
 
 
 def test_a_configuration_that_cannot_run_ends_the_job(tmp_path: Path) -> None:
-    done = checked(tmp_path, "echo \"hs2pref-job: die 'no key'\"", HS2PREF_MAX_FAILURES="3")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "hs2pref: no key\n")
+    done = checked(tmp_path, 'echo \'hs2pref-job: "die": "no $(key)"\'', HS2PREF_MAX_FAILURES="3")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "hs2pref: no $(key)\n")
     assert not (tmp_path / "asked").exists()
 
 
@@ -397,9 +402,10 @@ PYXIS = 'echo "slurmstepd: error: pyxis: couldn\'t start container" >&2; exit 1'
     [
         ("echo a banner", "is it the Python of training?"),
         (f"echo '{MESSAGES['crash']}' >&2; exit 1", "is it the Python of training?"),
-        ("echo 'hs2pref-job: RUN=/a'; exit 1", "is it the Python of training?"),
+        (f"{ANSWER}; exit 1", "is it the Python of training?"),
         (PYXIS, "pyxis: couldn't start container"),
         ("exec sleep 60", "no answer in 1 s"),
+        (ANSWER.replace("85", "x[$(touch asked)]"), "is it the Python of training?"),
     ],
 )
 def test_a_first_node_without_an_answer_is_worth_another_start(run: Path, srun: str, why: str) -> None:
@@ -465,7 +471,7 @@ def test_an_allocation_that_does_not_fit_is_told_before_srun(given: dict[str, st
 def test_every_line_of_the_answer_is_marked() -> None:
     words = [sys.executable, "-m", "nemo_hs2pref.cli.job", "train", "rm", "model.optim.lrr=1"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "hs2pref-job: die 'unknown key model.optim.lrr; did you mean model.optim.lr?'\n"
+    assert done.stdout == 'hs2pref-job: "die": "unknown key model.optim.lrr; did you mean model.optim.lr?"\n'
 
 
 @pytest.mark.parametrize("container", ["none", "enroot_pyxis", "apptainer"])
@@ -611,6 +617,73 @@ def test_a_job_that_is_preempted_in_preflight_says_so(run: Path) -> None:
     line = preflight(run, "exit 143", shown=f"{STARTED} PreemptTime=2026-11-21T10:00:00")
     assert line.startswith("preempted, exit code 143 after ")
     assert line.endswith("; requeued")
+
+
+# --- text that is not a number ---
+
+COMMAND = "RUN[$(touch {})]0"
+
+
+def test_text_in_the_run_folder_and_around_the_job_is_not_computed(run: Path) -> None:
+    """In arithmetic bash runs what stands in an index."""
+    trace = run / "trace"
+    bad = COMMAND.format(trace)
+    control = subprocess.run(["bash", "-c", "((x))"], env={"PATH": os.environ["PATH"], "x": bad}, capture_output=True)
+    assert control.returncode and trace.exists(), "the attack works where text is computed"
+    trace.unlink()
+    state = dict.fromkeys(("step", "num_steps", "checkpoint_step"), bad) | {"checkpoint": "$(touch trace)"}
+    (run / "run_state.json").write_text(json.dumps(state, indent=1))
+    for name in ("failures", "starts"):
+        (run / "logs" / name).write_text(f"7 {bad} {bad} {bad}\n")
+    said = f"srun: error: gpu7: task 9: Exited with exit code {bad}"
+    variables: Any = dict.fromkeys(("SLURM_RESTART_COUNT", "SLURM_JOB_END_TIME", "limit"), bad)
+    shown = f"Restarts={bad}".replace("$", "\\$")  # it comes into a program
+    lines = [conclude(run, code, [said], shown=shown, **variables) for code in (1, 2, STOPPED)]
+    assert all("step 0 of ?, no checkpoint" in line for line in lines)
+    around = {"HS2PREF_NODES": bad, "HS2PREF_MARGIN_S": bad, "SLURM_JOB_NUM_NODES": bad, "SLURM_JOB_END_TIME": bad}
+    assert called("refuse_other_allocation", **around).returncode == 0
+    called(f"RUN={run} LOGS={run}/logs/7 NODES=1 DEVICES=2; cores_of_a_process; exec 3>&1; warn_of_short_time; begin; "
+           "export_meeting_point; have_all_begun", **around, SLURM_CPUS_ON_NODE=bad, SLURM_JOB_ID=bad)  # fmt: skip
+    assert start(run, "yes").stdout == "0\n"
+    assert not trace.exists()
+
+
+def test_text_of_the_run_folder_moves_no_cursor_and_makes_no_line(run: Path) -> None:
+    state = {"step": 1, "checkpoint_step": 3, "checkpoint": "\x1b[2J\u202eé\x9b\n2026 ended: finished"}
+    (run / "run_state.json").write_text(json.dumps(state, indent=1))
+    line = conclude(run, 0, [])
+    assert line.endswith("/?[2J?é? 2026 ended: finished of step 3")
+    done = called(f'die "$(value {run}/run_state.json checkpoint)"')
+    assert done.stderr == "hs2pref: ?[2J?é? 2026 ended: finished\n"
+
+
+GIVEN = re.compile(r"\$\(whole .*|\$\(\(.*|\d+;?|\$\?|$")  # what a variable that is computed with may be given
+SET_BY_BASH = {"SECONDS", "EUID"}
+CALCULATED = re.compile(r"\(\((?P<sum>.*?)\)\)|\[\[[^]]* (?P<left>\S+) -(eq|ne|lt|gt|le|ge) (?P<right>\S+)")
+LOOKALIKES = re.compile(r"\blet |\bdeclare|\blocal -|printf -v|\[ -v|test -v|\$\{\w+:\$|\beval\b|\w\[\$?[A-Za-z]")
+CODE = {path: re.sub(r"(?m)(^|\s)#.*", "", path.read_text()) for path in SCRIPTS}
+
+
+def faults(name: str, seen: frozenset[str] = frozenset()) -> list[str]:
+    """What a variable of the frame is given that may not be a whole number."""
+    given = re.findall(rf"(?:^|[\s;(]){name}=(\$\(.*|\S*)", "\n".join(CODE.values()), re.MULTILINE)
+    found = [] if given or name in SET_BY_BASH else [f"{name} is set nowhere"]
+    for value in given:
+        if other := re.fullmatch(r"\$(\w*[A-Za-z_]\w*);?", value):
+            found += [] if other[1] in seen else faults(other[1], seen | {name})
+        elif not GIVEN.match(value):
+            found.append(f"{name}={value}")
+    return found
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_only_whole_numbers_come_into_arithmetic(script: Path) -> None:
+    assert not LOOKALIKES.findall(CODE[script])
+    for found in CALCULATED.finditer(CODE[script]) if script.name != "numbers.sh" else ():
+        text = found["sum"] or f"{found['left']} {found['right']}"
+        assert not re.search(r"`|\$\(|\$\{?[0-9@*]", text), f"{found[0]}: compute with a variable that `whole` has set"
+        names = set(re.findall(r"[A-Za-z_]\w*", text.replace("$$", "").replace("$#", "")))
+        assert not [fault for name in names for fault in faults(name)], found[0]
 
 
 # --- the start ---

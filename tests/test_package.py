@@ -24,14 +24,17 @@ TIME_LIMIT_S = 120
 
 # Room or top-level module -> what it may import of ours, besides itself and the package's version. An entry may name
 # one module of a room. Inwards only: functional <- data <- models <- algorithms <- runtime <- cli.
-INNER = {"errors", "files", "functional", "metrics", "data"}
+INNER = {"errors", "files", "yaml_files", "masking", "outside", "functional", "metrics", "data"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "yaml_files": {"errors"},
+    "masking": set(),
+    "outside": {"masking"},
     "functional": {"errors"},
     "metrics": {"errors", "data"},
-    "config": {"errors"},
-    "data": {"errors", "files", "functional"},
+    "config": {"errors", "masking", "yaml_files"},
+    "data": {"errors", "files", "functional", "outside"},
     "evaluation": INNER,
     "models": INNER,
     "checkpoint": INNER | {"models"},
@@ -42,11 +45,11 @@ MAY_IMPORT = {
     | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
     | {"repository", "run_metrics", "run_state"},
     "repository": set(),
-    "launch": {"errors", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"}
+    "launch": {"errors", "masking", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"}
     | {"data.manifest"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
-    "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"}
+    "report": {"errors", "files", "yaml_files", "outside", "data", "evaluation", "config", "plots", "run_metrics"}
     | {"checkpoint.layout", "checkpoint.identity"},
     "laptop": {"errors", "config"},
     "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}
@@ -95,6 +98,35 @@ def run_python(*args: str, **options) -> str:
 def without(refused: set[str], program: str) -> str:
     """`program` where importing one of `refused` raises, as where it is not installed."""
     return f"import sys\nsys.modules.update(dict.fromkeys({refused!r}))\n{program}"
+
+
+def calls(module: Path, name: str) -> list[ast.Call]:
+    """Of functions and methods of that name."""
+    return [
+        node
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", None)) == name
+    ]
+
+
+# --- what comes from elsewhere runs nothing ---
+
+
+WITHOUT_CODE = {"LlamaConfig", "PreTrainedTokenizerFast"}  # a class of transformers itself, whatever the folder says
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_reader_runs_what_it_reads(module):
+    """A model's own Python code, and pickles; by argument, since a library's default changes."""
+    for call in (*calls(module, "from_pretrained"), *calls(module, "from_config")):
+        is_refused = (
+            "trust_remote_code=False" in ast.unparse(call) or '"trust_remote_code": False' in module.read_text()
+        )
+        assert is_refused or ast.unparse(call.func).split(".")[0] in WITHOUT_CODE, ast.unparse(call)
+    for call in (*calls(module, "load"), *calls(module, "eval"), *calls(module, "exec")):
+        assert ast.unparse(call.func) not in ("pickle.load", "np.load", "OmegaConf.load", "eval", "exec")
+        safe = {"torch.load": "weights_only=True", "yaml.load": "Reader"}.get(ast.unparse(call.func), "")
+        assert safe in ast.unparse(call)
 
 
 # --- rooms ---

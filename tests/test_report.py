@@ -595,14 +595,14 @@ def test_rewardbench2_ranks_by_overall_and_promises_no_test(tmp_path):
 
 
 def test_models_that_left_out_other_long_rows_are_compared_on_what_both_have(tmp_path):
-    pairs = some_pairs(40)
+    pairs = some_pairs(80)
     right = {side.id: float(side.id.endswith("chosen")) for pair in pairs for side in pair.conversations()}
-    wrong = right | {f"p{n}:rejected": 2.0 for n in range(10)}
+    wrong = right | {f"p{n}:rejected": 2.0 for n in range(20)}
     write_evaluation(tmp_path / "a" / "e", pairs, right)
-    kept = {name: reward for name, reward in wrong.items() if int(name[1:].split(":")[0]) < 22}
-    write_evaluation(tmp_path / "b" / "e", pairs[:22], kept, left_out_long=18)
+    kept = {name: reward for name, reward in wrong.items() if int(name[1:].split(":")[0]) < 44}
+    write_evaluation(tmp_path / "b" / "e", pairs[:44], kept, left_out_long=36)
     markdown, _ = pages(tmp_path / "a", tmp_path / "b")
-    assert re.search(r"\| a less b \| .* \| 22 of 40 \| \+45\.5 \| .* \| 10 \| 0 \| better \|", markdown)
+    assert re.search(r"\| a less b \| .* \| 44 of 80 \| \+45\.5 \| .* \| 20 \| 0 \| better \|", markdown)
     assert "has the highest accuracy" not in markdown
 
 
@@ -728,7 +728,7 @@ def test_file_that_cannot_be_read_is_one_sentence(run, name, content, message):
 
 def test_configuration_that_is_no_yaml_is_one_sentence(run):
     (run / "config.yaml").write_text("a: [")
-    with pytest.raises(DataError, match=r"config.yaml: cannot be read \(while parsing"):
+    with pytest.raises(DataError, match=r"config.yaml:1: not plain YAML"):
         write_report([run])
 
 
@@ -860,7 +860,7 @@ def test_page_loads_nothing_and_runs_nothing(hostile, pictures):
 def test_hostile_text_is_text(hostile):
     _, html = pages(hostile)
     assert "&lt;script&gt;alert(1)&lt;/script&gt; ]]&gt; &lt;/div&gt;" in html
-    assert "<script" not in html and "\x00" not in html and "\x1b" not in html
+    assert "<script" not in html and not set("\x00\x1b\u202e") & {*html}
     assert "\U0001f600" in html and "&amp;amp;" in html and "$title" in html
 
 
@@ -891,7 +891,7 @@ def test_markdown_names_only_pictures_that_are_there(run, pictures):
 
 
 def test_what_no_page_can_hold_has_a_mark_in_its_place():
-    assert printable("a\x00b\ud800c\r\nd\te") == "a\ufffdb\ufffdc\nd\te"
+    assert printable("a\x00b\ud800c\u202e\r\nd\te") == r"a\x00b\ud800c\u202e" "\nd\te"
 
 
 def test_fence_is_longer_than_any_in_the_text():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_llama import save_llama
+from torch.distributed.checkpoint import FileSystemReader
 from torch_dist_files import write_tensors
 
 from nemo_hs2pref.checkpoint import layout, opening
@@ -20,7 +21,8 @@ from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.inspection import inspect_checkpoint
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.merging.expo import extrapolate_checkpoints
+from nemo_hs2pref.checkpoint.megatron.reader import adapt_reader
+from nemo_hs2pref.checkpoint.merging.expo import average_checkpoints, extrapolate_checkpoints
 from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata, refuse_code
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.checkpoint.verification.verify import verify
@@ -62,9 +64,9 @@ def cut(file: Path) -> None:
 
 
 def test_what_was_saved_is_whole(nemo: Path, exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    extrapolate_checkpoints(nemo, nemo, {1.52: nemo.parent / "expo"})
-    extrapolate_checkpoints(exported, exported, {1.52: nemo.parent / "expo-hf"})
-    for path in (nemo, exported, nemo.parent / "expo", nemo.parent / "expo-hf"):
+    average_checkpoints([nemo, nemo], None, nemo.parent / "mean")
+    average_checkpoints([exported, exported], None, nemo.parent / "mean-hf")
+    for path in (nemo, exported, nemo.parent / "mean", nemo.parent / "mean-hf"):
         assert main(["checkpoint", "verify", str(path), "--json"]) == 0
         report = json.loads(capsys.readouterr().out)
         assert report["whole"] and not report["problems"] and not report["notes"], report
@@ -254,3 +256,67 @@ def test_an_index_that_points_outside_of_its_folder_is_refused(nemo: Path) -> No
     (nemo / layout.WEIGHTS / ".metadata").write_bytes(pickle.dumps(metadata))
     with pytest.raises(CheckpointError, match=r"names ../../secret.distcp, outside of its folder"):
         read_metadata(nemo / layout.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ('{"sharded_backend": "zarr"}', "weights are stored as zarr"),  # whose arrays may be pickles
+        ('{"sharded_backend": "torch_dist", "common_backend": "dill"}', "another version of torch_dist"),
+        ("[]", "not the JSON object of megatron-core"),
+        (None, "metadata.json: not found"),
+    ],
+)
+def test_our_own_folders_too_are_read_as_torch_dist_alone(nemo: Path, written: str | None, expected: str) -> None:
+    file = nemo / layout.WEIGHTS / "metadata.json"
+    file.unlink() if written is None else file.write_text(written)
+    with pytest.raises(CheckpointError, match=expected):
+        refuse_code(nemo / layout.WEIGHTS)
+
+
+@pytest.mark.parametrize("part", ["name", "entry", "size", "place", "path", "transform"])
+def test_an_index_of_other_parts_is_refused(nemo: Path, part: str) -> None:
+    metadata: Any = read_metadata(nemo / layout.WEIGHTS)
+    entry, place = metadata.state_dict_metadata[NORM], next(iter(metadata.storage_data.values()))
+    match part:
+        case "name":
+            metadata.state_dict_metadata[7] = entry
+        case "entry":
+            metadata.state_dict_metadata[NORM] = None
+        case "size":
+            entry.size = [1, 2]
+        case "place":
+            place.offset = -1
+        case "path":
+            place.relative_path = None
+        case _:
+            place.transform_descriptors = ["zstd"]
+    (nemo / layout.WEIGHTS / ".metadata").write_bytes(pickle.dumps(metadata))
+    with pytest.raises(CheckpointError, match=r"not an index of torch_dist"):
+        read_metadata(nemo / layout.WEIGHTS)
+
+
+def test_what_megatron_core_reads_itself_runs_no_code_either(
+    nemo: Path, attack: Attack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a file was changed since we looked at it."""
+    monkeypatch.setattr(FileSystemReader, "read_metadata", FileSystemReader.read_metadata)  # to be put back
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0")
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    adapt_reader()
+    whole = FileSystemReader(nemo / layout.WEIGHTS).read_metadata()
+    assert NORM in whole.state_dict_metadata and whole.storage_meta is not None
+    (nemo / layout.WEIGHTS / ".metadata").write_bytes(pickle.dumps(attack))
+    with pytest.raises(CheckpointError, match="which no index needs"):
+        FileSystemReader(nemo / layout.WEIGHTS).read_metadata()
+    torch.save(attack, nemo / "common.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(nemo / "common.pt", weights_only=False)
+    assert not attack.trace.exists()
+
+
+def test_what_pickle_says_in_two_lines_is_one_sentence(nemo: Path) -> None:
+    (nemo / layout.WEIGHTS / ".metadata").write_bytes(b"\x80\x04\x8c\x01aQ.")
+    with pytest.raises(CheckpointError, match=r"not an index of torch_dist \(A load persistent id") as caught:
+        read_metadata(nemo / layout.WEIGHTS)
+    assert "\n" not in str(caught.value)

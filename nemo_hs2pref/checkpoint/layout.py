@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from nemo_hs2pref import yaml_files
 from nemo_hs2pref.checkpoint.durable import sync_files, sync_folders
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, describe, files_in, list_again, write_file_list
 from nemo_hs2pref.checkpoint.safetensors.folder import INDEX, WHOLE
@@ -69,9 +68,8 @@ def read_hugging_face_config(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    config = OmegaConf.to_container(OmegaConf.load(file))
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    """As data: nothing in it is looked up."""
+    return yaml_files.read_yaml(file, CheckpointError)
 
 
 def refuse_no_tokenizer(path: Path) -> None:
@@ -90,7 +88,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 def write_small_files(folder: Path, config: Mapping[str, Any], manifest: Mapping[str, Any], tokenizer: Path) -> None:
     """Everything but the tensors."""
-    OmegaConf.save(OmegaConf.create(dict(config)), folder / CONFIG)
+    (folder / CONFIG).write_text(yaml_files.dumped(config), encoding="utf-8")
     write_manifest(folder, manifest)
     shutil.copytree(tokenizer, folder / TOKENIZER)
 

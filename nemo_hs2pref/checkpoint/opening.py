@@ -7,6 +7,7 @@ from typing import Any
 
 from nemo_hs2pref.checkpoint.layout import CONFIG, MANIFEST, WEIGHTS, is_foreign, read_yaml
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.yaml_files import refuse_interpolations
 
 
 def opened(path: Path) -> Path:
@@ -49,6 +50,7 @@ def read_any_config(path: Path) -> dict[str, Any]:
     if not (folder / WEIGHTS / "metadata.json").is_file():
         raise CheckpointError(f"{path / WEIGHTS}: incomplete (metadata.json not found); copy or save it again")
     config = read_yaml(folder / CONFIG)
+    refuse_interpolations(config, str(path / CONFIG), CheckpointError)
     return {key: value for key, value in config.items() if key != "reward_standardization"}
 
 

@@ -10,12 +10,14 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.cli.parser import Parser
 from nemo_hs2pref.cli.processes import say
 from nemo_hs2pref.errors import HS2PrefError
+from nemo_hs2pref.outside import visible_output
 
 VERBS = {
     "quickstart": "base model, data, regression, scaled Bradley-Terry, ExPO and evaluation, end to end",
@@ -66,6 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an error of ours ends in one sentence on stderr and its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in argv if word in VERBS), None)
+    with visible_output():
+        return obey(verb, argv)
+
+
+def obey(verb: str | None, argv: Sequence[str]) -> int:
     try:
         args = parse(build_parser(verb), argv)
         code = args.run(args)
@@ -80,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception:  # here, where what it holds of files is made visible
+        traceback.print_exc()
+        return 1
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:

@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from nemo_hs2pref.outside import show
+
 VERIFY_EXAMPLES = """examples:
   hs2pref checkpoint verify runs/stage2/checkpoints/last
   hs2pref checkpoint verify reward-hf --json
@@ -51,12 +53,10 @@ def run_verify(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"whole": not report.problems, **asdict(report)}, indent=2))
         return 1 if report.problems else 0
-    for problem in report.problems:
-        print(problem if problem.startswith(str(args.path)) else f"{args.path}/{problem}")
-    for note in report.notes:
-        print(f"note: {note}")
+    show(problem if problem.startswith(str(args.path)) else f"{args.path}/{problem}" for problem in report.problems)
+    show(f"note: {note}" for note in report.notes)
     verdict = f"not whole, {len(report.problems)} problems" if report.problems else "whole"
-    print(f"{args.path}: {verdict}; {report.files} files, {report.bytes / 1e9:.3f} GB, {report.tensors} tensors")
+    show([f"{args.path}: {verdict}; {report.files} files, {report.bytes / 1e9:.3f} GB, {report.tensors} tensors"])
     return 1 if report.problems else 0
 
 
@@ -64,5 +64,5 @@ def run_inspect(args: argparse.Namespace) -> int:
     from nemo_hs2pref.checkpoint.inspection import inspect_checkpoint, lines  # heavy: torch
 
     found = inspect_checkpoint(args.path)
-    print(json.dumps(found, indent=2) if args.json else "\n".join(lines(found)))
+    show(json.dumps(found, indent=2).split("\n") if args.json else lines(found))
     return 0

@@ -74,7 +74,7 @@ def run_inspect(args: argparse.Namespace) -> int:
     renderer = Renderer(args.template, args.tokenizer)
     facts = inspect_path(Path(args.path), Sampling(args.samples, args.token_rows, args.seed), renderer)
     if args.json:
-        _print(json.dumps(facts.to_json(), ensure_ascii=False, indent=2))
+        _print(json.dumps(facts.to_json(), indent=2))
     else:
         shown = samples(facts.files, renderer, full=args.full)
         _print(report(facts, renderer) + (f"\n\n{shown}" if shown else ""))

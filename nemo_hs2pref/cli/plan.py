@@ -5,6 +5,8 @@ import json
 import math
 from pathlib import Path
 
+from nemo_hs2pref.outside import show
+
 EXAMPLES = """examples:
   # the paper's stage 1 as shipped: 64 GPUs of 80 GB
   hs2pref plan experiment=rm_stage1_helpfulness
@@ -52,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(refusal_as_json(faults, nearest_that_works(config, checkpoint)), indent=2))
         return 2
     plan = make_plan(config, checkpoint, args.gpu_memory)
-    print(json.dumps(as_json(plan), indent=2) if args.json else "\n".join(lines(plan)))
+    show(json.dumps(as_json(plan), indent=2).split("\n") if args.json else lines(plan))
     return 0 if plan.fits else 1

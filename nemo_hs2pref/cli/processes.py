@@ -4,6 +4,7 @@ import argparse
 import functools
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import traceback
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nemo_hs2pref import run_state
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
+from nemo_hs2pref.masking import masked
 from nemo_hs2pref.runtime import slurm_step, stop_signals
 
 if TYPE_CHECKING:  # it imports torch
     from nemo_hs2pref.runtime.ranks import Ranks
 
 Run = Callable[[argparse.Namespace], int]
+INNER_LINE, END_AND_INDENT = re.compile(r"\n(?! )"), "\n  "
 
 
 def is_started() -> bool:
@@ -103,7 +106,7 @@ def explained(error: Exception) -> tuple[str, int]:
 def record(args: argparse.Namespace, rank: int, message: str, code: int) -> None:
     run_dir: Path | None = getattr(args, "run_dir", None)
     if run_dir is not None:
-        run_state.record_failure(run_dir, rank=rank, message=message, exit_code=code)
+        run_state.record_failure(run_dir, rank=rank, message=masked(message), exit_code=code)
 
 
 def end_now(code: int) -> NoReturn:
@@ -149,7 +152,8 @@ def killed(rank: int, code: int) -> str:
 
 
 def say(verb: str, sentence: str) -> None:
-    print(f"hs2pref {verb}: {sentence}", file=sys.stderr, flush=True)
+    """On standard error; what goes on in further lines is indented, so that no text of a file can pass for another."""
+    print(f"hs2pref {verb}: {INNER_LINE.sub(END_AND_INDENT, sentence)}", file=sys.stderr, flush=True)
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:

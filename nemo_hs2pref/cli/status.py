@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from nemo_hs2pref.outside import show
+
 EXAMPLES = """examples:
   hs2pref status runs/stage2
   hs2pref status runs/stage2 --json | jq .step
@@ -27,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     from nemo_hs2pref.launch.jobs.status import lines, read_status
 
     status = read_status(args.run_dir)
-    print(json.dumps(asdict(status), indent=2) if args.json else "\n".join(lines(args.run_dir, status)))
+    show(json.dumps(asdict(status), indent=2).split("\n") if args.json else lines(args.run_dir, status))
     return EXIT_CODES[status.outcome]

@@ -11,6 +11,8 @@ from nemo_hs2pref.config.durations import parse_duration
 from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint, Rule
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.masking import masked
+from nemo_hs2pref.yaml_files import texts
 
 LOSSES = ("regression", "regular_bt", "margin_bt", "scaled_bt", "combined")
 TEMPLATES = ("extra_id", "llama3", "tokenizer")  # data/templates.py, which this room does not import
@@ -22,6 +24,13 @@ def check(config: RewardModelConfig, checkpoint: Checkpoint) -> None:
     faults = faults_of(config, checkpoint)
     if faults:
         raise ConfigError(listed(faults))
+
+
+def secrets(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """The configuration stands in clear in the run folder, its checkpoints, W&B and the report."""
+    for key, text in texts(asdict(config)):
+        if masked(text) != text:
+            yield f"{key} looks like a secret, which would stand in clear in the run folder; export it as a variable"
 
 
 def listed(faults: Sequence[str]) -> str:
@@ -209,6 +218,6 @@ def best_mode(monitor: str) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    choices, positive, time_limit, *LAYOUT_RULES, precision, head, recomputation, adapters, loss, validation_sets,
-    monitor,
+    secrets, choices, positive, time_limit, *LAYOUT_RULES, precision, head, recomputation, adapters, loss,
+    validation_sets, monitor,
 )  # fmt: skip

@@ -64,12 +64,18 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 def refuse_other_run(folder: str, stored: Mapping[str, Any], given: DictConfig) -> None:
     """Raise ConfigError for the first of MUST_STAY in which the run in `folder` differs from the one asked for."""
-    before = OmegaConf.create(dict(stored))
     is_constant = given.model.optim.lr == given.model.optim.sched.min_lr
     for key in MUST_STAY if is_constant else (*MUST_STAY, *LENGTH):
-        old, new = OmegaConf.select(before, key), OmegaConf.select(given, key)
+        old, new = at(stored, key), OmegaConf.select(given, key)
         if old != new:
             raise ConfigError(
                 f"{folder} holds a run with {key}={old}, asked for is {new}; choose another "
                 "exp_manager.explicit_log_dir, or set exp_manager.resume_if_exists=false to start that one anew"
             )
+
+
+def at(stored: Any, key: str) -> Any:
+    """The value of a dotted key, as it is stored; None where there is none."""
+    for name in key.split("."):
+        stored = stored.get(name) if isinstance(stored, Mapping) else None
+    return stored

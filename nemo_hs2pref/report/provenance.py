@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
 from nemo_hs2pref.report.defaults import PLACES, differences, flat, nearest_experiment
 from nemo_hs2pref.report.document import Block, Code, Folded, Section, Table, Text
 from nemo_hs2pref.report.figures import shown
 from nemo_hs2pref.report.runs import CONFIG, Run
+from nemo_hs2pref.yaml_files import dumped
 
 PREPARED_BY = "data prepare"
 DIGITS = 12  # of a hash
@@ -38,7 +37,7 @@ def configuration(run: Run) -> Iterator[Block]:
         yield Text(f"{close} No key differs.")
     places = [(key, str(value)) for key, value in flat(run.config).items() if key in PLACES]
     yield Table(("place", ""), places, align="l")
-    yield Folded("The resolved configuration", [Code(OmegaConf.to_yaml(OmegaConf.create(dict(run.config))), "yaml")])
+    yield Folded("The resolved configuration", [Code(dumped(run.config), "yaml")])
 
 
 def versions(run: Run) -> Iterator[Block]:

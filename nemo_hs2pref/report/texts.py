@@ -1,15 +1,14 @@
 """Other people's texts, as a page can hold them."""
 
-import re
+from nemo_hs2pref.outside import visible
 
 SHOWN = 600  # characters of a text that stand open
 MOST = 20_000  # characters of a text that the page has at all
-CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|[\ud800-\udfff]|[\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def printable(text: str) -> str:
-    """The text with a mark for each character that neither HTML nor UTF-8 can hold; lines end in \\n."""
-    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """The text with characters spelled out that a page cannot hold or show; lines end in \\n; secrets are masked."""
+    return visible(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def opening(text: str) -> tuple[str, str, str]:

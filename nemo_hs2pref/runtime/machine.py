@@ -16,7 +16,7 @@ import warnings
 
 import torch
 
-from nemo_hs2pref.checkpoint.megatron import writer
+from nemo_hs2pref.checkpoint.megatron import reader, writer
 from nemo_hs2pref.runtime import no_apex_te, no_cuda
 
 
@@ -44,6 +44,7 @@ def prepare() -> None:
     if not has_apex_and_te():
         no_apex_te.before_nemo()
     writer.adapt_writer()
+    reader.adapt_reader()
     if not has_cuda():
         no_cuda.after_nemo()
     if not has_apex_and_te():

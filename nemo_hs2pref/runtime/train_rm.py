@@ -153,7 +153,7 @@ def keeper_of(
 ) -> CheckpointKeeper:
     """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the data's hashes, the
     adapters' base."""
-    stored = OmegaConf.to_container(trainable.model.cfg, resolve=True)
+    stored = OmegaConf.to_container(trainable.model.cfg)
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": dict(hashes)}

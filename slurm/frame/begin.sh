@@ -24,8 +24,8 @@ unlock_run() { [[ $(cat "$RUN/logs/job.lock" 2>/dev/null) != "$SLURM_JOB_ID" ]] 
 warn_of_short_time() {
   local lead left
   [[ -z ${HS2PREF_CLUSTER_FILE-} ]] || return 0
-  lead=$(sed -n 's/^#SBATCH --signal=.*@\([0-9]*\)$/\1/p' "$0" 2>/dev/null)
-  left=$(seconds_left)
+  lead=$(whole "$(sed -n 's/^#SBATCH --signal=.*@\([0-9]*\)$/\1/p' "$0" 2>/dev/null)")
+  left=$(whole "$(seconds_left)")
   [[ -z $lead || -z $left ]] || ((left > lead + 60)) ||
     note "warning: $left s are left, and SLURM asks to stop up to $((lead + 60)) s before the end," \
       "unless sbatch had another --signal"
@@ -34,7 +34,7 @@ warn_of_short_time() {
 # A run that is to begin anew (exp_manager.resume_if_exists=false) does so once in a job: its later starts go on from
 # what the job itself has saved. Sets FIRST_CHECKPOINT_STEP and GO_ON.
 begin() {
-  local job=''
+  local job='' starts
   rm -f "$RUN/failure.json"   # of an earlier start
   [[ ! -e $RUN/logs/anew ]] || job=$(<"$RUN/logs/anew")
   if [[ $RESUMES == no && $job != "$SLURM_JOB_ID" ]]; then
@@ -44,6 +44,7 @@ begin() {
   read_progress
   FIRST_CHECKPOINT_STEP=$CHECKPOINT_STEP
   if [[ $RESUMES == no ]] && ((CHECKPOINT_STEP)); then GO_ON=(exp_manager.resume_if_exists=true); fi
-  (($(in_a_row starts) <= MAX_STARTS)) ||
+  starts=$(whole "$(in_a_row starts)" 0)
+  ((starts <= MAX_STARTS)) ||
     end_early "$CONFIG_ERROR" "$MAX_STARTS starts in a row brought no newer checkpoint" "to go on submit the same again"
 }

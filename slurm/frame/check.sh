@@ -7,12 +7,24 @@ CHECK_LIMIT_S=1800   # for a node or an image that does not come
 # What can be told before an image is there: cluster.sbatch_flags may say otherwise than the configuration. Not the GPUs:
 # with --exclusive this shell has more than srun gets.
 refuse_other_allocation() {
-  local no_fit="the job does not fit the configuration: it has" left
+  local no_fit="the job does not fit the configuration: it has" left margin
   [[ -n ${HS2PREF_NODES-} ]] || return 0
-  left=$(seconds_left)
-  ((SLURM_JOB_NUM_NODES == HS2PREF_NODES)) || die "$no_fit $SLURM_JOB_NUM_NODES nodes, trainer.num_nodes=$HS2PREF_NODES"
-  ((${left:-HS2PREF_MARGIN_S + 1} > HS2PREF_MARGIN_S)) ||
-    die "$no_fit $left s left, all of which exp_manager.save_margin_s=$HS2PREF_MARGIN_S keeps for saving"
+  [[ $SLURM_JOB_NUM_NODES == "$HS2PREF_NODES" ]] ||
+    die "$no_fit $SLURM_JOB_NUM_NODES nodes, trainer.num_nodes=$HS2PREF_NODES"
+  left=$(whole "$(seconds_left)") margin=$(whole "${HS2PREF_MARGIN_S-}" 0)
+  [[ -z $left ]] || ((left > margin)) ||
+    die "$no_fit $left s left, all of which exp_manager.save_margin_s=$margin keeps for saving"
+}
+
+# read_answer TEXT   one "NAME": value a line, as hs2pref's cli/job.py writes them; false where one is missing
+read_answer() {
+  local refusal
+  refusal=$(value <(echo "$1") die)
+  if [[ -n $refusal ]]; then remove_containers; die "$refusal"; fi
+  RUN=$(value <(echo "$1") RUN) RESUMES=$(value <(echo "$1") RESUMES)
+  NODES=$(whole "$(value <(echo "$1") NODES)") DEVICES=$(whole "$(value <(echo "$1") DEVICES)")
+  STOPPED_CODE=$(whole "$(value <(echo "$1") STOPPED_CODE)")
+  [[ -n $RUN && -n $NODES && -n $DEVICES && -n $STOPPED_CODE && $RESUMES == @(yes|no) ]]
 }
 
 # end_of_check TEXT   of all that was printed. Where the run folder is not known nothing can be counted in it.

@@ -4,10 +4,10 @@
 # By SLURM, which has not always told this shell: sets OUTCOME and NEXT. The clock does not tell a limit from scancel: a
 # limit may have been changed since, and of a job that is cancelled squeue calls this moment the end.
 was_told_to_end() {
-  local shown restarts
+  local shown restarts starts
   shown=$(scontrol show job --oneliner "$SLURM_JOB_ID" 2>/dev/null)
-  restarts=$(of_job "$shown" Restarts)
-  if ((${restarts:-0} > ${SLURM_RESTART_COUNT:-0})); then   # a node has failed, or the job was preempted at once
+  restarts=$(whole "$(of_job "$shown" Restarts)" 0) starts=$(whole "${SLURM_RESTART_COUNT-}" 0)
+  if ((restarts > starts)); then   # a node has failed, or the job was preempted at once
     OUTCOME="ended by SLURM" NEXT="SLURM starts it again"
   elif is_preempted "$shown"; then
     OUTCOME=preempted NEXT=$(next_start)
@@ -32,7 +32,12 @@ is_preempted() {
   [[ $at == [0-9]* && ! $at < $(of_job "$1" StartTime) ]]
 }
 
-seconds_left() { [[ -z ${SLURM_JOB_END_TIME-} ]] || echo "$((SLURM_JOB_END_TIME - $(date +%s)))"; }
+# Nothing where the end is not known.
+seconds_left() {
+  local end_s now_s
+  end_s=$(whole "${SLURM_JOB_END_TIME-}") now_s=$(whole "$(date +%s)")
+  [[ -z $end_s ]] || echo "$((end_s > now_s ? end_s - now_s : 0))"
+}
 
 next_start() {
   if scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' Requeue=1 '; then echo "requeued"

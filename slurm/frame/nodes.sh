@@ -13,7 +13,9 @@ on_all_nodes() {
 
 # An even number: with two threads a core SLURM gives whole cores, and a node would have too few for all processes.
 cores_of_a_process() {
-  local cores=$((SLURM_CPUS_ON_NODE / DEVICES))
+  local cores
+  cores=$(whole "$SLURM_CPUS_ON_NODE" 1)
+  cores=$((cores / DEVICES))
   ((cores < 2)) && echo 1 || echo "$((cores / 2 * 2))"
 }
 

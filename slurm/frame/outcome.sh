@@ -50,7 +50,7 @@ judge() {
 }
 
 # With a checkpoint of this start; check alone knows the code.
-has_stopped() { ((EXIT_CODE == ${STOPPED_CODE:-0} && CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); }
+has_stopped() { [[ -n ${STOPPED_CODE-} ]] && ((EXIT_CODE == STOPPED_CODE && CHECKPOINT_STEP > FIRST_CHECKPOINT_STEP)); }
 
 note_end() {
   note "ended: $OUTCOME, exit code $EXIT_CODE after $(elapsed), step $STEP_DONE of $NUM_STEPS," \
@@ -60,7 +60,7 @@ note_end() {
 # end_early CODE REASON HINT   before training has begun.
 end_early() {
   read_progress
-  OUTCOME=failed EXIT_CODE=$1 FAILURE=$2
+  OUTCOME=failed EXIT_CODE=$(whole "$1" 1) FAILURE=$2
   NEXT=$(after_failure)
   [[ $NEXT == requeued* ]] || NEXT=$3${NEXT:+; $NEXT}
   note_end
@@ -76,8 +76,8 @@ value() {
 
 read_progress() {
   local state=$RUN/run_state.json
-  STEP_DONE=$(value "$state" step) NUM_STEPS=$(value "$state" num_steps) CHECKPOINT_STEP=$(value "$state" checkpoint_step)
-  STEP_DONE=${STEP_DONE:-0} NUM_STEPS=${NUM_STEPS:-?} CHECKPOINT_STEP=${CHECKPOINT_STEP:-0}
+  STEP_DONE=$(whole "$(value "$state" step)" 0) NUM_STEPS=$(whole "$(value "$state" num_steps)" '?')
+  CHECKPOINT_STEP=$(whole "$(value "$state" checkpoint_step)" 0)
 }
 
 checkpoint_words() {
@@ -96,7 +96,7 @@ explain_failure() {
   if [[ -z $node ]]; then
     FAILURE=$(sed -n 's/^srun: error: //p' "$LOGS/driver.log" | head -n 1)
   elif [[ $what == "Exited with exit code "* ]]; then
-    EXIT_CODE=${what##* }
+    EXIT_CODE=$(whole "${what##* }" 1)
     if signal=$(signal_of "$EXIT_CODE"); then FAILURE="rank $task on $node: killed by $signal"
     elif ((EXIT_CODE != STOPPED_CODE)); then FAILURE=$(said_by_rank "$node" "$task"); fi
   else
@@ -106,8 +106,9 @@ explain_failure() {
 
 # SIGKILL of 137; 255, as of a failing ssh or exit(-1), is nobody's.
 signal_of() {
-  local name
-  (($1 > 128)) && name=$(kill -l "$1" 2>/dev/null) && [[ $name == [A-Z]* ]] && echo "SIG$name"
+  local name code
+  code=$(whole "$1" 0)
+  ((code > 128)) && name=$(kill -l "$code" 2>/dev/null) && [[ $name == [A-Z]* ]] && echo "SIG$name"
 }
 
 # The sentence, or the last line of a traceback, of the rank that failed first.
@@ -121,9 +122,9 @@ said_by_rank() {
 
 # Counts starts in a row of this job that failed without a newer checkpoint, and says what follows.
 after_failure() {
-  local limit=${HS2PREF_MAX_FAILURES:-1} count
+  local limit count
   ((EXIT_CODE != CONFIG_ERROR)) || return 0
-  count=$(in_a_row failures)
+  limit=$(whole "${HS2PREF_MAX_FAILURES-}" 1) count=$(whole "$(in_a_row failures)" 1)
   if ((count < limit)); then echo "$(next_start), failure $count of $limit in a row"
   else echo "not started again after $count of $limit failures in a row"; fi
 }
@@ -132,8 +133,10 @@ after_failure() {
 # RUN/logs/NAME: job, how many, checkpoint step at the last one, SLURM's count of starts, which stands for ours where we
 # cannot write.
 in_a_row() {
-  local file=$RUN/logs/$1 this=${SLURM_RESTART_COUNT:-0} job count step start
+  local file=$RUN/logs/$1 this job count step start
+  this=$(whole "${SLURM_RESTART_COUNT-}" 0)
   read -r job count step start 2>/dev/null < "$file" || job=
+  count=$(whole "${count-}" 0) step=$(whole "${step-}" 0)
   if [[ $job != "$SLURM_JOB_ID" ]] || ((CHECKPOINT_STEP > step)); then count=0 start=; fi
   [[ $start == "$this" ]] || ((count += 1))
   echo "$SLURM_JOB_ID $count $CHECKPOINT_STEP $this" 2>/dev/null > "$file.new" && mv "$file.new" "$file" ||

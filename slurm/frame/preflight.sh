@@ -36,9 +36,10 @@ are_the_machines() {
 # advice_on LINES   which nodes to leave out; SLURM may start the job on them again. Where nodes do not meet each other,
 # all say so, and none is to blame; what all nodes lack, the image lacks.
 advice_on() {
-  local broken
+  local broken count
   broken=$(sed -nE '/failed: (meeting|shared|, | \(no answer\))+$/d
     s/^([^: ]+): ([0-9]+ of [0-9]+ checks failed|the run folder is not here).*/\1/p' <<< "$1" | sort -u)
-  [[ -z $broken ]] || (($(wc -l <<< "$broken") == NODES)) ||
+  count=$(whole "$(wc -l <<< "$broken")" 0)
+  [[ -z $broken ]] || ((count == NODES)) ||
     echo "; to leave it out: sbatch --exclude=${broken//$'\n'/,}"
 }

@@ -1,8 +1,14 @@
 # shellcheck shell=bash disable=SC2034
 # What a person reads: notes and phases with their times, here and in driver.log; attach.sh.
 
+# Without what moves a cursor or turns a line around: control characters, Unicode's bidirectional ones, line ends.
+shown() {
+  LC_ALL=C sed -E 's/\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xd8\x9c|\xc2[\x80-\x9f]|[\x00-\x1f\x7f]/?/g' \
+    <<< "${*//[$'\r\n']/ }"
+}
+
 die() {
-  printf 'hs2pref: %s\n' "$*" >&2
+  printf 'hs2pref: %s\n' "$(shown "$*")" >&2
   exit 2
 }
 
@@ -21,7 +27,7 @@ open_logs() {
 
 note() {
   local line
-  line="$(date -u +%FT%TZ) $(elapsed) $*"
+  line="$(date -u +%FT%TZ) $(elapsed) $(shown "$*")"
   printf '%s\n' "$line"
   printf '%s\n' "$line" >&3
 }

@@ -12,8 +12,7 @@ read_settings() {
   CONTAINER=${HS2PREF_CONTAINER:-none}
   [[ $CONTAINER == none || -n ${HS2PREF_IMAGE-} ]] || die "HS2PREF_CONTAINER=$CONTAINER needs HS2PREF_IMAGE"
   PYTHON=${HS2PREF_PYTHON:-$(default_python)}
-  KILL_WAIT_S=$(scontrol show config 2>/dev/null | sed -n 's/^KillWait *= *\([0-9]*\) sec.*/\1/p')
-  KILL_WAIT_S=${KILL_WAIT_S:-30}
+  KILL_WAIT_S=$(whole "$(scontrol show config 2>/dev/null | sed -n 's/^KillWait *= *\([0-9]*\) sec.*/\1/p')" 30)
   export_defaults
   export_end
   export_meeting_point
@@ -62,8 +61,9 @@ export_end() {
 # The processes meet on the first node, at a port below those that the kernel hands out. Where the node's name is in no
 # name service, SLURM knows the address; no container has scontrol.
 export_meeting_point() {
-  local first
-  export MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
+  local first number
+  number=$(whole "$SLURM_JOB_ID" 0)
+  export MASTER_PORT=${MASTER_PORT:-$((20000 + number % 10000))}
   [[ -z ${MASTER_ADDR-} ]] || return 0
   first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
   if ! getent hosts "$first" >/dev/null; then

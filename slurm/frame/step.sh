@@ -51,10 +51,16 @@ ask_to_stop() {
   } >/dev/null 2>&1 &
 }
 
-have_all_begun() { (($(cat "$LOGS"/node-*.log 2>/dev/null | grep -c "^ *[0-9]*: $HS2PREF_BEGUN\$") >= NODES * DEVICES)); }
+have_all_begun() {
+  local begun
+  begun=$(whole "$(cat "$LOGS"/node-*.log 2>/dev/null | grep -c "^ *[0-9]*: $HS2PREF_BEGUN\$")" 0)
+  ((begun >= NODES * DEVICES))
+}
 
 # SLURM asks with TERM, and KILL_WAIT_S later ends what is left, this shell too; the last line must be written by then.
 give_time() {
-  local deadline=$((SECONDS + $1))
+  local wait deadline
+  wait=$(whole "$1" 0)
+  deadline=$((SECONDS + wait))
   while is_alive && ((SECONDS < deadline)); do sleep 0.2; done
 }

@@ -18,6 +18,6 @@ code=$?
 
 for file in /proc/[0-9]*/environ; do
   pid=${file//[!0-9]/}
-  if ((pid != $$)) && grep -qsz "^HS2PREF_TASK=$HS2PREF_TASK\$" "$file"; then kill -KILL "$pid" 2>/dev/null; fi
+  if [[ $pid != "$$" ]] && grep -qsz "^HS2PREF_TASK=$HS2PREF_TASK\$" "$file"; then kill -KILL "$pid" 2>/dev/null; fi
 done
 exit "$code"

@@ -1,6 +1,9 @@
 """Runs from the command line: what they say and leave behind, a kill and the resume, and what follows training."""
 
+import io
 import json
+import os
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata, MetadataIndex
 from torch_dist_files import read_tensors
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -17,6 +21,7 @@ from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, write_manifest
 from nemo_hs2pref.checkpoint.opening import read_manifest
+from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata
 from nemo_hs2pref.checkpoint.verification.verify import verify
 from nemo_hs2pref.data.records import read_pairs
 
@@ -102,6 +107,41 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(straight: Run, killed: 
 def test_the_weights_are_the_same_too(straight: Run, killed: Run) -> None:
     first, second = (read_tensors(run.last / "model_weights") for run in (straight, killed))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Attack:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.trace),)
+
+
+def test_a_prepared_run_folder_runs_no_code_on_resume(
+    straight: Run, base: Path, sample: Path, tmp_path: Path, launch: Callable[..., str]
+) -> None:
+    """torch unpickles what the index calls bytes, whatever was saved under that name."""
+    run, trace = Path(shutil.copytree(straight.folder, tmp_path / "run")), tmp_path / "attacked"
+    (run / "finished.json").unlink()
+    state = run / "checkpoints" / "last" / "training_state"
+    index: Any = read_metadata(state)
+    index.all_local_plans = None  # stand-ins, which are of our package
+    name = "optimizer.state.exp_avg.model.decoder.final_layernorm.weight"
+    tensor, entry = index.state_dict_metadata[name], BytesStorageMetadata()
+    vars(entry).update(vars(tensor))  # with the size that megatron-core looks at
+    index.state_dict_metadata[name] = entry
+    (stored,) = [place for place in index.storage_data if place.fqn == name]
+    place = index.storage_data.pop(stored)
+    record = io.BytesIO()
+    torch.save(Attack(trace), record)
+    with (state / place.relative_path).open("ab") as stream:
+        place.offset, place.length = stream.tell(), len(record.getvalue())
+        stream.write(record.getvalue())
+    index.storage_data[MetadataIndex(name)] = place
+    (state / ".metadata").write_bytes(pickle.dumps(index))
+    output = launch(*command(run, base, sample), check=False)
+    assert f"{name} is stored as bytes, expected a tensor; do not trust it" in output
+    assert "Traceback" not in output and not trace.exists()
 
 
 def test_the_loss_is_named_with_its_formula_and_stored(straight: Run) -> None:

@@ -46,6 +46,8 @@ def nemo1_config(folder: Path) -> dict[str, Any]:
     try:
         content = read_yaml(file)  # a loader that builds no objects
         model, tokenizer = content["config"], content["tokenizer"]
+    except CheckpointError:
+        raise
     except Exception as error:  # a file that is not what it should be raises whatever it meets
         raise CheckpointError(f"{file}: not NeMo 2's description of a model ({type(error).__name__})") from error
     for key, value in LLAMA_IS.items():

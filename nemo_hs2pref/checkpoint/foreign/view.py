@@ -7,17 +7,16 @@ A view is a temporary folder with our model_config.yaml, the tokenizer, links to
 """
 
 import functools
-import json
 import tempfile
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
+from nemo_hs2pref import yaml_files
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.foreign import archive, nemo2
 from nemo_hs2pref.checkpoint.foreign.aligner import own_config
 from nemo_hs2pref.checkpoint.foreign.tokenizer import provide_tokenizer
 from nemo_hs2pref.checkpoint.foreign.weights import OURS, FileOffset, view_weights
+from nemo_hs2pref.checkpoint.torch_dist.index import refuse_other_formats
 from nemo_hs2pref.errors import CheckpointError
 
 WEIGHT_FILE = ".distcp"
@@ -43,7 +42,7 @@ def view(path: Path) -> Path:
     weights = nemo2.WEIGHTS if is_nemo2 else layout.WEIGHTS
     if not is_nemo2 and not (source / layout.CONFIG).is_file():
         raise CheckpointError(f"{path}: {layout.CONFIG} not found; expected NeMo's archive of a model")
-    refuse_other_formats(source / weights, path)
+    refuse_other_formats(source / weights, path / weights)
 
     folder = Path(temporary.name) / "view"
     folder.mkdir()
@@ -56,7 +55,7 @@ def view(path: Path) -> Path:
         (folder / layout.TOKENIZER).symlink_to(source / layout.TOKENIZER)
         return folder
     config = nemo2.nemo1_config(source) if is_nemo2 else layout.read_yaml(source / layout.CONFIG)
-    OmegaConf.save(OmegaConf.create(own_config(config, shapes, str(path))), folder / layout.CONFIG)
+    (folder / layout.CONFIG).write_text(yaml_files.dumped(own_config(config, shapes, str(path))), encoding="utf-8")
     near = (source, source / nemo2.CONTEXT)
     provide_tokenizer(config.get("tokenizer") or {}, near, folder / layout.TOKENIZER, path)
     return folder
@@ -78,18 +77,3 @@ def places_of(path: Path, weights: str) -> dict[str, FileOffset]:
         for name, entry in archive.members(path).items()
         if name.startswith(f"{weights}/") and name.endswith(WEIGHT_FILE)
     }
-
-
-def refuse_other_formats(weights: Path, where: Path) -> None:
-    """Only torch_dist's files are known here; NeMo 1.x before 2.0 of the toolkit wrote zarr or one file a rank."""
-    file = weights / "metadata.json"
-    if not file.is_file():
-        raise CheckpointError(
-            f"{where}: {weights.name}/metadata.json not found; the copy is incomplete, or the weights are one file a "
-            "rank, which NeMo has to load and save once in its distributed format"
-        )
-    if (backend := json.loads(file.read_text()).get("sharded_backend")) != "torch_dist":
-        raise CheckpointError(
-            f"{where}: weights are stored as {backend}; load and save them once in NeMo with "
-            "model.dist_ckpt_format=torch_dist"
-        )

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
-from nemo_hs2pref.checkpoint.torch_dist.index import INDEX, read_metadata
-from nemo_hs2pref.checkpoint.torch_dist.writing import BACKEND
+from nemo_hs2pref.checkpoint.torch_dist.index import BACKEND, INDEX, read_metadata
 from nemo_hs2pref.errors import CheckpointError
 
 OURS = "model."  # how the names of a model's tensors begin

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import Tensor
 from transformers import LlamaConfig
 
@@ -15,6 +14,7 @@ from nemo_hs2pref.checkpoint.hugging_face.layouts import CAUSAL_LM, CLASSIFICATI
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.reward_head import Head
 from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
+from nemo_hs2pref.yaml_files import dumped
 
 USE = {
     CLASSIFICATION: """\
@@ -71,7 +71,7 @@ def front_matter(card: Card) -> str:
     if card.head is not None:
         keys["tags"].append("reward-model")
     keys["pipeline_tag"] = "text-classification" if card.layout == CLASSIFICATION else "text-generation"
-    return f"---\n{OmegaConf.to_yaml(keys)}---\n"
+    return f"---\n{dumped(keys)}---\n"
 
 
 def what(card: Card) -> Iterator[str]:
@@ -134,9 +134,9 @@ def training(card: Card) -> Iterator[str]:
         rows = "".join(f"| {name} | {value:.6g} |\n" for name, value in metrics.items())
         yield f"## Metrics, as validated in training\n\n| metric | value |\n|---|---|\n{rows}"
     if manifest:
-        yield f"## Origin\n\n```yaml\n{OmegaConf.to_yaml(manifest)}```\n"
+        yield f"## Origin\n\n```yaml\n{dumped(manifest)}```\n"
     if run:
-        yield f"## Training configuration\n\n```yaml\n{OmegaConf.to_yaml(run)}```\n"
+        yield f"## Training configuration\n\n```yaml\n{dumped(run)}```\n"
         yield from data(Path(run.get("data", {}).get("dir", "")))
 
 

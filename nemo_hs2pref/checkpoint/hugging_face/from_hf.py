@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
-from nemo_hs2pref import __version__
+from nemo_hs2pref import __version__, yaml_files
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.hugging_face import layouts
 from nemo_hs2pref.checkpoint.hugging_face.head import head_shapes, hf_head
@@ -114,7 +113,8 @@ def _write_small_files(
     if head is not None:
         length = min(opened.config.max_position_embeddings, opened.tokenizer.model_max_length)  # as scoring the folder
         config |= {"head": head.section(), "share_embeddings_and_output_weights": False, "encoder_seq_length": length}
-    OmegaConf.save(OmegaConf.create(config), folder / layout.CONFIG)
+    yaml_files.refuse_interpolations(config, opened.name, CheckpointError)
+    (folder / layout.CONFIG).write_text(yaml_files.dumped(config), encoding="utf-8")
     # the figures are those of the whole model, before another program trained it
     is_measured = manifest.num_layers == manifest.source_num_layers and not was_changed(Path(opened.name))
     measured = head is not None and head.standardization and is_measured

@@ -14,8 +14,8 @@ from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
 from nemo_hs2pref.checkpoint.layout import TRAINING_STATE
+from nemo_hs2pref.checkpoint.megatron.reader import load
 from nemo_hs2pref.checkpoint.progress import Progress
-from nemo_hs2pref.checkpoint.torch_dist.index import refuse_code
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
 
@@ -37,13 +37,12 @@ def save_training_state(
 def load_training_state(model: MegatronRewardModel, optimizer: Any, scheduler: Any, path: Path) -> Progress:
     """Restore optimizer, schedule and (in the same layout) random state; returns the counters."""
     folder = path / TRAINING_STATE
-    refuse_code(folder)
     wanted = {
         "optimizer": optimizer.sharded_state_dict(
             model.sharded_state_dict(), is_loading=True, dist_ckpt_parallel_save=True
         )
     }
-    state = dist_checkpointing.load(wanted, str(folder))
+    state = load(wanted, folder, same_dtype=True)
     optimizer.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])
     for group, lr in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):

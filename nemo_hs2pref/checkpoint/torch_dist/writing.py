@@ -32,15 +32,10 @@ from torch.distributed.checkpoint.metadata import (
 from tqdm import tqdm
 
 from nemo_hs2pref.checkpoint.pushed import Pushed, Writing
+from nemo_hs2pref.checkpoint.torch_dist.index import BACKEND
 from nemo_hs2pref.checkpoint.torch_dist.pieces import LAYER, Piece
 
 FILE_BYTES = 5_000_000_000  # a file is closed when it has this many
-BACKEND = {  # megatron-core's metadata.json
-    "sharded_backend": "torch_dist",
-    "sharded_backend_version": 1,
-    "common_backend": "torch",
-    "common_backend_version": 1,
-}
 
 # Modules for which a model may ask for an extra state. Transformer Engine keeps its FP8 scales there and accepts None
 # for "no FP8 yet"; megatron-core's own layers always write None. A model that misses one refuses to load, one that

@@ -6,9 +6,9 @@ from nemo_hs2pref.data.doubts import sentences
 from nemo_hs2pref.data.inspection.facts import TOKEN_LIMITS, Facts, FileFacts
 from nemo_hs2pref.data.inspection.kinds import known_kinds
 from nemo_hs2pref.data.inspection.rendering import Renderer
-from nemo_hs2pref.data.inspection.samples import visible
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.data.unread import named
+from nemo_hs2pref.outside import one_line
 
 INDENT = "  "
 Table = list[list[str]]  # the first row and the first column are titles
@@ -20,7 +20,7 @@ def report(facts: Facts, renderer: Renderer) -> str:
     if facts.path.is_dir():
         blocks.insert(0, "\n".join([_origin(facts), *_strangers(facts)]))
     if doubts := list(sentences(facts.doubts.to_json())):
-        blocks.append("\n".join(["all rows:", *(visible(f"{INDENT}warning: {doubt}") for doubt in doubts)]))
+        blocks.append("\n".join(["all rows:", *(f"{INDENT}warning: {doubt}" for doubt in doubts)]))
     if facts.manifest is None and any(file.unknown_keys for file in facts.files):
         blocks.append(f"Known kinds are {known_kinds()}.")
     if not renderer.counts_tokens:
@@ -29,13 +29,15 @@ def report(facts: Facts, renderer: Renderer) -> str:
 
 
 def file_report(facts: FileFacts, template: str) -> str:
-    lines = [_headline(facts), *(INDENT + line for line in [*_warnings(facts), *_sentences(facts, template)])]
+    inner = (INDENT + line for line in [*_warnings(facts), *_sentences(facts, template)])
+    lines = map(one_line, [_headline(facts), *inner])
     tables = (_characters(facts), _strengths(facts), _ratings(facts), _tokens(facts))
     return "\n".join([*lines, *(f"\n{aligned(table)}" for table in tables if table)])
 
 
 def aligned(table: Table) -> str:
     """Titles to the left, numbers to the right, a column as wide as its widest cell."""
+    table = [list(map(one_line, row)) for row in table]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     rows = (
         [row[0].ljust(widths[0]), *(cell.rjust(max(width, 6)) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -61,7 +63,7 @@ def _origin(facts: Facts) -> str:
     if facts.manifest is None:
         return f"{facts.path}: no {MANIFEST} of ours, so nothing says whether a file was changed"
     known = [f"{key} {facts.manifest[key]}" for key in ("format", "source", "seed") if key in facts.manifest]
-    return visible(f"{facts.path}: written by `hs2pref {facts.manifest['tool']}`, " + ", ".join(known))
+    return one_line(f"{facts.path}: written by `hs2pref {facts.manifest['tool']}`, " + ", ".join(known))
 
 
 def _strangers(facts: Facts) -> Iterable[str]:
@@ -76,7 +78,7 @@ def _headline(facts: FileFacts) -> str:
     if facts.kind:
         parts = [facts.kind, f"{facts.rows:,} rows", *parts]
     elif facts.unknown_keys:
-        parts.append(visible(f"rows of no known kind, with {', '.join(facts.unknown_keys)}"))
+        parts.append(f"rows of no known kind, with {', '.join(facts.unknown_keys)}")
     if "sha256" in facts.promised and not facts.is_changed:
         parts.append(f"SHA-256 as in {MANIFEST}")
     return f"{facts.name}: {', '.join(parts)}"
@@ -90,15 +92,15 @@ def _warnings(facts: FileFacts) -> Iterable[str]:
             f"{promised[:12]} and {facts.promised.get('rows', 'no')} rows; prepare the folder again"
         )
     if facts.problem:
-        yield visible(f"warning: {facts.problem}")
+        yield f"warning: {facts.problem}"
     if facts.malformed:
         first = "; the first" if facts.malformed > len(facts.faults) else ""
         yield f"warning: {facts.malformed:,} malformed rows ({share(facts.malformed, facts.rows)}){first}:"
-        yield from (visible(f"  line {number}: {fault}") for number, fault in facts.faults)
+        yield from (f"  line {number}: {fault}" for number, fault in facts.faults)
     for doubt in sentences(facts.doubts.to_json()):
-        yield visible(f"warning: {doubt}")
+        yield f"warning: {doubt}"
     if facts.refused:
-        yield visible(f"warning: the template refuses {facts.refused:,} random rows; the first: {facts.refusal}")
+        yield f"warning: the template refuses {facts.refused:,} random rows; the first: {facts.refusal}"
 
 
 def _sentences(facts: FileFacts, template: str) -> Iterable[str]:

@@ -6,9 +6,9 @@ from nemo_hs2pref.data.inspection.facts import FileFacts
 from nemo_hs2pref.data.inspection.kinds import Example, Side
 from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.outside import one_line, visible
 
 SHOWN = 1000  # characters of a text that is shown shortened: so many in all, three quarters of them from its start
-CONTROLS = {number: f"\\x{number:02x}" for number in [*range(32), *range(127, 160)] if chr(number) not in "\n\t"}
 WORDS = {1: "slightly better", 2: "better", 3: "much better"}
 
 
@@ -16,11 +16,6 @@ def samples(files: Iterable[FileFacts], renderer: Renderer, *, full: bool) -> st
     """The rows that the facts kept, all files one after the other."""
     rows = ((file.name, number, example) for file in files for number, example in file.samples)
     return "\n\n".join("\n".join(_lines(*row, renderer, full)) for row in rows)
-
-
-def visible(text: str) -> str:
-    """The text without characters that steer a terminal: they are spelled out."""
-    return text.translate(CONTROLS)
 
 
 def shortened(text: str) -> str:
@@ -34,17 +29,17 @@ def shortened(text: str) -> str:
 
 def _lines(name: str, number: int, example: Example, renderer: Renderer, full: bool) -> Iterator[str]:
     about = [part for part in (example.id, _strength(example)) if part]
-    yield visible(f"== {name}, line {number}" + (f": {', '.join(about)}" if about else ""))
+    yield one_line(f"== {name}, line {number}" + (f": {', '.join(about)}" if about else ""))
     try:
         head, rests, tokens = renderer.parts(example)
     except DataError as refusal:
-        yield visible(f"   not rendered: {refusal}")
+        yield one_line(f"   not rendered: {refusal}")
         return
     if head:
         rests = {"prompt": head, **rests}
     sides = {side.label: side for side in example.sides}
     for label, text in rests.items():
-        yield ", ".join([f"-- {label}", *_about(sides.get(label), tokens.get(label))])
+        yield one_line(", ".join([f"-- {label}", *_about(sides.get(label), tokens.get(label))]))
         yield _quoted(text, full)
     if example.justification:
         yield "-- justification"

@@ -13,7 +13,7 @@ from nemo_hs2pref.config.durations import parse_duration
 from nemo_hs2pref.config.load import load_config
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.jobs.container import refuse_container
-from nemo_hs2pref.launch.jobs.record import is_secret, is_secret_name
+from nemo_hs2pref.masking import is_secret, is_secret_name
 
 EARLY_S = 60  # sbatch(1), --signal
 GROUP = re.compile(r"[+~]*cluster[=.]")  # words of the command line that are the cluster's

@@ -12,18 +12,11 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.masking import is_secret, is_secret_name, masked
 from nemo_hs2pref.repository import git
 
 SUBMISSIONS = "submissions"  # in the run folder; one folder a submission, named by its time
 SHOWN = re.compile(r"(SLURM|SBATCH|HS2PREF|NCCL|TORCH|CUDA|NVTE|NVIDIA|OMP|HF|HYDRA|WANDB|PYTHON|MASTER|GLOO|UCX)_?")
-SECRET_NAME = re.compile(  # words at its end or before an underscore: NCCL_IB_PKEY and TOKENIZERS_PARALLELISM are none
-    r"(TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIES?|JWT|(API|ACCESS|PRIVATE)_?KEYS?)\d*(_|$)"
-    r"|(^|_)(KEYS?|PASS|AUTH|AUTHORIZATION)\d*(_|$)",
-    re.IGNORECASE,
-)
-# Tokens by their beginning, passwords in addresses.
-SECRET_TEXT = re.compile(r"\b(hf_|sk-|ghp_|glpat-|nvapi-|AKIA)\w{8,}|(?<=://)[^/\s]*:[^/\s]*(?=@)")
-BARE_KEY = re.compile(r"\b[0-9a-f]{40}\b")  # as Weights & Biases'; in a diff it is git's
 
 
 def new_folder(run: Path) -> Path:
@@ -49,7 +42,7 @@ def about_code(repository: Path) -> dict[str, str]:
     Where there is no git, why not.
     """
     commit, status = ask_git(repository, "rev-parse", "HEAD"), ask_git(repository, "status", "--short")
-    diff = SECRET_TEXT.sub("[a secret was here]", ask_git(repository, "diff", "HEAD", "--binary"))
+    diff = masked(ask_git(repository, "diff", "HEAD", "--binary"))
     return {"git.txt": f"commit {commit}\n{status}", "git.diff": diff}
 
 
@@ -72,16 +65,6 @@ def about_environment(environ: Mapping[str, str] = os.environ) -> str:
 
 def is_shown(name: str, value: str) -> bool:
     return bool(SHOWN.match(name)) and not is_secret_name(name) and not is_secret(value)
-
-
-def is_secret_name(name: str) -> bool:
-    """A variable of that name holds a secret."""
-    return bool(SECRET_NAME.search(name))
-
-
-def is_secret(value: str) -> bool:
-    """It looks like one, whatever its name."""
-    return bool(SECRET_TEXT.search(value) or BARE_KEY.search(value))
 
 
 def as_line(words: Sequence[str]) -> str:
