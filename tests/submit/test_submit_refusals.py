@@ -27,6 +27,8 @@ SCRIPT = Path(__file__).parents[2] / "slurm" / "train_rm_70b.sh"
         ("cluster.environment.NCCL_SOCKET_IFNAME=eth0,eth1", "has a comma: quote it for text, .*NAME='eth0,eth1'"),
         ("cluster.container=enroot_pyxis", r"cluster\.image=None: enroot_pyxis cannot read it; expected /shared"),
         ("cluster.mounts=['data:/data']", r"cluster\.mounts: 'data:/data' is no mount; expected /HOST"),
+        (r"exp_manager.explicit_log_dir='a\b'", r"'.*a\\\\b' has the character '\\\\' in it, which SLURM"),
+        ("exp_manager.explicit_log_dir='a\nb'", r"has the character '\\n' in it"),
         ("cluster.time=soon", "cluster.time: 'soon' is not a length of time"),
         ("cluster.time=10", r"cluster\.time=10 leaves nothing for training"),
         ("cluster.gpus_per_node=4", r"trainer\.devices=8, but a node of the cluster has 4 GPUs"),
