@@ -37,13 +37,15 @@ MAY_IMPORT = {
     "models": INNER,
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
+    "run_lock": {"errors", "decode"},
     "run_metrics": {"errors", "decode", "files"},
     "run_state": {"errors", "decode", "checkpoint.layout"},
     "runtime": INNER
     | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
-    | {"repository", "run_metrics", "run_state"},
+    | {"repository", "run_lock", "run_metrics", "run_state"},
     "repository": set(),
-    "launch": {"errors", "decode", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
+    "launch": {"errors", "decode", "repository", "config", "checkpoint.layout", "checkpoint.opening"}
+    | {"checkpoint.saved_run", "run_state"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
     "report": {"errors", "decode", "files", "data", "evaluation", "config", "plots", "run_metrics"}
@@ -53,8 +55,8 @@ MAY_IMPORT = {
     | {"checkpoint.identity"},
     "reproduce": {"errors", "files", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
     "cli": INNER
-    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report", "run_state"}
-    | {"laptop", "quickstart", "reproduce"},
+    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report"}
+    | {"run_lock", "run_state", "laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime")

@@ -1,15 +1,16 @@
 """Train a reward model: from a checked configuration to a finished run folder. Every rank runs this."""
 
-import json
 import logging
 import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
@@ -18,19 +19,25 @@ from nemo_hs2pref.checkpoint.adapters import base_of, refuse_other_base
 from nemo_hs2pref.checkpoint.layout import TOKENIZER, resume_path
 from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state
 from nemo_hs2pref.checkpoint.megatron.weights import load_adapters, load_weights
-from nemo_hs2pref.checkpoint.opening import opened, read_manifest
+from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.saved_run import read_saved_run
+from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.durations import format_duration
-from nemo_hs2pref.config.resume import identity, refuse_other_run
+from nemo_hs2pref.config.resume import identity, refuse_other_rows, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
-from nemo_hs2pref.errors import STOPPED
+from nemo_hs2pref.decode import from_file
+from nemo_hs2pref.errors import STOPPED, DataError, kind_of
+from nemo_hs2pref.files import sha256
 from nemo_hs2pref.models.trainable import Trainable
 from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.repository import code_version
+from nemo_hs2pref.run_lock import RunLock
 from nemo_hs2pref.run_state import StateFile, one_sentence
 from nemo_hs2pref.runtime import slurm_step, stop_signals
 from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
+from nemo_hs2pref.runtime.checkpoint_files import refuse_altered
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
 from nemo_hs2pref.runtime.rm_objective import objective_of
@@ -42,17 +49,28 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], data: RunData, started: float
+    config: RewardModelConfig,
+    resolved: DictConfig,
+    checkpoint: Mapping[str, Any],
+    data: RunData,
+    lock: RunLock,
+    started: float,
 ) -> int:
     """Start or resume the run in exp_manager.explicit_log_dir; returns 0, or STOPPED if it was asked to stop early.
 
     `checkpoint` is the model_config.yaml of pretrained_checkpoint.restore_from_path, `started` the time of the start.
     """
     folder = Path(config.exp_manager.explicit_log_dir)
+    hold(lock)
     resumed = resume_path(folder / "checkpoints") if config.exp_manager.resume_if_exists else None
-    if resumed:
-        refuse_other_run(str(folder), read_manifest(resumed)["run"], resolved)
     is_first = slurm_step.is_first(os.environ)
+    rows = hashes_of_rows(config) if is_first else {}
+    if resumed:
+        saved = read_saved_run(resumed)
+        refuse_other_run(str(folder), saved.run, resolved)
+        if is_first:
+            refuse_other_rows(str(folder), saved.read, rows)
+        refuse_altered(resumed)
     watch = watch_of(config, data.num_steps, resumed, started) if is_first else RunWatch(None, None)
     trainable, progress = start(config, checkpoint, data.num_steps, resumed)
     announce(config, data, resumed, progress)
@@ -68,7 +86,7 @@ def train(
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
         validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,
-        keeper=keeper_of(config, resolved, checkpoint, trainable),
+        keeper=keeper_of(config, resolved, checkpoint, trainable, rows),
         watch=watch,
         early_stop=early_stop_of(config),
         num_steps=data.num_steps,
@@ -85,13 +103,22 @@ def train(
     return STOPPED if reasons else 0
 
 
+def hold(lock: RunLock) -> None:
+    """Every rank; before anything of the folder is read or written."""
+    if slurm_step.is_first(os.environ):
+        lock.claim()
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    lock.join()
+
+
 def watch_of(config: RewardModelConfig, num_steps: int, resumed: Path | None, started: float) -> RunWatch:
     """Rank 0's watch: the state file of this start, and the clock if there is a time limit."""
     exp_manager = config.exp_manager
     folder = Path(exp_manager.explicit_log_dir)
     with one_sentence(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    step = read_manifest(resumed)["step"] if resumed else 0
+    step = read_saved_run(resumed).step if resumed else 0
     state = StateFile(
         folder, step=step, num_steps=num_steps, checkpoint=str(resumed.relative_to(folder)) if resumed else None,
         started=started,
@@ -147,13 +174,21 @@ def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
 
 
 def keeper_of(
-    config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], trainable: Trainable
+    config: RewardModelConfig,
+    resolved: DictConfig,
+    checkpoint: Mapping[str, Any],
+    trainable: Trainable,
+    rows: Mapping[str, str],
 ) -> CheckpointKeeper:
-    """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the adapters' base."""
+    """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the adapters' base.
+
+    rows: what `hashes_of_rows` gives.
+    """
     stored = OmegaConf.to_container(trainable.model.cfg, resolve=True)
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": data_hashes(Path(config.data.dir))}
+    origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "read": rows}
+    origin["data"] = prepared_hashes(Path(config.data.dir))
     if slurm_step.is_first(os.environ):
         origin |= code_version()
     if config.model.peft.lora_tuning is not None:
@@ -170,11 +205,34 @@ def keeper_of(
     )
 
 
-def data_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the prepared files, by the manifest of `hs2pref data prepare`; empty where there is none."""
+def hashes_of_rows(config: RewardModelConfig) -> dict[str, str]:
+    """SHA-256 of the files that the run reads, by their names in the configuration."""
+    names = {train_file(config): config.data.train}
+    names |= {path: config.data.validation[name] for name, path in validation_files(config).items()}
+    try:
+        return {name: sha256(path) for path, name in names.items()}
+    except OSError as error:
+        raise kind_of(error, DataError)(f"{error.filename}: cannot be read ({error.strerror or error})") from None
+
+
+def prepared_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of all prepared files, by the manifest of `hs2pref data prepare`; empty where there is none."""
     file = folder / DATA_MANIFEST
-    outputs = json.loads(file.read_text())["outputs"] if file.is_file() else {}
+    outputs = from_file(Prepared, file, DataError).outputs if file.is_file() else {}
     return {name: about["sha256"] for name, about in outputs.items()}
+
+
+class Output(TypedDict):
+    """A prepared file, by its manifest."""
+
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The manifest of `hs2pref data prepare`."""
+
+    outputs: Mapping[str, Output]
 
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:

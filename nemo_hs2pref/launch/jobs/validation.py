@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nemo_hs2pref.checkpoint.layout import resume_path
-from nemo_hs2pref.checkpoint.opening import read_manifest
+from nemo_hs2pref.checkpoint.saved_run import read_saved_run
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.load import load_reward_model_config
@@ -24,7 +24,7 @@ def load_checked(overrides: Sequence[str]) -> tuple[RewardModelConfig, DictConfi
     folder = config.exp_manager.explicit_log_dir
     refuse_name(str(Path(folder).absolute()))
     if config.exp_manager.resume_if_exists and (resumed := resume_path(Path(folder) / "checkpoints")):
-        refuse_other_run(folder, read_manifest(resumed)["run"], resolved)
+        refuse_other_run(folder, read_saved_run(resumed).run, resolved)
     return config, resolved
 
 
