@@ -63,4 +63,4 @@ def test_a_run_that_goes_on_says_which_lines_are_lost(metrics: Path, caplog: pyt
     metrics.write_text("".join(map(line, (1, 2, 5))))
     with caplog.at_level(logging.WARNING):
         RunLog(config.exp_manager, resolved, step=5, num_steps=10).close()
-    assert caplog.messages == [f"{metrics}: the lines of 2 steps up to step 5 are lost, the first is that of step 3"]
+    assert caplog.messages == [f"{metrics}: of the lines of steps 1 to 5 2 are lost, the first is that of step 3"]

@@ -70,11 +70,11 @@ class RunLog:
 def warn_of(lost: Lost, path: Path, step: int) -> None:
     """What a resumed run does not write again."""
     if lost.cut:
-        logger.warning("%s: %d lines at its end were cut short, and are dropped", path, lost.cut)
+        logger.warning("%s: what was cut short at its end is dropped (lines: %d)", path, lost.cut)
     if lost.steps:
         logger.warning(
-            "%s: the lines of %d steps up to step %d are lost, the first is that of step %d",
-            path, len(lost.steps), step, lost.steps[0],
+            "%s: of the lines of steps 1 to %d %d are lost, the first is that of step %d",
+            path, step, len(lost.steps), lost.steps[0],
         )  # fmt: skip
 
 
