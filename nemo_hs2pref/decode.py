@@ -141,7 +141,7 @@ def names_of(kind: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     return required, {item.name: hints[item.name] for item in inits}
 
 
-def require(kind: Any, value: object, keys: tuple[str | int, ...]) -> Any:
+def require(kind: Any, value: Any, keys: tuple[str | int, ...]) -> Any:
     """`value`, if it is what JSON has for `kind`."""
     if kind is float and type(value) is int:
         value = as_float(value)
