@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "files": {"errors"},
     "functional": {"errors"},
     "metrics": {"errors", "data"},
-    "config": {"errors"},
+    "config": {"errors", "decode"},
     "data": {"errors", "files", "functional"},
     "evaluation": INNER,
     "models": INNER,

@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -22,12 +21,10 @@ from nemo_hs2pref.checkpoint.megatron.weights import load_adapters, load_weights
 from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.checkpoint.saved_run import read_saved_run
-from nemo_hs2pref.config.data_files import train_file, validation_files
+from nemo_hs2pref.config.data_files import read_prepared, train_file, validation_files
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.config.resume import identity, refuse_other_rows, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
-from nemo_hs2pref.decode import from_file
 from nemo_hs2pref.errors import STOPPED, DataError, kind_of
 from nemo_hs2pref.files import sha256
 from nemo_hs2pref.models.trainable import Trainable
@@ -217,22 +214,8 @@ def hashes_of_rows(config: RewardModelConfig) -> dict[str, str]:
 
 def prepared_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of all prepared files, by the manifest of `hs2pref data prepare`; empty where there is none."""
-    file = folder / DATA_MANIFEST
-    outputs = from_file(Prepared, file, DataError).outputs if file.is_file() else {}
-    return {name: about["sha256"] for name, about in outputs.items()}
-
-
-class Output(TypedDict):
-    """A prepared file, by its manifest."""
-
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The manifest of `hs2pref data prepare`."""
-
-    outputs: Mapping[str, Output]
+    prepared = read_prepared(folder)
+    return {name: about.sha256 for name, about in prepared.outputs.items()} if prepared else {}
 
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:

@@ -1,14 +1,13 @@
 """What a run will be: layout, batches, steps, parameters, memory and disk, as numbers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.config.architecture import Architecture, architecture_of
+from nemo_hs2pref.config.data_files import read_prepared
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.plan.activations import has_fused_kernels, micro_batch_of, num_micro_batches
 from nemo_hs2pref.launch.plan.layout import Layout, layout_of
 from nemo_hs2pref.launch.plan.memory import GIB, SHARE, RankMemory, fits_within, rank_memory, recomputing
@@ -142,13 +141,8 @@ def batch_of(config: RewardModelConfig, layout: Layout) -> BatchArithmetic:
 
 def items_in(folder: Path, file: str) -> int | None:
     """Rows by the manifest of `hs2pref data prepare`; ties are not among them."""
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        return None
-    try:
-        return json.loads(manifest.read_text())["outputs"].get(file, {}).get("rows")
-    except (ValueError, KeyError, AttributeError):
-        raise ConfigError(f"{manifest}: is no manifest of `hs2pref data prepare`; prepare the data again") from None
+    prepared = read_prepared(folder)
+    return prepared.outputs[file].rows if prepared and file in prepared.outputs else None
 
 
 def num_steps(config: RewardModelConfig, items: int | None) -> int | None:
