@@ -14,7 +14,7 @@ from typing import Any
 
 from nemo_hs2pref.checkpoint.identity import identity_of
 from nemo_hs2pref.data.formats.helpsteer2 import RELEASE
-from nemo_hs2pref.data.manifest import read_manifest
+from nemo_hs2pref.data.manifest import read_prepared
 from nemo_hs2pref.data.reading.sources import open_tables
 from nemo_hs2pref.errors import ConfigError, DataError
 from nemo_hs2pref.evaluation.length import better_rule
@@ -108,7 +108,7 @@ def refuse_incomplete(source: str) -> None:
             f"--data {source}: {', '.join(lacking)} missing or empty; the quickstart trains on ratings, then on pairs, "
             "and looks at held-out rows of both"
         )
-    read_manifest(Path(source))
+    read_prepared(Path(source))
 
 
 def clear(out: Path) -> None:

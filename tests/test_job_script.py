@@ -322,6 +322,13 @@ def test_neighbouring_ranks_share_a_node_and_a_socket() -> None:
     assert {"--distribution=block:block", "--ntasks=16", "--ntasks-per-node=8", "--cpus-per-task=8"} < {*words}
 
 
+def test_a_percent_sign_of_the_run_folder_is_no_pattern() -> None:
+    program = 'CONTAINER=none NODES=2 DEVICES=8 LOGS="/100%n a"; on_all_nodes python; printf "%s\\n" "${COMMAND[@]}"'
+    program += '; on_each_node "$LOGS/p.log" python; printf "%s\\n" "${COMMAND[@]}"'
+    words = frame(program, SLURM_CPUS_ON_NODE="64", PREFLIGHT_LIMIT_S="9").splitlines()
+    assert {"--output=/100%%n a/node-%n-%N.log", "--output=/100%%n a/p.log"} < {*words}
+
+
 def entered(program: str, **variables: str) -> Done:
     environment = {"PATH": os.environ["PATH"], **variables}
     return subprocess.run(
@@ -702,10 +709,12 @@ def test_a_job_shorter_than_the_lead_of_its_signal_is_warned(tmp_path: Path, lef
     assert (" s are left, and SLURM asks to stop up to 660 s before the end" in done.stdout) is warns
 
 
-def start(run: Path, resumes: str, *, queued: str = "", job: str = "7", restarts: int = 0) -> Done:
-    fake(run, "squeue", f"echo {queued}")
+def start(
+    run: Path, resumes: str, *, queued: str = "", job: str = "7", restarts: int = 0, squeue: str | None = None
+) -> Done:
+    fake(run, "squeue", squeue or f"printf '%s\\n' {queued} {job}")
     program = f"""
-RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=() KILL_WAIT_S=2
+RUN={run} RESUMES={resumes} NODES=1 DEVICES=1 CONTAINER=none GO_ON=() KILL_WAIT_S=2 ANSWER_PAUSE_S=0
 note_term
 lock_run
 exec 3>/dev/null
@@ -733,6 +742,43 @@ def test_a_second_job_on_a_run_folder_ends_at_once(run: Path) -> None:
     assert second.stderr.startswith(f"hs2pref: job 7 works in {run}, or waits to go on; scancel it")
     assert start(run, "yes", queued="7").returncode == 0
     assert start(run, "yes", queued="", job="8").returncode == 0
+    assert [path.name for path in (run / "logs").glob("job.lock*")] == ["job.lock"]
+
+
+@pytest.mark.parametrize("squeue", ["exit 1", "exit 0", "echo 17 >&2; exit 1"])
+def test_a_queue_that_does_not_answer_lets_nobody_in(run: Path, squeue: str) -> None:
+    """This job is in the queue: an answer without it is none."""
+    (run / "logs" / "job.lock").write_text("7\n")
+    done = start(run, "yes", job="8", squeue=squeue)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"hs2pref: squeue does not answer, and job 7, which had {run}, may still work in it; submit this again later\n"
+    )
+    assert (run / "logs" / "job.lock").read_text() == "7\n"
+    assert start(run, "yes", job="7", squeue=squeue).returncode == 0
+
+
+@pytest.mark.parametrize("content", ["7\n", "", "\0\0\0", "RUN[$(touch x)]0\n"])
+def test_one_of_three_jobs_takes_a_lock_that_nobody_holds(run: Path, content: str) -> None:
+    """The pauses of squeue let them meet at every place; before, all took it."""
+    fake(run, "squeue", "sleep 0.0$((RANDOM % 5)); printf '%s\\n' 1 2 3")
+    once = f"source {FRAME}; RUN={run}; SLURM_JOB_ID=$1; sleep 0.0$((RANDOM % 9)); lock_run && echo $1"
+    (run / "once.sh").write_text(once)
+    lock = run / "logs" / "job.lock"
+    for _ in range(10):
+        lock.write_text(content)
+        all_at_once = f"for i in 1 2 3; do bash {run}/once.sh $i & done; wait"
+        done = called(all_at_once, PATH=f"{run}:{os.environ['PATH']}")
+        assert done.stdout == lock.read_text() and int(done.stdout) in (1, 2, 3)
+        assert len(re.findall(rf"^hs2pref: job [123] works in {run}, ", done.stderr, re.MULTILINE)) == 2
+        assert [path.name for path in (run / "logs").glob("job.lock*")] == ["job.lock"]
+
+
+def test_a_job_that_died_while_it_took_the_lock_stops_no_other(run: Path) -> None:
+    (run / "logs" / "job.lock").write_text("5\n")
+    (run / "logs" / "job.lock.after-5").write_text("6\n")
+    assert start(run, "yes").returncode == 0
+    assert [path.read_text() for path in (run / "logs").glob("job.lock*")] == ["7\n"]
 
 
 def test_starts_that_bring_nothing_do_not_go_on_for_ever(run: Path) -> None:

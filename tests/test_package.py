@@ -24,40 +24,43 @@ TIME_LIMIT_S = 120
 
 # Room or top-level module -> what it may import of ours, besides itself and the package's version. An entry may name
 # one module of a room. Inwards only: functional <- data <- models <- algorithms <- runtime <- cli.
-INNER = {"errors", "files", "yaml_files", "masking", "outside", "functional", "metrics", "data"}
+INNER = {"errors", "decode", "files", "yaml_files", "masking", "outside", "functional", "metrics", "data"}
 MAY_IMPORT = {
     "errors": set(),
+    "decode": {"errors"},
     "files": {"errors"},
     "yaml_files": {"errors"},
     "masking": set(),
     "outside": {"masking"},
     "functional": {"errors"},
     "metrics": {"errors", "data"},
-    "config": {"errors", "masking", "yaml_files"},
-    "data": {"errors", "files", "functional", "outside"},
+    "config": {"errors", "decode", "masking", "yaml_files"},
+    "data": {"errors", "decode", "files", "functional", "outside"},
     "evaluation": INNER,
     "models": INNER,
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
-    "run_metrics": set(),
-    "run_state": {"errors", "checkpoint.layout"},
+    "run_lock": {"errors", "decode"},
+    "run_metrics": {"errors", "decode", "files"},
+    "run_state": {"errors", "decode", "checkpoint.layout"},
     "runtime": INNER
     | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
-    | {"repository", "run_metrics", "run_state"},
+    | {"repository", "run_lock", "run_metrics", "run_state"},
     "repository": set(),
-    "launch": {"errors", "masking", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"}
-    | {"data.manifest"},
+    "launch": {"errors", "decode", "masking", "repository", "config", "checkpoint.layout", "checkpoint.opening"}
+    | {"checkpoint.saved_run", "data.manifest", "run_lock", "run_state"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
-    "report": {"errors", "files", "yaml_files", "outside", "data", "evaluation", "config", "plots", "run_metrics"}
+    "report": {"errors", "decode", "files", "yaml_files", "outside", "data", "evaluation", "config", "plots"}
+    | {"run_metrics"}
     | {"checkpoint.layout", "checkpoint.identity"},
     "laptop": {"errors", "config"},
     "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}
     | {"checkpoint.identity"},
     "reproduce": {"errors", "files", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
     "cli": INNER
-    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report", "run_state"}
-    | {"laptop", "quickstart", "reproduce"},
+    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report"}
+    | {"run_lock", "run_state", "laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
 NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime")

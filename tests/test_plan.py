@@ -152,7 +152,8 @@ def test_stage_1_has_the_steps_of_the_paper() -> None:
 
 
 def test_rows_come_from_the_manifest(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps({"outputs": {"ratings.train.jsonl": {"rows": 20_324}}}))
+    about = {"rows": 20_324, "sha256": "ab" * 32}
+    (tmp_path / "manifest.json").write_text(json.dumps({"outputs": {"ratings.train.jsonl": about}}))
     batch = plan("experiment=rm_stage1_helpfulness", f"data.dir={tmp_path}").batch
     assert (batch.train_items, batch.steps, batch.micro_batches) == (20_324, 317, 16)
 

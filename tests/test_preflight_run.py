@@ -95,7 +95,7 @@ def test_small_file_that_was_changed_is_told_by_its_size(config_of, nemo):
     result = result_of(stored.look_at_checkpoint(config_of()))
     assert result.status == "failed" and f"{tokenizer} has" in result.text and "verify" in result.hint
     (nemo / FILE_LIST).write_text("{")
-    assert "broken" in result_of(stored.look_at_checkpoint(config_of())).text
+    assert "not JSON" in result_of(stored.look_at_checkpoint(config_of())).text
 
 
 def test_checkpoint_that_is_not_there_fails(config_of, nemo):
@@ -119,10 +119,9 @@ def test_run_folder_with_another_run_is_refused_and_with_this_one_goes_on(config
 
     last = shutil.copytree(nemo, tmp_path / "run" / "checkpoints" / "last")
     (last / FILE_LIST).unlink()
-    assert result_of(stored.look_at_resume_state(config, resolved)).status == "skipped"  # weights only
-    (last / layout.TRAINING_STATE).mkdir()
-    (last / layout.TRAINING_STATE / "metadata.json").write_text("{}")
-    edit_json(last / layout.MANIFEST, run=json.loads(json.dumps(plain(resolved))), step=40)
+    of_no_run = result_of(stored.look_at_resume_state(config, resolved))  # no run begins anew over it
+    assert of_no_run.status == "failed" and "has no 'step'" in of_no_run.text
+    edit_json(last / layout.MANIFEST, run=json.loads(json.dumps(plain(resolved))), step=40, read={})
     assert result_of(stored.look_at_resume_state(config, resolved)).text == "goes on after step 40"
 
     resolved.model.optim.lr = 0.5

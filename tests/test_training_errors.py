@@ -89,10 +89,10 @@ def sentence(
     [
         (
             '{"tool": "somebody\'s", "rows": 4}',
-            "is no manifest of `hs2pref data prepare`, which names the folder",
+            "is no manifest of `hs2pref data prepare` (the document has no 'outputs')",
         ),
         ("[1]", "is no manifest of `hs2pref data prepare`"),
-        ('{"outputs": {"pairs', "is broken (Unterminated string"),
+        ('{"outputs": {"pairs', "is no manifest of `hs2pref data prepare` (not JSON (Unterminated string"),
     ],
 )
 def test_a_manifest_of_somebody_elses_is_refused_by_name(

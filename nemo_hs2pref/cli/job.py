@@ -13,6 +13,7 @@ from pathlib import Path
 from nemo_hs2pref.errors import STOPPED, ConfigError, HS2PrefError
 from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
 from nemo_hs2pref.launch.jobs.validation import load_checked, missing
+from nemo_hs2pref.run_lock import RunLock
 
 MARK = "hs2pref-job: "  # slurm/frame.sh looks for it
 
@@ -23,8 +24,10 @@ def answer(words: Sequence[str]) -> Mapping[str, str | int]:
     refuse_misfit(config, Allocation.of_job(os.environ))
     if faults := missing(config):
         raise ConfigError("; ".join(faults))
+    run = Path(config.exp_manager.explicit_log_dir).absolute()
+    RunLock(run).refuse_held()
     return {
-        "RUN": str(Path(config.exp_manager.explicit_log_dir).absolute()),
+        "RUN": str(run),
         "NODES": config.trainer.num_nodes,
         "DEVICES": config.trainer.devices,
         "STOPPED_CODE": STOPPED,

@@ -17,6 +17,7 @@ from nemo_hs2pref import run_state
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
 from nemo_hs2pref.masking import masked
 from nemo_hs2pref.runtime import slurm_step, stop_signals
+from nemo_hs2pref.runtime.launcher import end_with_launcher
 
 if TYPE_CHECKING:  # it imports torch
     from nemo_hs2pref.runtime.ranks import Ranks
@@ -45,6 +46,7 @@ def as_rank(run: Run) -> Run:
 
     @functools.wraps(run)
     def run_as_rank(args: argparse.Namespace) -> int:
+        end_with_launcher(os.environ)
         stop_signals.await_usr1()
         slurm_step.adopt(os.environ)
         if not is_started():

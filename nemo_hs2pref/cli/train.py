@@ -11,6 +11,7 @@ from pathlib import Path
 from nemo_hs2pref import run_state
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.run_lock import RunLock
 from nemo_hs2pref.runtime import stop_signals
 
 EXAMPLES = """examples:
@@ -66,16 +67,21 @@ def run(args: argparse.Namespace) -> int:
         return print_config(args)
     config, resolved = load_reward_model_config(args.config_name, args.overrides)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    args.run_dir = Path(config.exp_manager.explicit_log_dir)
-    done = run_state.read_finished(args.run_dir) if config.exp_manager.resume_if_exists else None
+    folder = Path(config.exp_manager.explicit_log_dir)
+    done = run_state.read_finished(folder) if config.exp_manager.resume_if_exists else None
     if done is not None and done.run == identity(resolved):
         if processes.is_first():
-            print(f"{args.run_dir} is finished, after step {done.step}; {args.run_dir / done.checkpoint}")
+            print(f"{folder} is finished, after step {done.step}; {folder / done.checkpoint}")
         return 0
+    lock = RunLock(folder)
+    if processes.is_first() and folder.is_dir():  # a mistake leaves no folder behind
+        lock.claim()
+    args.run_dir = folder  # what fails before is not told in a folder where another start works
     checkpoint = read_config(base)
     check(config, checkpoint)
 
     if must_be_started(config.trainer.num_nodes, config.trainer.devices):
+        lock.release()  # for the ranks
         words = ["train", args.what, "--config-name", args.config_name, *args.overrides]
         return processes.start(config.trainer.devices, words, args.run_dir)
     log_to_stderr()
@@ -90,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     machine.prepare()
     from nemo_hs2pref.runtime.train_rm import train
 
-    return train(config, resolved, checkpoint, data, started)
+    return train(config, resolved, checkpoint, data, lock, started)
 
 
 def print_config(args: argparse.Namespace) -> int:

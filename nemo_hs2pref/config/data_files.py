@@ -1,4 +1,4 @@
-"""The files of rows that a run reads: one rule for training, preflight and submission."""
+"""The files of rows that a run reads: one rule for training and before it."""
 
 from pathlib import Path
 

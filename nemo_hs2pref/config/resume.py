@@ -62,6 +62,20 @@ def identity(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def refuse_other_rows(folder: str, stored: Mapping[str, str], given: Mapping[str, str]) -> None:
+    """Raise ConfigError for the first file of rows in which the run in `folder` differs; file -> SHA-256.
+
+    None may change: a step that is taken again must find the same rows, and best values are compared on the same ones.
+    """
+    for name in sorted({*stored, *given}):
+        old, new = (of[name][:12] + "..." if name in of else "not there" for of in (stored, given))
+        if stored.get(name) != given.get(name):
+            raise ConfigError(
+                f"{name} is not the file of rows that the run in {folder} has read (SHA-256 {new}, it was {old}); "
+                "put that file back, or choose another exp_manager.explicit_log_dir"
+            )
+
+
 def refuse_other_run(folder: str, stored: Mapping[str, Any], given: DictConfig) -> None:
     """Raise ConfigError for the first of MUST_STAY in which the run in `folder` differs from the one asked for."""
     is_constant = given.model.optim.lr == given.model.optim.sched.min_lr

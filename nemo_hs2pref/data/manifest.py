@@ -1,43 +1,54 @@
 """What a folder of rows says of its files: the manifest that `hs2pref data prepare` writes, read in one way."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nemo_hs2pref.data.preparation.output import MANIFEST
+from nemo_hs2pref.decode import from_file
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.files import sha256
 
 MEND = "prepare the data again, or move this file away: without a manifest the rows are read as they are"
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """None where the folder has none. Raises DataError for one that does not name files under "outputs"."""
+@dataclass(frozen=True)
+class Output:
+    """A prepared file, of rows or a picture of them."""
+
+    sha256: str
+    rows: int | None = None  # ties are not among them
+
+
+@dataclass(frozen=True)
+class Limit:
+    """By which rows were left out."""
+
+    max_length: int
+    template: str
+    tokenizer: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is read of the manifest. outputs: by file name."""
+
+    outputs: Mapping[str, Output]
+    length_limit: Limit | None = None
+
+
+def read_prepared(folder: Path) -> Prepared | None:
+    """None where there is no manifest: rows of others. Raises DataError where it is none of ours."""
     file = folder / MANIFEST
-    if not file.is_file():
+    if not file.exists():
         return None
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        raise DataError(f"{file}: is broken ({error}); {MEND}") from None
-    outputs = manifest.get("outputs") if isinstance(manifest, dict) else None
-    if not isinstance(outputs, dict) or not all(isinstance(about, dict) for about in outputs.values()):
-        raise DataError(
-            f'{file}: is no manifest of `hs2pref data prepare`, which names the folder\'s files under "outputs"; {MEND}'
-        )
-    return manifest
+        return from_file(Prepared, file, DataError)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{file}: ")
+        raise DataError(f"{file}: is no manifest of `hs2pref data prepare` ({reason}); {MEND}") from None
 
 
-def outputs_of(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """File name -> what the manifest says of it; empty where there is no manifest. Raises as read_manifest."""
-    manifest = read_manifest(folder)
-    return manifest["outputs"] if manifest else {}
-
-
-def hashes_of(folder: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Name -> SHA-256 of every file that the manifest names, and of `files` that it does not."""
-    hashes = {name: about["sha256"] for name, about in outputs_of(folder).items() if "sha256" in about}
-    return hashes | {file.name: sha256(file) for file in files if file.name not in hashes}
+def outputs_of(folder: Path) -> Mapping[str, Output]:
+    """Empty where there is no manifest. Raises as read_prepared."""
+    prepared = read_prepared(folder)
+    return prepared.outputs if prepared else {}

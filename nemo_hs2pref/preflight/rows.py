@@ -6,7 +6,7 @@ from pathlib import Path
 from nemo_hs2pref.checkpoint import opening
 from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.data.manifest import read_manifest
+from nemo_hs2pref.data.manifest import read_prepared
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.files import sha256
@@ -22,23 +22,23 @@ def look_at_data(config: RewardModelConfig) -> Iterator[Finding]:
     for path in absent:
         yield failed(f"{path} is not there", PREPARE)
     try:
-        manifest = read_manifest(Path(config.data.dir))
+        prepared = read_prepared(Path(config.data.dir))
     except DataError as error:
         yield failed(str(error), PREPARE)
         return
-    if manifest is None:
+    if prepared is None:
         hint = "rows of others are read as they are; `hs2pref data inspect` shows them"
         yield warning(f"{config.data.dir} has no {MANIFEST}: whether the rows are whole is not known", hint)
         return
     counts: list[str] = []
     for path in files:
-        about = manifest["outputs"].get(path.name)
+        about = prepared.outputs.get(path.name)
         if about is None:
             yield warning(f"{path} is not in {MANIFEST}", "it came from elsewhere; `hs2pref data inspect` shows it")
-        elif sha256(path) != about["sha256"]:
+        elif sha256(path) != about.sha256:
             yield failed(f"{path} is not what was prepared (SHA-256 differs)", PREPARE)
         else:
-            counts.append(f"{path.name} {about['rows']} rows")
+            counts.append(f"{path.name} {about.rows} rows")
     yield ok(", ".join(counts) or "nothing to compare")
 
 
@@ -50,19 +50,20 @@ def files_of(config: RewardModelConfig) -> tuple[list[Path], list[Path]]:
 
 def look_at_preparation(config: RewardModelConfig) -> Iterator[Finding]:
     """The length filter counted tokens as this run does; a longer row stops it when it starts."""
-    limit = (read_manifest(Path(config.data.dir)) or {}).get("length_limit")
+    prepared = read_prepared(Path(config.data.dir))
+    limit = prepared.length_limit if prepared else None
     longest = config.model.encoder_seq_length
     again = f"{PREPARE} --max-length {longest} --tokenizer {config.pretrained_checkpoint.restore_from_path}/tokenizer"
     if limit is None:
         yield warning(f"no length was asked for; rows of more than {longest} tokens would stop the run", again)
         return
-    if limit["max_length"] > longest:
-        yield warning(f"prepared for {limit['max_length']} tokens, model.encoder_seq_length={longest}", again)
-    if limit["template"] != config.data.template:
-        yield warning(f"prepared for template {limit['template']}, data.template={config.data.template}", again)
-    if is_other_tokenizer(Path(limit["tokenizer"]), Path(config.pretrained_checkpoint.restore_from_path)):
-        yield warning(f"prepared with the tokenizer {limit['tokenizer']}, which is not the checkpoint's", again)
-    yield ok(f"at most {limit['max_length']} tokens by {limit['tokenizer']}, template {limit['template']}")
+    if limit.max_length > longest:
+        yield warning(f"prepared for {limit.max_length} tokens, model.encoder_seq_length={longest}", again)
+    if limit.template != config.data.template:
+        yield warning(f"prepared for template {limit.template}, data.template={config.data.template}", again)
+    if is_other_tokenizer(Path(limit.tokenizer), Path(config.pretrained_checkpoint.restore_from_path)):
+        yield warning(f"prepared with the tokenizer {limit.tokenizer}, which is not the checkpoint's", again)
+    yield ok(f"at most {limit.max_length} tokens by {limit.tokenizer}, template {limit.template}")
 
 
 def is_other_tokenizer(used: Path, base: Path) -> bool:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import read_file_list
+from nemo_hs2pref.checkpoint.saved_run import read_saved_run
 from nemo_hs2pref.config.check import check
 from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
@@ -34,11 +35,11 @@ def look_at_resume_state(config: RewardModelConfig, resolved: DictConfig) -> Ite
     if last is None or not config.exp_manager.resume_if_exists:
         yield skipped("the run starts anew")
         return
-    manifest = opening.read_manifest(last)
-    refuse_other_run(config.exp_manager.explicit_log_dir, manifest["run"], resolved)
+    saved = read_saved_run(last)
+    refuse_other_run(config.exp_manager.explicit_log_dir, saved.run, resolved)
     shapes_of(last)
     yield from differences(last)
-    yield ok(f"goes on after step {manifest['step']}")
+    yield ok(f"goes on after step {saved.step}")
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:

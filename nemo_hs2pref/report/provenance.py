@@ -15,7 +15,7 @@ from nemo_hs2pref.yaml_files import dumped
 PREPARED_BY = "data prepare"
 DIGITS = 12  # of a hash
 # of a checkpoint's manifest: what has a place of its own on the page, or is a copy of it
-TOLD_ELSEWHERE = {"run", "metrics", "data", "extrapolated", "averaged", "merged", "standardization"}
+TOLD_ELSEWHERE = {"run", "metrics", "data", "read", "extrapolated", "averaged", "merged", "standardization"}
 GIT = "git"
 
 

@@ -1,7 +1,8 @@
 """Ranks as processes of this machine, for who has neither a cluster nor torchrun.
 
 torch's launcher ends its ranks on SIGTERM and dies of SIGUSR1 (torch 2.6 to 2.13); here both reach the ranks, which
-save and stop. Like torch's, the launcher holds the store through which the ranks meet: it outlives each of them.
+save and stop. Like torch's, the launcher holds the store through which the ranks meet: it outlives each of them, and
+where it is killed they end with it.
 """
 
 import os
@@ -16,6 +17,7 @@ from types import FrameType
 from torch.distributed import TCPStore
 
 from nemo_hs2pref.errors import STOPPED
+from nemo_hs2pref.runtime.launcher import LAUNCHER
 
 FORWARDED = (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.1
@@ -82,12 +84,13 @@ class LocalRanks:
 
 
 def variables(rank: int, count: int, port: int) -> dict[str, str]:
-    """As torchrun sets them."""
+    """As torchrun sets them, and who started them."""
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
+        LAUNCHER: str(os.getpid()),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # the ranks are clients of our store

@@ -14,7 +14,7 @@ from nemo_hs2pref.config.data_files import absent_set, train_file, validation_fi
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
 from nemo_hs2pref.data.datasets import Reader, tokenizer_of
-from nemo_hs2pref.data.manifest import hashes_of, read_manifest
+from nemo_hs2pref.data.manifest import read_prepared
 from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches
 from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import DataError
@@ -32,14 +32,12 @@ class RunData:
     validation: Mapping[str, Items]  # by name of the set
     order: GlobalBatches
     num_steps: int
-    hashes: Mapping[str, str]  # SHA-256 of the files, by their names
 
 
 def read_data(config: RewardModelConfig) -> RunData:
     """Read and tokenise everything; raises DataError before a model is built."""
     folder = Path(config.data.dir)
-    files = [file for file in (train_file(config), *validation_files(config).values()) if file.is_file()]
-    hashes = hashes_of(folder, files)
+    prepared = read_prepared(folder)
     train, validation = read_items(config)
     refuse_unknown_monitor(config, validation)
     loop, size = config.trainer.rm, config.model.global_batch_size
@@ -50,9 +48,9 @@ def read_data(config: RewardModelConfig) -> RunData:
             f"{config.data.dir}: {len(train)} training items x {loop.max_epochs} epochs do not fill one global batch "
             f"of {size}; set model.global_batch_size lower"
         )
-    if read_manifest(folder) is None:
+    if prepared is None:
         logger.info("%s has no manifest of `hs2pref data prepare`: its rows are read as they are", folder)
-    return RunData(train, validation, order, num_steps, hashes)
+    return RunData(train, validation, order, num_steps)
 
 
 def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
@@ -17,18 +18,24 @@ from nemo_hs2pref.checkpoint.adapters import base_of, refuse_other_base
 from nemo_hs2pref.checkpoint.layout import TOKENIZER, resume_path
 from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state
 from nemo_hs2pref.checkpoint.megatron.weights import load_adapters, load_weights
-from nemo_hs2pref.checkpoint.opening import opened, read_manifest
+from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.saved_run import read_saved_run
+from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.durations import format_duration
-from nemo_hs2pref.config.resume import identity, refuse_other_run
+from nemo_hs2pref.config.resume import identity, refuse_other_rows, refuse_other_run
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.errors import STOPPED
+from nemo_hs2pref.data.manifest import outputs_of
+from nemo_hs2pref.errors import STOPPED, DataError, kind_of
+from nemo_hs2pref.files import sha256
 from nemo_hs2pref.models.trainable import Trainable
 from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.repository import code_version
+from nemo_hs2pref.run_lock import RunLock
 from nemo_hs2pref.run_state import StateFile, one_sentence
 from nemo_hs2pref.runtime import slurm_step, stop_signals
 from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
+from nemo_hs2pref.runtime.checkpoint_files import refuse_altered
 from nemo_hs2pref.runtime.keeper import CheckpointKeeper
 from nemo_hs2pref.runtime.rm_data import Batcher, RunData, sequence_multiple, validation_batches
 from nemo_hs2pref.runtime.rm_objective import objective_of
@@ -40,17 +47,28 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    config: RewardModelConfig, resolved: DictConfig, checkpoint: Mapping[str, Any], data: RunData, started: float
+    config: RewardModelConfig,
+    resolved: DictConfig,
+    checkpoint: Mapping[str, Any],
+    data: RunData,
+    lock: RunLock,
+    started: float,
 ) -> int:
     """Start or resume the run in exp_manager.explicit_log_dir; returns 0, or STOPPED if it was asked to stop early.
 
     `checkpoint` is the model_config.yaml of pretrained_checkpoint.restore_from_path, `started` the time of the start.
     """
     folder = Path(config.exp_manager.explicit_log_dir)
+    hold(lock)
     resumed = resume_path(folder / "checkpoints") if config.exp_manager.resume_if_exists else None
-    if resumed:
-        refuse_other_run(str(folder), read_manifest(resumed)["run"], resolved)
     is_first = slurm_step.is_first(os.environ)
+    rows = hashes_of_rows(config) if is_first else {}
+    if resumed:
+        saved = read_saved_run(resumed)
+        refuse_other_run(str(folder), saved.run, resolved)
+        if is_first:
+            refuse_other_rows(str(folder), saved.read, rows)
+        refuse_altered(resumed)
     watch = watch_of(config, data.num_steps, resumed, started) if is_first else RunWatch(None, None)
     trainable, progress = start(config, checkpoint, data.num_steps, resumed)
     announce(config, data, resumed, progress)
@@ -66,7 +84,7 @@ def train(
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
         validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,
-        keeper=keeper_of(config, resolved, checkpoint, trainable, data.hashes),
+        keeper=keeper_of(config, resolved, checkpoint, trainable, rows),
         watch=watch,
         early_stop=early_stop_of(config),
         num_steps=data.num_steps,
@@ -83,13 +101,22 @@ def train(
     return STOPPED if reasons else 0
 
 
+def hold(lock: RunLock) -> None:
+    """Every rank; before anything of the folder is read or written."""
+    if slurm_step.is_first(os.environ):
+        lock.claim()
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    lock.join()
+
+
 def watch_of(config: RewardModelConfig, num_steps: int, resumed: Path | None, started: float) -> RunWatch:
     """Rank 0's watch: the state file of this start, and the clock if there is a time limit."""
     exp_manager = config.exp_manager
     folder = Path(exp_manager.explicit_log_dir)
     with one_sentence(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    step = read_manifest(resumed)["step"] if resumed else 0
+    step = read_saved_run(resumed).step if resumed else 0
     state = StateFile(
         folder, step=step, num_steps=num_steps, checkpoint=str(resumed.relative_to(folder)) if resumed else None,
         started=started,
@@ -149,14 +176,18 @@ def keeper_of(
     resolved: DictConfig,
     checkpoint: Mapping[str, Any],
     trainable: Trainable,
-    hashes: Mapping[str, str],
+    rows: Mapping[str, str],
 ) -> CheckpointKeeper:
     """It stores beside the weights: NeMo's model section, the tokenizer, the configuration, the data's hashes, the
-    adapters' base."""
+    adapters' base.
+
+    rows: what `hashes_of_rows` gives.
+    """
     stored = OmegaConf.to_container(trainable.model.cfg)
     assert isinstance(stored, dict)
     base = Path(config.pretrained_checkpoint.restore_from_path)
-    origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "data": dict(hashes)}
+    origin: dict[str, Any] = {"run": OmegaConf.to_container(resolved), "read": rows}
+    origin["data"] = hashes_of_data(Path(config.data.dir), rows)
     if slurm_step.is_first(os.environ):
         origin |= code_version()
     if config.model.peft.lora_tuning is not None:
@@ -171,6 +202,22 @@ def keeper_of(
         tokenizer=opened(base) / TOKENIZER,
         origin=origin,
     )
+
+
+def hashes_of_rows(config: RewardModelConfig) -> dict[str, str]:
+    """SHA-256 of the files that the run reads, by their names in the configuration."""
+    names = {train_file(config): config.data.train}
+    names |= {path: config.data.validation[name] for name, path in validation_files(config).items()}
+    try:
+        return {name: sha256(path) for path, name in names.items()}
+    except OSError as error:
+        raise kind_of(error, DataError)(f"{error.filename}: cannot be read ({error.strerror or error})") from None
+
+
+def hashes_of_data(folder: Path, rows: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of all prepared files by their names, as the manifest has it, and of those that the run read."""
+    prepared = {name: about.sha256 for name, about in outputs_of(folder).items()}
+    return prepared | {Path(name).name: digest for name, digest in rows.items()}
 
 
 def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: Progress) -> None:

@@ -7,9 +7,12 @@
 on_all_nodes() {
   inside --nodes="$NODES" --ntasks-per-node="$DEVICES" --ntasks="$((NODES * DEVICES))" --distribution=block:block \
     --cpus-per-task="$(cores_of_a_process)" --kill-on-bad-exit=1 --wait=60 \
-    --label --unbuffered --open-mode=append --output="$LOGS/node-%n-%N.log" \
+    --label --unbuffered --open-mode=append --output="$(as_pattern "$LOGS")/node-%n-%N.log" \
     -- "$HS2PREF_HOME/slurm/frame/task.sh" "$@"
 }
+
+# Of a path, for srun's --output.
+as_pattern() { printf '%s' "${1//"%"/%%}"; }
 
 # An even number: with two threads a core SLURM gives whole cores, and a node would have too few for all processes.
 cores_of_a_process() {
@@ -23,7 +26,7 @@ cores_of_a_process() {
 # the site's WaitTime neither.
 on_each_node() {
   inside --nodes="$NODES" --ntasks="$NODES" --ntasks-per-node=1 --kill-on-bad-exit=0 --wait="$PREFLIGHT_LIMIT_S" \
-    --unbuffered --output="$1" -- "${@:2}"
+    --unbuffered --output="$(as_pattern "$1")" -- "${@:2}"
 }
 
 # One process on the node of this shell, whose output it has.

@@ -228,6 +228,22 @@ builtins.open = open_or_fail
 
 
 @pytest.mark.usefixtures("killed")
+def test_a_resume_state_that_has_changed_stops_all_before_it_is_loaded(words: list[str], run: Path) -> None:
+    """One bit of what rank 1 wrote of the optimizer."""
+    file = run / "checkpoints" / "last" / "training_state" / "__1_0.distcp"
+    whole = file.read_bytes()
+    at = len(whole) // 2
+    file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    failure = observe(words)
+    file.write_bytes(whole)
+    assert failure.errors == failure.lines[-1:], failure.lines
+    assert f"{file}: SHA-256 is " in failure.lines[-1]
+    assert failure.lines[-1].endswith("exp_manager.resume_if_exists=false; there is no earlier one")
+    assert failure.exit_code == 2
+    assert failure.is_prompt, failure
+
+
+@pytest.mark.usefixtures("killed")
 def test_stored_weights_that_their_configuration_does_not_fit_are_named(run: Path, tmp_path: Path) -> None:
     """A head of nine attributes under a configuration of two; two ranks score."""
     checkpoint = tmp_path / "other_head"
@@ -249,9 +265,12 @@ def test_stored_weights_that_their_configuration_does_not_fit_are_named(run: Pat
     assert not scores.exists()
 
 
-@pytest.mark.parametrize(("sent", "said"), [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGINT, "interrupted")])
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGINT, "interrupted"), (signal.SIGKILL, None)],
+)
 def test_a_signal_to_the_command_stops_its_ranks(
-    sent: signal.Signals, said: str, tmp_path: Path, llama_tiny: Path, sample: Path
+    sent: signal.Signals, said: str | None, tmp_path: Path, llama_tiny: Path, sample: Path
 ) -> None:
     words = command(tmp_path / "run", llama_tiny, sample)
     process = subprocess.Popen(
@@ -264,8 +283,8 @@ def test_a_signal_to_the_command_stops_its_ranks(
     children = set(family.children(recursive=True))
     process.send_signal(sent)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + sent
-    assert output.splitlines() == [f"hs2pref train: {said}"]
+    assert process.returncode == (128 + sent if said else -sent)
+    assert output.splitlines() == ([f"hs2pref train: {said}"] if said else [])
     wait_for_end(children, LIMIT_S)
 
 

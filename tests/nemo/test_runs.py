@@ -196,7 +196,9 @@ def test_mean_and_std_of_the_base_are_not_inherited(straight: Run, base: Path) -
     """Training gives other rewards."""
     assert STANDARDIZATION in read_manifest(base)
     found = [read_manifest(path).keys() - {"git_commit"} for path in (straight.folder / "checkpoints").iterdir()]
-    assert found == [{"tool_version", "step", "items", "metrics", "run", "data"}] * 2  # a commit only of a checkout
+    assert (
+        found == [{"tool_version", "step", "items", "metrics", "run", "data", "read"}] * 2
+    )  # a commit only of a checkout
 
 
 @pytest.fixture(scope="module")

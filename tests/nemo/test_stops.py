@@ -18,6 +18,13 @@ from nemo_hs2pref.run_state import read_failure, read_finished, read_state
 
 STEPS = 9
 TIME_LIMIT_S = 300
+SECOND = """
+import sys
+from nemo_hs2pref import run_lock
+from nemo_hs2pref.cli import main
+run_lock.PATIENCE_S = 0
+sys.exit(main(sys.argv[1:]))
+"""
 Signal = Callable[[subprocess.Popen[str]], None]
 
 
@@ -35,6 +42,7 @@ class Runs:
     stopped: Path
     starts: Mapping[str, Start]
     words: list[str]
+    refused: str  # exit code and message of a second start beside the first, and process id of its rank 0
 
 
 def start(
@@ -68,6 +76,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory, llama_tiny: Path, sample: Pat
         kept = "exp_manager.checkpoint_callback_params.save_top_k=1"
         return [*command(run, llama_tiny, sample), *(f"trainer.rm.{setting}" for setting in settings), kept]
 
+    refused: list[str] = []
+
+    def start_beside(process: subprocess.Popen[str]) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", SECOND, *words(straight)], stderr=subprocess.PIPE, text=True, timeout=TIME_LIMIT_S
+        )
+        refused.append(f"{done.returncode} {done.stderr} of {rank(0, process.pid).pid}")
+
     def tell_one_rank(process: subprocess.Popen[str]) -> None:
         rank(1, process.pid).send_signal(signal.SIGUSR1)
 
@@ -82,7 +98,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, llama_tiny: Path, sample: Pat
         straight,
         stopped,
         {
-            "straight": start(straight, words(straight)),
+            "straight": start(straight, words(straight), at_step=1, act=start_beside),
             "SIGUSR1": start(stopped, again, at_step=1, act=tell_one_rank),
             "time limit": start(stopped, again, variables=over),
             "SIGTERM": start(stopped, again, at_step=4, act=tell_twice),
@@ -90,6 +106,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, llama_tiny: Path, sample: Pat
             "after": start(stopped, [*again, "pretrained_checkpoint.restore_from_path=" + str(llama_tiny)]),
         },
         again,
+        refused[0],
     )
 
 
@@ -106,6 +123,12 @@ def test_a_run_that_is_asked_to_stop_ends_with_the_reserved_code(runs: Runs, rea
     said = f"stopped after step {stopped.step} of {STEPS} ({reason}); the same command goes on from there"
     assert stopped.output.splitlines()[-1].endswith(said), stopped.output
     assert "Traceback" not in stopped.output
+
+
+def test_a_second_start_in_the_folder_is_refused_and_disturbs_nothing(runs: Runs) -> None:
+    error = f"2 hs2pref train: error: {runs.straight}: another start works in this folder, process "
+    assert runs.refused.startswith(error)
+    assert runs.refused.partition(" process ")[2].split()[0] == runs.refused.split()[-1]
 
 
 def test_each_start_goes_on_where_the_one_before_it_stopped(runs: Runs) -> None:

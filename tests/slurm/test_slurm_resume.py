@@ -28,7 +28,7 @@ def straight(cluster: Cluster) -> Ended:
 @pytest.fixture(scope="module")
 def stopped(cluster: Cluster) -> Ended:
     """Its batch shell gets USR1 after step 3, as from slurmctld before the time limit."""
-    run = cluster.run("stopped here")
+    run = cluster.run("stopped 100%n here $x")
     job = cluster.checked_submit(run)
     wait_until(lambda: run.has_step(3), "no third step")
     cluster.checked("scancel", "--batch", "--signal=USR1", job)

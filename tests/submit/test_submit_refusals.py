@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from nemo_hs2pref import run_lock
+from nemo_hs2pref.cli.job import answer
 from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.errors import ConfigError, InstallationError
+from nemo_hs2pref.errors import ConfigError, InstallationError, TrainingError
 from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
 from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
+from nemo_hs2pref.run_lock import RunLock
 
 SCRIPT = Path(__file__).parents[2] / "slurm" / "train_rm_70b.sh"
 
@@ -30,6 +33,8 @@ SCRIPT = Path(__file__).parents[2] / "slurm" / "train_rm_70b.sh"
         ),
         ("cluster.container=enroot_pyxis", r"cluster\.image=None: enroot_pyxis cannot read it; expected /shared"),
         ("cluster.mounts=['data:/data']", r"cluster\.mounts: 'data:/data' is no mount; expected /HOST"),
+        (r"exp_manager.explicit_log_dir='a\b'", r"'.*a\\\\b' has the character '\\\\' in it, which SLURM"),
+        ("exp_manager.explicit_log_dir='a\nb'", r"has the character '\\n' in it"),
         ("cluster.time=soon", "cluster.time: 'soon' is not a length of time"),
         ("cluster.time=10", r"cluster\.time=10 leaves nothing for training"),
         ("cluster.gpus_per_node=4", r"trainer\.devices=8, but a node of the cluster has 4 GPUs"),
@@ -112,10 +117,24 @@ def test_another_run_in_the_folder_is_refused_unless_it_starts_anew(places: list
     (stored / "training_state").mkdir(parents=True)
     (stored / "training_state" / "metadata.json").touch()
     config = OmegaConf.to_container(load_reward_model_config("train_rm", [*places, "model.seed=7"])[1])
-    (stored / "hs2pref.json").write_text(json.dumps({"run": config}))
+    (stored / "hs2pref.json").write_text(json.dumps({"step": 3, "run": config, "read": {}}))
     with pytest.raises(ConfigError, match=r"model\.seed=7, .*; choose another .*resume_if_exists=false"):
         make_job(SCRIPT, places)
     assert make_job(SCRIPT, [*places, "exp_manager.resume_if_exists=false"])
+
+
+def test_a_job_ends_in_its_check_where_another_start_works(
+    places: list[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `hs2pref train` in a shell, which SLURM knows nothing of."""
+    monkeypatch.setattr(run_lock, "PATIENCE_S", 0.0)
+    for name, value in (("SLURM_JOB_NUM_NODES", "4"), ("SLURM_CPUS_ON_NODE", "64")):
+        monkeypatch.setenv(name, value)
+    words = ["train", "rm", *places]
+    assert f"RUN={here}/runs/a" in answer(words)
+    RunLock(here / "runs" / "a").claim()
+    with pytest.raises(TrainingError, match=r"runs/a: another start works in this folder, process \d+ on "):
+        answer(words)
 
 
 def test_a_script_that_is_none_of_ours_is_refused(here: Path) -> None:

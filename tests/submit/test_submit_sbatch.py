@@ -61,6 +61,10 @@ def test_two_jobs_of_a_folder_never_run_at_once() -> None:
     assert flags("/x/run")[0] == flags("/x/y/../run")[0] != flags("/y/run")[0]
 
 
+def test_a_percent_sign_of_the_run_folder_is_no_pattern() -> None:
+    assert "--output=/100%%j/logs/job-%j.out" in sbatch_flags(load_cluster([]), nodes=1, devices=8, run=Path("/100%j"))
+
+
 @pytest.mark.parametrize(("gpus", "asked"), [(8, 1), (0, 0)])
 def test_a_cluster_that_counts_no_gpus_is_asked_for_none(
     sbatch: Path, places: list[str], gpus: int, asked: int

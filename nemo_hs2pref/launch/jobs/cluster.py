@@ -104,7 +104,7 @@ def sbatch_flags(cluster: Cluster, *, nodes: int, devices: int, run: Path) -> li
         *([f"--gpus-per-node={cluster.gpus_per_node}"] if cluster.gpus_per_node else []),
         f"--time={cluster.time}",
         f"--signal=B:USR1@{cluster.signal_s}",
-        f"--output={run}/logs/job-%j.out",
+        f"--output={str(run).replace('%', '%%')}/logs/job-%j.out",
         *cluster.sbatch_flags,
     ]
 

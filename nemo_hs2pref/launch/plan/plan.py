@@ -141,7 +141,8 @@ def batch_of(config: RewardModelConfig, layout: Layout) -> BatchArithmetic:
 
 def items_in(folder: Path, file: str) -> int | None:
     """Rows by the manifest of `hs2pref data prepare`; ties are not among them."""
-    return outputs_of(folder).get(file, {}).get("rows")
+    output = outputs_of(folder).get(file)
+    return output.rows if output else None
 
 
 def num_steps(config: RewardModelConfig, items: int | None) -> int | None:
