@@ -5,8 +5,9 @@
     finished.json    the last step is reached: a start of the same run ends at once; a longer run removes it
 
 Each is replaced whole, and is on the disk before it takes its name: a node that crashes leaves the file before it. One
-that cannot be read all the same, as after a crash of the file server, counts as absent; the checkpoints say the rest.
-Times are ISO 8601 in UTC, paths are relative to the run's folder.
+that is no JSON all the same, as after a crash of the file server, counts as absent; the checkpoints say the rest. JSON
+with something else in it than we write is refused: no crash leaves that. Times are ISO 8601 in UTC, paths are relative
+to the run's folder.
 """
 
 import json
@@ -15,15 +16,17 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from nemo_hs2pref.errors import HS2PrefError, TrainingError, kind_of
+from nemo_hs2pref.decode import from_file, from_plain, parse
+from nemo_hs2pref.errors import CheckpointError, HS2PrefError, TrainingError, kind_of
 
 STATE, FAILURE, FINISHED = "run_state.json", "failure.json", "finished.json"
-PHASES = ("starting", "training", "validating", "saving", "stopped", "finished", "failed")
+Phase = Literal["starting", "training", "validating", "saving", "stopped", "finished", "failed"]
+PHASES = get_args(Phase)
 MOST_OFTEN_S = 1.0  # between two writes of which only the step differs: each waits for the disk
 Record = TypeVar("Record", "RunState", "Failure", "Finished")
 
@@ -34,7 +37,7 @@ logger = logging.getLogger(__name__)
 class RunState:
     """What rank 0 knows."""
 
-    phase: str  # one of PHASES
+    phase: Phase
     step: int  # optimizer steps done
     num_steps: int | None  # None where the file was lost and a checkpoint tells the rest
     started: str  # time of this start, not of the run's first
@@ -44,6 +47,13 @@ class RunState:
     checkpoint_step: int = 0
     save_s: float = 0.0  # seconds that the last save of a resume state took
     reason: str = ""  # of the phase stopped: SIGUSR1, SIGTERM, time limit
+
+    def __post_init__(self) -> None:
+        for name, text in (("started", self.started), ("updated", self.updated)):
+            try:
+                datetime.fromisoformat(text).timestamp()
+            except (ValueError, OverflowError):
+                raise ValueError(f"has {name!r} {text!r}, which is no time in ISO 8601") from None
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,13 @@ def read_state(folder: Path) -> RunState | None:
     return replace(state, phase="failed") if state and (folder / FAILURE).exists() else state
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint's manifest says of the run."""
+
+    step: int
+
+
 def recovered(folder: Path) -> RunState | None:
     """What the resume state tells of a run whose state cannot be read; None without a state or without a checkpoint."""
     from nemo_hs2pref.checkpoint.layout import MANIFEST, resume_path  # heavy: OmegaConf
@@ -119,7 +136,8 @@ def recovered(folder: Path) -> RunState | None:
     file, checkpoint = folder / STATE, resume_path(folder / "checkpoints")
     if checkpoint is None or not file.exists():
         return None
-    step, updated = json.loads((checkpoint / MANIFEST).read_text())["step"], as_text(file.stat().st_mtime)
+    step = from_file(Saved, checkpoint / MANIFEST, CheckpointError).step
+    updated = as_text(file.stat().st_mtime)
     return RunState(
         "training", step, None, started=updated, updated=updated,
         checkpoint=str(checkpoint.relative_to(folder)), checkpoint_step=step,
@@ -153,15 +171,18 @@ def write(path: Path, record: RunState | Failure | Finished) -> None:
 
 
 def read(path: Path, kind: type[Record]) -> Record | None:
-    """None, with a warning, where the file is broken: nothing in it is worth a run."""
+    """None, with a warning, where the file is no JSON; raises TrainingError where it is, and no `kind`."""
     try:
-        stored = json.loads(path.read_text())
-        return kind(**{item.name: stored[item.name] for item in fields(kind) if item.name in stored})
+        stored = parse(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         logger.warning("%s: cannot be read (%s); it counts as absent", path, error)
         return None
+    try:
+        return from_plain(kind, stored, path, TrainingError)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; remove the file, the checkpoints tell where the run stands") from None
 
 
 @contextmanager

@@ -24,9 +24,10 @@ TIME_LIMIT_S = 120
 
 # Room or top-level module -> what it may import of ours, besides itself and the package's version. An entry may name
 # one module of a room. Inwards only: functional <- data <- models <- algorithms <- runtime <- cli.
-INNER = {"errors", "files", "functional", "metrics", "data"}
+INNER = {"errors", "decode", "files", "functional", "metrics", "data"}
 MAY_IMPORT = {
     "errors": set(),
+    "decode": {"errors"},
     "files": {"errors"},
     "functional": {"errors"},
     "metrics": {"errors", "data"},
@@ -36,16 +37,16 @@ MAY_IMPORT = {
     "models": INNER,
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
-    "run_metrics": set(),
-    "run_state": {"errors", "checkpoint.layout"},
+    "run_metrics": {"errors", "decode", "files"},
+    "run_state": {"errors", "decode", "checkpoint.layout"},
     "runtime": INNER
     | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
     | {"repository", "run_metrics", "run_state"},
     "repository": set(),
-    "launch": {"errors", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
+    "launch": {"errors", "decode", "repository", "config", "checkpoint.layout", "checkpoint.opening", "run_state"},
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
-    "report": {"errors", "files", "data", "evaluation", "config", "plots", "run_metrics"}
+    "report": {"errors", "decode", "files", "data", "evaluation", "config", "plots", "run_metrics"}
     | {"checkpoint.layout", "checkpoint.identity"},
     "laptop": {"errors"},
     "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}

@@ -24,6 +24,8 @@ from nemo_hs2pref.runtime.run_log import RunLog
 from nemo_hs2pref.runtime.wall_clock import WallClock
 from nemo_hs2pref.runtime.watch import RunWatch
 
+NOON = "2026-11-21T12:00:00.000+00:00"
+
 
 def start(folder: Path, *, step: int = 0, checkpoint: str | None = None, started: float | None = None) -> StateFile:
     started = time.time() if started is None else started
@@ -125,7 +127,7 @@ def test_a_file_of_another_version_is_read_as_far_as_it_goes(tmp_path: Path) -> 
     assert state is not None and state.reason == ""
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"phase": "trai', "\0" * 40])
+@pytest.mark.parametrize("content", ["", '{"phase": "trai', "\0" * 40])
 @pytest.mark.parametrize("name", ["run_state.json", "failure.json", "finished.json"])
 def test_a_file_that_a_crash_has_emptied_stops_no_run(
     tmp_path: Path, name: str, content: str, caplog: pytest.LogCaptureFixture
@@ -137,6 +139,41 @@ def test_a_file_that_a_crash_has_emptied_stops_no_run(
     state = read_state(tmp_path)
     assert state is not None and (state.phase, state.starts) == ("starting", 1)
     assert {path.name for path in tmp_path.iterdir()} == {"run_state.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        (
+            "run_state.json",
+            {"checkpoint_step": "RUN[$(touch x)]0"},
+            "'checkpoint_step' is 'RUN[$(touch x)]0', expected ",
+        ),
+        ("run_state.json", {"phase": "gone"}, "'phase' is 'gone', expected 'starting' or 'training' or "),
+        ("run_state.json", {"updated": "noon"}, "the document has 'updated' 'noon', which is no time in ISO 8601"),
+        ("run_state.json", {"step": None}, "'step' is null, expected a whole number"),
+        ("failure.json", {"message": 3}, "'message' is 3, expected text"),
+        ("failure.json", None, "the document is null, expected an object"),
+        ("finished.json", {"run": []}, "'run' is a list, expected an object"),
+    ],
+)
+def test_json_with_something_else_in_it_is_one_sentence(
+    tmp_path: Path, name: str, changes: dict | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {
+        "run_state.json": {"phase": "training", "step": 3, "num_steps": 9, "started": NOON, "updated": NOON},
+        "failure.json": {"rank": 1, "message": "a bad row", "exit_code": 2, "time": NOON},
+        "finished.json": {"step": 9, "checkpoint": "checkpoints/last", "run": {}, "time": NOON},
+    }[name]
+    (tmp_path / name).write_text(json.dumps(changes if changes is None else whole | changes))
+    read = {"run_state.json": read_state, "failure.json": read_failure, "finished.json": read_finished}[name]
+    with pytest.raises(TrainingError) as refusal:
+        read(tmp_path)
+    assert str(refusal.value).startswith(f"{tmp_path / name}: {said}")
+    assert str(refusal.value).endswith("; remove the file, the checkpoints tell where the run stands")
+    if name != "finished.json":
+        assert main(["status", str(tmp_path)]) == 2
+        assert capsys.readouterr().err == f"hs2pref status: error: {refusal.value}\n"
 
 
 def test_a_state_that_is_lost_is_told_by_the_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,16 @@ def test_json_has_all_of_it(state: StateFile, capsys: pytest.CaptureFixture[str]
     assert (shown["outcome"], shown["step"], shown["num_steps"], shown["left_s"]) == ("running", 4, 10, 18.0)
 
 
+def test_files_with_something_else_in_them_are_no_traceback(state: StateFile) -> None:
+    """What is wanted of them is not there; who writes that into the run's own files is refused (test_run_state)."""
+    (state.folder / "metrics.jsonl").write_bytes(b'[1]\n{"step_s": "x"}\n{"step_s": 1e999}\n\xff\n{"step_s": 2}\n')
+    record_failure(state.folder, rank=0, message="", exit_code=1)
+    (state.folder / "submissions" / "now").mkdir(parents=True)
+    (state.folder / "submissions" / "now" / "job_id").write_text("x[$(a)]")
+    status = read_status(state.folder)
+    assert (status.step_s, status.message, status.job) == (2.0, "rank 0: ", None)
+
+
 def test_a_run_that_has_been_silent_is_not_running(state: StateFile) -> None:
     text = (state.folder / "run_state.json").read_text()
     (state.folder / "run_state.json").write_text(text.replace(state.state.updated, as_text(0.0)))

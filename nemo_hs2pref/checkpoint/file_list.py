@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
 
+from nemo_hs2pref.decode import from_file
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.files import replacing, sha256
 
@@ -29,6 +30,12 @@ class Listed(TypedDict):
 
 
 Files = dict[str, Listed]  # path in the folder, with slashes -> ...
+
+
+class FileList(TypedDict):
+    """The document."""
+
+    files: Files
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -58,10 +65,9 @@ def read_file_list(folder: Path) -> Files | None:
     if not file.is_file():
         return None
     try:
-        listed = json.loads(file.read_text())["files"]
-        return {str(name): {"bytes": int(of["bytes"]), "sha256": str(of["sha256"])} for name, of in listed.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{file}: broken ({error!r}); copy the checkpoint again") from None
+        return from_file(FileList, file, CheckpointError)["files"]
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; copy the checkpoint again") from None
 
 
 def list_again(folder: Path, changed: Path) -> None:

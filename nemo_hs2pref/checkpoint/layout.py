@@ -46,11 +46,11 @@ def is_foreign(folder: Path) -> bool:
 
 
 def resume_path(folder: Path) -> Path | None:
-    """The resume state among a run's checkpoints; the one before it where a kill came between the two renames."""
-    for name in (LAST, f"{LAST}.old"):
-        if (folder / name / TRAINING_STATE / "metadata.json").is_file():
-            return folder / name
-    return None
+    """The resume state among a run's checkpoints; the one before it where a kill came between the two renames.
+
+    A folder gets either name when it is complete: what is missing in it was lost later, and is found when it is read.
+    """
+    return next((folder / name for name in (LAST, f"{LAST}.old") if (folder / name).is_dir()), None)
 
 
 def is_hugging_face(path: Path) -> bool:

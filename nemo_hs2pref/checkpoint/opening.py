@@ -1,11 +1,11 @@
 """A checkpoint by its path, whoever wrote it: the folder of our layout, the configuration and the manifest."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.checkpoint.layout import CONFIG, MANIFEST, WEIGHTS, is_foreign, read_yaml
+from nemo_hs2pref.decode import from_file
 from nemo_hs2pref.errors import CheckpointError
 
 
@@ -55,4 +55,4 @@ def read_any_config(path: Path) -> dict[str, Any]:
 def read_manifest(path: Path) -> dict[str, Any]:
     """Our manifest; empty for a checkpoint that others wrote."""
     file = (opened(path) if path.is_file() else path) / MANIFEST
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return from_file(dict[str, Any], file, CheckpointError) if file.is_file() else {}

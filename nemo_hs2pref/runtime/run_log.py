@@ -1,6 +1,7 @@
 """A run's log: one line a step, metrics.jsonl for programs, boards for people. Rank 0 has it, the others Silent."""
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +10,11 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from nemo_hs2pref.config.schema import ExpManager
-from nemo_hs2pref.run_metrics import METRICS, by_set, cut_after, set_and_metric
+from nemo_hs2pref.run_metrics import METRICS, Lost, by_set, cut_after, set_and_metric
 from nemo_hs2pref.run_state import one_sentence
 from nemo_hs2pref.runtime.boards import boards
+
+logger = logging.getLogger(__name__)
 
 SHOWN = ("loss", "accuracy", "margin", "mse_helpfulness", "pearson_helpfulness", "reward_mean", "reward_std",
          "grad_norm", "lr", "tokens_per_s", "step_s")  # fmt: skip
@@ -26,7 +29,7 @@ class RunLog:
         self.path = folder / METRICS
         with one_sentence(self.path):
             folder.mkdir(parents=True, exist_ok=True)
-            cut_after(self.path, step)
+            warn_of(cut_after(self.path, step), self.path, step)
             self.file = self.path.open("a")
         self.bar = tqdm(total=num_steps, initial=step, unit="step", disable=not sys.stderr.isatty(), leave=True)
         self.boards = list(boards(exp_manager, resolved, folder, step))
@@ -62,6 +65,17 @@ class RunLog:
             self.file.close()
         for board in self.boards:
             board.close()
+
+
+def warn_of(lost: Lost, path: Path, step: int) -> None:
+    """What a resumed run does not write again."""
+    if lost.cut:
+        logger.warning("%s: %d lines at its end were cut short, and are dropped", path, lost.cut)
+    if lost.steps:
+        logger.warning(
+            "%s: the lines of %d steps up to step %d are lost, the first is that of step %d",
+            path, len(lost.steps), step, lost.steps[0],
+        )  # fmt: skip
 
 
 class Silent:

@@ -62,8 +62,9 @@ def refusal(run: Path, job: str) -> str | None:
 
 def submitted_job(run: Path) -> str | None:
     """The id of the job that `hs2pref submit` queued last."""
-    ids = sorted((run / "submissions").glob("*/job_id"))
-    return ids[-1].read_text().strip() if ids else None
+    files = sorted((run / "submissions").glob("*/job_id"))
+    job = files[-1].read_text(errors="replace").strip() if files else ""
+    return job if re.fullmatch("[0-9]+", job) else None
 
 
 def queued_job(run: Path) -> str | None:

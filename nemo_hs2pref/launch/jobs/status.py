@@ -1,16 +1,15 @@
 """Where a run stands, read back from its folder and, where it is a job, from squeue."""
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from nemo_hs2pref.config.durations import format_duration
-from nemo_hs2pref.errors import ConfigError
+from nemo_hs2pref.decode import from_json
+from nemo_hs2pref.errors import ConfigError, HS2PrefError
 from nemo_hs2pref.launch.jobs.logs import JobLogs, is_over, newest_logs, queue_state, refusal, submitted_job
 from nemo_hs2pref.run_state import Failure, RunState, read_failure, read_state
 
@@ -102,7 +101,7 @@ def silence_s(state: RunState) -> float:
 def message_of(failure: Failure | None, logs: JobLogs | None) -> str | None:
     if logs is not None:
         return logs.last_line
-    return f"rank {failure.rank}: {failure.message.splitlines()[-1]}" if failure else None
+    return f"rank {failure.rank}: {''.join(failure.message.splitlines()[-1:])}" if failure else None
 
 
 def seconds_a_step(metrics: Path) -> float | None:
@@ -112,17 +111,23 @@ def seconds_a_step(metrics: Path) -> float | None:
     with metrics.open("rb") as file:
         file.seek(max(0, metrics.stat().st_size - TAIL_BYTES))
         lines = file.read().splitlines()
-    seconds = [row["step_s"] for row in map(parsed, lines) if "step_s" in row]
+    seconds = [row.step_s for row in map(parsed, lines) if row.step_s is not None]
     return median(seconds[-RECENT:]) if seconds else None
 
 
-def parsed(line: bytes) -> dict[str, Any]:
-    """Empty for a line that is cut."""
+@dataclass(frozen=True)
+class Line:
+    """Of metrics.jsonl, what is read here."""
+
+    step_s: float | None = None
+
+
+def parsed(line: bytes) -> Line:
+    """Empty for a line that is cut, or of something else."""
     try:
-        row = json.loads(line)
-    except ValueError:
-        return {}
-    return row if isinstance(row, dict) else {}
+        return from_json(Line, line, "")
+    except HS2PrefError:
+        return Line()
 
 
 def lines(run: Path, status: Status) -> Iterator[str]:
