@@ -11,6 +11,6 @@ node converts a 70B checkpoint.
            and `ending` writes them
 
 Rooms and modules, each of which imports only those before it: progress, pushed, durable, file_list, torch_dist,
-safetensors, layout, identity, reward_head, llama, foreign, opening, standardization, adapters, hugging_face, merging,
-verification, inspection, small_models, megatron.
+safetensors, layout, identity, reward_head, llama, described, foreign, opening, standardization, adapters, hugging_face,
+merging, verification, inspection, small_models, megatron.
 """

@@ -19,6 +19,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nemo_hs2pref import plain_yaml
 from nemo_hs2pref.checkpoint.durable import sync_files, sync_folders
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, describe, files_in, list_again, write_file_list
 from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
@@ -66,9 +67,7 @@ def read_hugging_face_config(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    config = OmegaConf.to_container(OmegaConf.load(file))
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return plain_yaml.read_yaml(file, CheckpointError)
 
 
 def refuse_no_tokenizer(path: Path) -> None:
@@ -89,7 +88,11 @@ def write_small_files(folder: Path, config: Mapping[str, Any], manifest: Mapping
     """Everything but the tensors."""
     OmegaConf.save(OmegaConf.create(dict(config)), folder / CONFIG)
     write_manifest(folder, manifest)
-    shutil.copytree(tokenizer, folder / TOKENIZER)
+    try:
+        shutil.copytree(tokenizer, folder / TOKENIZER)
+    except shutil.Error as error:  # of several files; each is (source, target, reason)
+        ((source, _, reason), *_) = error.args[0]
+        raise CheckpointError(f"{source}: cannot be copied ({reason}); copy the model again") from None
 
 
 def refuse_existing(destination: Path) -> None:

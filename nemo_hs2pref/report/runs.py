@@ -4,18 +4,43 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from omegaconf import OmegaConf
+from typing import Any, TypedDict
 
 from nemo_hs2pref.checkpoint.layout import MANIFEST
+from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.plain_yaml import read_yaml
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
 from nemo_hs2pref.report.manifests import CHECKPOINTS, made_of, read_checkpoints, training_hashes
 from nemo_hs2pref.report.models import change_of, place_of, refuse_other_model, refuse_several_models, some
 from nemo_hs2pref.run_metrics import METRICS, read_metrics
 
 CONFIG = "config.yaml"
+
+
+class Place(TypedDict, total=False):
+    """`data`."""
+
+    dir: str | None
+
+
+class RewardModel(TypedDict, total=False):
+    """`trainer.rm`."""
+
+    max_steps: int
+
+
+class Trainer(TypedDict, total=False):
+    """`trainer`."""
+
+    rm: RewardModel | None
+
+
+class Config(TypedDict, total=False):
+    """What is read of config.yaml by name."""
+
+    data: Place | None
+    trainer: Trainer | None
 
 
 @dataclass(frozen=True)
@@ -104,13 +129,9 @@ def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
 def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # what OmegaConf and its YAML parser raise has no common base
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
-    if not isinstance(config, dict):
-        raise DataError(f"{path}: holds {type(config).__name__}, expected the keys of a run's configuration")
-    return {str(key): value for key, value in config.items()}
+    config = read_yaml(path, DataError)
+    from_plain(Config, config, path, DataError)
+    return config
 
 
 def runs_below(folder: Path) -> list[str]:

@@ -7,17 +7,19 @@ A view is a temporary folder with our model_config.yaml, the tokenizer, links to
 """
 
 import functools
-import json
 import tempfile
 from pathlib import Path
+from typing import TypedDict
 
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.described import Foreign, refuse_other_config
 from nemo_hs2pref.checkpoint.foreign import archive, nemo2
 from nemo_hs2pref.checkpoint.foreign.aligner import own_config
 from nemo_hs2pref.checkpoint.foreign.tokenizer import provide_tokenizer
 from nemo_hs2pref.checkpoint.foreign.weights import OURS, FileOffset, view_weights
+from nemo_hs2pref.decode import from_file
 from nemo_hs2pref.errors import CheckpointError
 
 WEIGHT_FILE = ".distcp"
@@ -56,6 +58,7 @@ def view(path: Path) -> Path:
         (folder / layout.TOKENIZER).symlink_to(source / layout.TOKENIZER)
         return folder
     config = nemo2.nemo1_config(source) if is_nemo2 else layout.read_yaml(source / layout.CONFIG)
+    refuse_other_config(config, path, Foreign)
     OmegaConf.save(OmegaConf.create(own_config(config, shapes, str(path))), folder / layout.CONFIG)
     near = (source, source / nemo2.CONTEXT)
     provide_tokenizer(config.get("tokenizer") or {}, near, folder / layout.TOKENIZER, path)
@@ -80,6 +83,12 @@ def places_of(path: Path, weights: str) -> dict[str, FileOffset]:
     }
 
 
+class Stored(TypedDict, total=False):
+    """metadata.json of the weights."""
+
+    sharded_backend: str
+
+
 def refuse_other_formats(weights: Path, where: Path) -> None:
     """Only torch_dist's files are known here; NeMo 1.x before 2.0 of the toolkit wrote zarr or one file a rank."""
     file = weights / "metadata.json"
@@ -88,7 +97,7 @@ def refuse_other_formats(weights: Path, where: Path) -> None:
             f"{where}: {weights.name}/metadata.json not found; the copy is incomplete, or the weights are one file a "
             "rank, which NeMo has to load and save once in its distributed format"
         )
-    if (backend := json.loads(file.read_text()).get("sharded_backend")) != "torch_dist":
+    if (backend := from_file(Stored, file, CheckpointError).get("sharded_backend")) != "torch_dist":
         raise CheckpointError(
             f"{where}: weights are stored as {backend}; load and save them once in NeMo with "
             "model.dist_ckpt_format=torch_dist"
