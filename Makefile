@@ -5,7 +5,7 @@ export VENV
 BIN = $(VENV)/bin
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 .DEFAULT_GOAL = help
-.PHONY: help setup quickstart test slurm-deps browser-deps test-slurm lint wheel
+.PHONY: help setup quickstart test slurm-deps browser-deps test-slurm soak lint wheel
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,9 @@ browser-deps:  ## Debian's Chromium, in which tests open the report
 
 test-slurm: setup  ## jobs on a SLURM of virtual nodes on this machine (as root)
 	HS2PREF_REQUIRE_SLURM=1 $(BIN)/python -m pytest -m slurm $(ARGS)
+
+soak: setup  ## 100,000 damaged files, and runs that are killed at random (ARGS="--seed 7 --minutes 60")
+	$(BIN)/python tests/soak/run.py $(ARGS)
 
 lint: setup  ## ruff, pyright, shellcheck
 	$(BIN)/ruff check .
