@@ -28,6 +28,10 @@ sys.path[:0] = [str(TESTS), str(TESTS / "nemo")]
 
 from test_failures import command, is_alive  # noqa: E402
 
+from nemo_hs2pref.checkpoint.file_list import FILE_LIST  # noqa: E402
+from nemo_hs2pref.checkpoint.layout import MANIFEST  # noqa: E402
+from nemo_hs2pref.checkpoint.torch_dist.index import INDEX, read_metadata  # noqa: E402
+
 STEPS = 8
 TRAINERS = ("rm",)  # every trainer that there is
 LAYOUTS = ("single", "tp2")
@@ -105,9 +109,10 @@ def kill(words: Sequence[str], run: Path, log: Path, who: str, seconds: float | 
     deadline = time.monotonic() + ENDED_S
     while alive := [each for each in family if (is_alive(each) and each.pid != process.pid) or process.poll() is None]:
         if time.monotonic() > deadline:
+            left = "; ".join(map(shown, alive))
             for each in alive:
                 each.kill()
-            raise Fault(f"{len(alive)} processes still run {ENDED_S} s after {who} was killed")
+            raise Fault(f"{ENDED_S} s after {who} was killed there still run: {left}")
         time.sleep(0.05)
     state = run / "run_state.json"
     phase = json.loads(state.read_text()) if state.is_file() else {"phase": "before its first step", "step": 0}
@@ -121,6 +126,13 @@ def is_rank(process: psutil.Process) -> bool:
         return False
 
 
+def shown(process: psutil.Process) -> str:
+    try:
+        return f"{process.status()} {' '.join(process.cmdline())[:80]}"
+    except psutil.Error as error:
+        return str(error)
+
+
 def end(process: psutil.Popen) -> None:
     for each in (*process.children(recursive=True), process):
         each.kill()
@@ -132,13 +144,26 @@ def tail(log: Path) -> str:
 
 
 def result_of(run: Path) -> Mapping[str, str]:
-    """What must be equal: the lines of metrics.jsonl without their times, the hash of each file of the checkpoint."""
+    """What must be equal: the lines of metrics.jsonl without their times, the bytes of the checkpoint's files.
+
+    Of the indices what they say of tensors: torch gives each save a random number. The list of hashes follows from the
+    rest, and the commit of the code, which the manifest names, may change while this goes on for hours.
+    """
     rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     lines = [json.dumps({key: value for key, value in row.items() if key not in TIMES}) for row in rows]
     last = run / "checkpoints" / "last"
     files = {path.relative_to(last).as_posix(): path for path in sorted(last.rglob("*")) if path.is_file()}
-    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    hashes = {name: hashlib.sha256(content_of(path)).hexdigest() for name, path in files.items() if name != FILE_LIST}
     return {"metrics.jsonl": "\n".join(lines), **hashes}
+
+
+def content_of(file: Path) -> bytes:
+    if file.name == MANIFEST:
+        return repr({key: value for key, value in json.loads(file.read_text()).items() if key != "git_commit"}).encode()
+    if file.name == INDEX:
+        index = read_metadata(file.parent)
+        return repr((index.state_dict_metadata, index.storage_data)).encode()
+    return file.read_bytes()
 
 
 def try_once(

@@ -15,12 +15,8 @@ DEFAULT_SEED = 20260101
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
-    parser.add_argument(
-        "--inputs", type=int, default=3_600, help="damaged inputs of each reader: some 100,000 together"
-    )
-    parser.add_argument(
-        "--kills", type=int, default=10, help="runs of each trainer and layout, killed up to three times"
-    )
+    parser.add_argument("--inputs", type=int, default=3_600, help="damaged inputs of each reader: 100,000 together")
+    parser.add_argument("--kills", type=int, default=10, help="runs of each trainer and layout, killed 1 to 3 times")
     parser.add_argument("--minutes", type=float, default=120.0, help="at most so many, half of them for the fuzzing")
     args = parser.parse_args()
     each = ["--seed", str(args.seed), "--minutes", str(args.minutes / 2)]
