@@ -19,7 +19,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nemo_hs2pref import plain_yaml
+from nemo_hs2pref import yaml_files
 from nemo_hs2pref.checkpoint.durable import sync_files, sync_folders
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, describe, files_in, list_again, write_file_list
 from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
@@ -67,7 +67,7 @@ def read_hugging_face_config(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    return plain_yaml.read_yaml(file, CheckpointError)
+    return yaml_files.read_yaml(file, CheckpointError)
 
 
 def refuse_no_tokenizer(path: Path) -> None:

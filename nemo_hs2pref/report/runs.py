@@ -9,11 +9,11 @@ from typing import Any, TypedDict
 from nemo_hs2pref.checkpoint.layout import MANIFEST
 from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.plain_yaml import read_yaml
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
 from nemo_hs2pref.report.manifests import CHECKPOINTS, made_of, read_checkpoints, training_hashes
 from nemo_hs2pref.report.models import change_of, place_of, refuse_other_model, refuse_several_models, some
 from nemo_hs2pref.run_metrics import METRICS, read_metrics
+from nemo_hs2pref.yaml_files import read_yaml
 
 CONFIG = "config.yaml"
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from random import Random
 
@@ -98,14 +98,15 @@ def kill(words: Sequence[str], run: Path, log: Path, who: str, seconds: float | 
         if time.monotonic() - started >= seconds if seconds is not None else is_saving and seen == saves:
             break
         time.sleep(0.002)
-    else:
+    family = family_of(process)
+    if process.poll() is not None or time.monotonic() - started >= LIMIT_S:
         end(process)
         return "had ended before the kill"
-    family = [process, *process.children(recursive=True)]
     ranks = [each for each in family[1:] if is_rank(each)]
     targets = {"all": family, "one rank": ranks[-1:] or [process], "launcher": [process]}[who]
     for each in targets:
-        each.kill()
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     deadline = time.monotonic() + ENDED_S
     while alive := [each for each in family if (is_alive(each) and each.pid != process.pid) or process.poll() is None]:
         if time.monotonic() > deadline:
@@ -134,9 +135,18 @@ def shown(process: psutil.Process) -> str:
 
 
 def end(process: psutil.Popen) -> None:
-    for each in (*process.children(recursive=True), process):
-        each.kill()
+    for each in family_of(process):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     process.wait()
+
+
+def family_of(process: psutil.Popen) -> list[psutil.Process]:
+    """It, and what it has started; itself alone where it has ended."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return [process]
 
 
 def tail(log: Path) -> str:
