@@ -5,7 +5,7 @@ export VENV
 BIN = $(VENV)/bin
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 .DEFAULT_GOAL = help
-.PHONY: help setup quickstart test slurm-deps browser-deps client-deps test-slurm test-clients lint wheel lock audit licences
+.PHONY: help setup quickstart test slurm-deps browser-deps client-deps test-slurm test-clients soak lint wheel lock audit licences
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +33,9 @@ test-slurm: setup  ## jobs on a SLURM of virtual nodes on this machine (as root)
 
 test-clients: setup client-deps  ## what those make of exported models
 	HS2PREF_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest -m clients $(ARGS)
+
+soak: setup  ## 100,000 damaged files, and runs that are killed at random (ARGS="--seed 7 --minutes 60")
+	$(BIN)/python tests/soak/run.py $(ARGS)
 
 lint: setup  ## ruff, pyright, shellcheck
 	$(BIN)/ruff check .

@@ -89,7 +89,7 @@ def fit(kind: Any, value: object, keys: tuple[str | int, ...]) -> Any:
         if not any(value == each and type(value) is type(each) for each in parts):
             raise Unfit(keys, f"is {shown(value)}, expected {' or '.join(map(repr, parts))}")
         return value
-    if is_dataclass(kind) or is_typeddict(kind):
+    if is_record(kind):
         return record(kind, require(dict, value, keys), keys)
     if origin in (list, tuple, Sequence):
         items = require(list, value, keys)
@@ -113,8 +113,14 @@ def one_of(kind: Any, value: object, keys: tuple[str | int, ...]) -> Any:
     deepest = max(faults, key=lambda fault: len(fault.keys))
     if len(deepest.keys) > len(keys):
         raise deepest
+    if isinstance(value, dict) and (records := [each for each in get_args(kind) if is_record(each)]):
+        return fit(records[0], value, keys)  # which says what is missing
     expected = " or ".join(NAMES.get(each, "an object") for each in get_args(kind))
     raise Unfit(keys, f"is {shown(value)}, expected {expected}")
+
+
+def is_record(kind: Any) -> bool:
+    return is_dataclass(kind) or is_typeddict(kind)
 
 
 def record(kind: Any, value: dict[str, object], keys: tuple[str | int, ...]) -> Any:

@@ -2,6 +2,10 @@
 
 OmegaConf reads `${oc.env:NAME}` as the variable NAME of this machine, and its value would go where the file's do: into
 checkpoints, reports and logs. Only what a user types for this very run is OmegaConf's (config/load.py).
+
+A file costs what its size lets expect. A few lines of aliases can stand for more values than any memory holds, so they
+are counted as what they stand for; merge keys (`<<`) multiply while they are read, and are refused. PyYAML's loader in
+C is faster, and a file of brackets ends the process there: it is not used.
 """
 
 import re
@@ -13,9 +17,10 @@ import yaml
 
 from nemo_hs2pref.errors import HS2PrefError, kind_of
 
-MOST_BYTES = 16 * 2**20
-MOST_VALUES = 1_000_000  # with every alias as the values that it stands for
-FLOAT, TIME, TEXT = (f"tag:yaml.org,2002:{name}" for name in ("float", "timestamp", "str"))
+MOST_BYTES = 2**18  # NeMo's own files have some ten thousand
+MOST_VALUES = 100_000  # with every alias as the values that it stands for
+MOST_DIGITS = 100  # a number in base 60, which YAML has, takes minutes where it is long
+FLOAT, INT, TIME, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("float", "int", "timestamp", "merge"))
 NO_POINT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")  # 1e-5, which YAML 1.1 takes for text, and OmegaConf does not
 
 
@@ -32,11 +37,19 @@ class Reader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set[str]()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGE:
+                what = "a merge key (<<)" if key.tag == MERGE else "a key that is no text"
+                raise yaml.MarkedYAMLError(problem=f"{what}, expected plain values", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key.value} is there twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: Any) -> int | float:
+        if len(node.value) > MOST_DIGITS:
+            raise yaml.MarkedYAMLError(problem="a number of too many digits", problem_mark=node.start_mark)
+        return self.construct_yaml_int(node) if node.tag == INT else self.construct_yaml_float(node)
 
 
 class Writer(yaml.SafeDumper):
@@ -44,6 +57,8 @@ class Writer(yaml.SafeDumper):
 
 
 Reader.add_constructor(TIME, Reader.construct_yaml_str)
+for number in (INT, FLOAT):
+    Reader.add_constructor(number, Reader.construct_number)
 for kind in (Reader, Writer):
     kind.add_implicit_resolver(FLOAT, NO_POINT, list("-+0123456789"))
 

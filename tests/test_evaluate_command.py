@@ -182,7 +182,7 @@ def test_a_baseline_that_is_not_there_or_not_whole_is_told_before_anything_is_sc
     assert "no whole evaluation" in told_first("--baseline", str(tmp_path))
     for name, content in (("scores.jsonl", ""), ("summary.json", '{"input": ')):
         (tmp_path / name).write_text(content)
-    assert "summary.json: no summary of an evaluation" in told_first("--baseline", str(tmp_path))
+    assert "summary.json: not JSON" in told_first("--baseline", str(tmp_path))
 
 
 def test_goodness_of_attributes_that_the_model_lacks_is_told_before_anything_is_scored(told_first):

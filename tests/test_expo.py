@@ -28,7 +28,8 @@ from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.functional import average, extrapolate
 
 WEIGHT, HEAD = "model.decoder.layers.mlp.linear_fc2.weight", "model.rm_head.weight"
-CONFIG = {"num_layers": 2, "hidden_size": 4, "head": {"attributes": ["helpfulness"]}}
+SECTION = {"attributes": ["helpfulness"], "reward_weights": [1.0], "bias": False, "template": "extra_id"}
+CONFIG = {"num_layers": 2, "hidden_size": 4, "head": SECTION}
 
 
 def checkpoint(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> Path:
@@ -97,7 +98,7 @@ def test_a_missing_tensor_is_named(weak: Path, tmp_path: Path) -> None:
 
 def test_equal_shapes_with_another_meaning_are_refused(weak: Path, tmp_path: Path) -> None:
     tensors = {WEIGHT: torch.ones(2, 4, 3), HEAD: torch.zeros(1, 4)}
-    strong = checkpoint(tmp_path / "strong", tensors, head={"attributes": ["quality"]})
+    strong = checkpoint(tmp_path / "strong", tensors, head=SECTION | {"attributes": ["quality"]})
     with pytest.raises(CheckpointError, match=r"head is .*helpfulness.* and .*quality"):
         extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "expo"})
 

@@ -319,7 +319,10 @@ def test_a_model_of_nemo_2_that_is_no_llama_is_refused(nemo2: Path) -> None:
 def test_what_nemo_2_would_have_to_run_is_not_read(nemo2: Path) -> None:
     file = nemo2 / "context" / "model.yaml"
     file.write_text("config: !!python/object/apply:os.system ['true']\n")
-    with pytest.raises(CheckpointError, match=r"not plain YAML \(the tag"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"model\.yaml:1: not plain YAML \(the tag tag:yaml.org,2002:python/object/apply:os.system",
+    ):
         opening.read_config(nemo2)
     file.unlink()
     with pytest.raises(CheckpointError, match="not found; save the checkpoint again with a NeMo 2 that writes it"):

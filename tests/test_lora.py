@@ -23,6 +23,7 @@ LAYER = "model.decoder.layers.mlp."
 FC1, FC2 = f"{LAYER}linear_fc1.weight", f"{LAYER}linear_fc2.weight"
 A, B = (f"{LAYER}adapter_layer.lora_hto4h_adapter.linear_{side}.weight" for side in ("in", "out"))
 HEAD, OUTPUT_LAYER = "model.rm_head.weight", "model.output_layer.weight"
+SECTION = {"attributes": ["helpfulness"], "reward_weights": [1.0], "bias": False, "template": "extra_id"}
 PEFT = {"peft_scheme": "lora", "lora_tuning": {"adapter_dim": 3, "alpha": 12.0}}
 
 
@@ -45,7 +46,7 @@ def base(tmp_path: Path) -> Path:
 @pytest.fixture
 def adapter(tmp_path: Path, base: Path) -> Path:
     tensors = {A: torch.randn(2, 3, 4), B: torch.randn(2, 8, 3), HEAD: torch.randn(1, 4)}
-    return checkpoint(tmp_path / "adapter", tensors, {"base": base_of(base), "step": 5}, peft=PEFT, head={})
+    return checkpoint(tmp_path / "adapter", tensors, {"base": base_of(base), "step": 5}, peft=PEFT, head=SECTION)
 
 
 # --- merging ---
@@ -66,7 +67,7 @@ def test_merged_weight_is_base_plus_scaled_product(base: Path, adapter: Path, tm
 def test_merged_checkpoint_is_a_whole_reward_model(adapter: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged"
     merge_lora(adapter, out)
-    assert opening.read_config(out) == {"num_layers": 2, "head": {}}
+    assert opening.read_config(out) == {"num_layers": 2, "head": SECTION}
     assert StoredTensors(out / layout.WEIGHTS).entries.keys() == {FC1, FC2, HEAD}
     head = read_tensors(adapter / layout.WEIGHTS, [HEAD])[HEAD]
     assert torch.equal(read_tensors(out / layout.WEIGHTS, [HEAD])[HEAD], head)

@@ -52,8 +52,7 @@ MAY_IMPORT = {
     "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
     "report": {"errors", "decode", "files", "yaml_files", "outside", "data", "evaluation", "config", "plots"}
-    | {"run_metrics"}
-    | {"checkpoint.layout", "checkpoint.identity"},
+    | {"run_metrics", "checkpoint.layout", "checkpoint.described", "checkpoint.identity"},
     "laptop": {"errors", "config"},
     "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}
     | {"checkpoint.identity"},

@@ -27,7 +27,12 @@ from nemo_hs2pref.runtime import machine, ranks, stop_signals
 from nemo_hs2pref.runtime.ranks import Ranks
 
 TIME_LIMIT_S = 120
-HEAD = {"attributes": ["helpfulness", "correctness"], "reward_weights": [1.0, 0.0], "bias": False}
+HEAD = {
+    "attributes": ["helpfulness", "correctness"],
+    "reward_weights": [1.0, 0.0],
+    "bias": False,
+    "template": "extra_id",
+}
 ARCHITECTURE = {"num_layers": 4, "hidden_size": 256, "num_attention_heads": 8, "num_query_groups": 4, "head": HEAD}
 PAIR = {"id": "a", "prompt": "How?", "chosen": "So.", "rejected": "No.", "strength": 2}
 RATING = {

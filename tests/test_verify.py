@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from families import FIGURES
 from safetensors.torch import load_file, save_file
 from small_llama import save_llama
 from torch.distributed.checkpoint import FileSystemReader
@@ -85,7 +86,7 @@ def test_others_checkpoints_are_whole_too_and_a_note_says_what_was_not_compared(
 
 
 def test_figures_that_are_stored_later_leave_the_checkpoint_whole(nemo: Path) -> None:
-    layout.write_manifest(nemo, opening.read_manifest(nemo) | {STANDARDIZATION: {"rows": 2}})
+    layout.write_manifest(nemo, opening.read_manifest(nemo) | {STANDARDIZATION: FIGURES})
     assert not verify(nemo).problems
 
 

@@ -90,7 +90,11 @@ def write_small_files(folder: Path, config: Mapping[str, Any], manifest: Mapping
     """Everything but the tensors."""
     (folder / CONFIG).write_text(yaml_files.dumped(config), encoding="utf-8")
     write_manifest(folder, manifest)
-    shutil.copytree(tokenizer, folder / TOKENIZER)
+    try:
+        shutil.copytree(tokenizer, folder / TOKENIZER)
+    except shutil.Error as error:  # of several files; each is (source, target, reason)
+        ((source, _, reason), *_) = error.args[0]
+        raise CheckpointError(f"{source}: cannot be copied ({reason}); copy the model again") from None
 
 
 def refuse_existing(destination: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.checkpoint.described import refuse_other_config, refuse_other_manifest
 from nemo_hs2pref.checkpoint.layout import CONFIG, MANIFEST, WEIGHTS, is_foreign, read_yaml
 from nemo_hs2pref.decode import from_file
 from nemo_hs2pref.errors import CheckpointError
@@ -51,10 +52,15 @@ def read_any_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path / WEIGHTS}: incomplete (metadata.json not found); copy or save it again")
     config = read_yaml(folder / CONFIG)
     refuse_interpolations(config, str(path / CONFIG), CheckpointError)
+    refuse_other_config(config, path / CONFIG if path.is_dir() else path)
     return {key: value for key, value in config.items() if key != "reward_standardization"}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Our manifest; empty for a checkpoint that others wrote."""
     file = (opened(path) if path.is_file() else path) / MANIFEST
-    return from_file(dict[str, Any], file, CheckpointError) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    manifest = from_file(dict[str, Any], file, CheckpointError)
+    refuse_other_manifest(manifest, path / MANIFEST if path.is_dir() else path)
+    return manifest

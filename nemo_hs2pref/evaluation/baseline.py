@@ -1,6 +1,5 @@
 """Scores that an earlier evaluation left: whether they are of the same file, and what a model gains on them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from nemo_hs2pref.errors import ConfigError, DataError
 from nemo_hs2pref.evaluation.comparison import Comparison, compare
 from nemo_hs2pref.evaluation.outcome import SCORES, SUMMARY
 from nemo_hs2pref.evaluation.scores import Score, ScoresFile, read_scores, rewards
+from nemo_hs2pref.evaluation.summary import read_summary
 from nemo_hs2pref.evaluation.tasks import Task, conversations_of
 
 
@@ -28,11 +28,8 @@ def summary_beside(scores: Path) -> dict[str, Any] | None:
     path = scores.with_name(SUMMARY)
     if scores.name != SCORES or not path.is_file():
         return None
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(f"{path}: no summary of an evaluation; evaluate again") from None
-    return summary if isinstance(summary, dict) and isinstance(summary.get("input"), dict) else None
+    summary = read_summary(path)
+    return summary if summary is not None and summary.get("input") else None
 
 
 def against(task: Task, scores: Sequence[Score], baseline: Mapping[str, float]) -> Comparison:

@@ -1,6 +1,5 @@
 """What `hs2pref evaluate` left in a folder: summary.json, and scored_pairs.jsonl where it is there."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemo_hs2pref.data.collecting import collect
-from nemo_hs2pref.data.fields import given, is_number
+from nemo_hs2pref.data.fields import given, integer, is_number, text
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.evaluation.groups import prompt_numbers
 from nemo_hs2pref.evaluation.outcome import SCORED_PAIRS, SUMMARY
 from nemo_hs2pref.evaluation.rewardbench.sections import OVERALL
 from nemo_hs2pref.evaluation.statistics import bootstrap_intervals
+from nemo_hs2pref.evaluation.summary import read_summary
 
 BENCHMARKS = {
     "preferences": "Preferences",
@@ -115,20 +115,6 @@ def find_evaluations(folder: Path) -> list[Evaluation]:
     return [read_evaluation(place, summary, folder) for place, summary in found if summary is not None]
 
 
-def read_summary(path: Path) -> Row | None:
-    """The summary where it is an evaluation's; None where it is something else's."""
-    try:
-        summary: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no JSON ({error}); evaluate again, or remove the file") from None
-    if not isinstance(summary, dict) or "benchmark" not in summary:
-        return None
-    for key in ("pairs", "accuracy", "length_only_accuracy"):
-        if not is_number(summary.get(key)):
-            raise DataError(f'{path}: "{key}" is {summary.get(key)!r:.40}; expected a number: evaluate again')
-    return summary
-
-
 def read_evaluation(folder: Path, summary: Row, root: Path) -> Evaluation:
     """The folder's rows with their summary; its name is its place below `root`."""
     path = folder / SCORED_PAIRS
@@ -149,8 +135,8 @@ def parse_scored_pair(row: Row) -> ScoredPair:
         rejected=str(given(row, "rejected")),
         chosen_reward=float(row["chosen_reward"]),
         rejected_reward=float(row["rejected_reward"]),
-        strength=row.get("strength"),
-        subset=row.get("subset"),
+        strength=None if row.get("strength") is None else integer(row, "strength", 0, 3),
+        subset=None if row.get("subset") is None else text(row, "subset"),
     )
 
 
@@ -158,6 +144,9 @@ def prompt_text(prompt: Any) -> str:
     """A prompt of one turn is its text; of several, each turn stands under its role."""
     if isinstance(prompt, str):
         return prompt
+    turns = prompt if isinstance(prompt, list) else []  # pyright: ignore[reportUnknownVariableType] JSON
+    if not turns or not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):  # pyright: ignore[reportUnknownVariableType] JSON
+        raise DataError(f'"prompt" is {prompt!r:.40}; expected text or a list of {{"role", "content"}}')
     if len(prompt) == 1:
         return str(prompt[0]["content"])
     return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in prompt)

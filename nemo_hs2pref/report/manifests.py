@@ -1,11 +1,12 @@
 """Checkpoints' manifests: what a model was trained on, and which models it was made of."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.checkpoint.described import refuse_other_manifest
 from nemo_hs2pref.checkpoint.layout import MANIFEST
+from nemo_hs2pref.decode import from_file
 from nemo_hs2pref.errors import DataError
 
 CHECKPOINTS = (MANIFEST, f"*/{MANIFEST}", f"checkpoints/*/{MANIFEST}")  # of checkpoints' manifests, in a folder
@@ -22,11 +23,10 @@ def read_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
 
 def read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no JSON ({error}); copy the checkpoint again") from None
-    if not isinstance(manifest, dict):
-        raise DataError(f"{path}: holds {type(manifest).__name__}, expected a checkpoint's manifest")
+        manifest = from_file(dict[str, Any], path, DataError)
+        refuse_other_manifest(manifest, path, DataError)
+    except DataError as error:
+        raise DataError(f"{error}; copy the checkpoint again") from None
     return manifest
 
 

@@ -1,11 +1,12 @@
 """Where a model comes from: configuration, data, versions. What a run did not record is named."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
+from nemo_hs2pref.decode import from_file, from_plain
+from nemo_hs2pref.errors import DataError, HS2PrefError
 from nemo_hs2pref.report.defaults import PLACES, differences, flat, nearest_experiment
 from nemo_hs2pref.report.document import Block, Code, Folded, Section, Table, Text
 from nemo_hs2pref.report.figures import shown
@@ -17,6 +18,22 @@ DIGITS = 12  # of a hash
 # of a checkpoint's manifest: what has a place of its own on the page, or is a copy of it
 TOLD_ELSEWHERE = {"run", "metrics", "data", "read", "extrapolated", "averaged", "merged", "standardization"}
 GIT = "git"
+
+
+class Output(TypedDict, total=False):
+    """A file that was prepared."""
+
+    rows: int | None
+    sha256: str | None
+    dropped: dict[str, int] | None
+
+
+class Prepared(TypedDict, total=False):
+    """The manifest of prepared data, as far as it is shown."""
+
+    inputs: dict[str, Output] | None
+    outputs: dict[str, Output] | None
+    length_limit: dict[str, Any] | None
 
 
 def configuration(run: Run) -> Iterator[Block]:
@@ -109,10 +126,11 @@ def prepared(manifest: Mapping[str, Any]) -> str:
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """None where it is not there or is no manifest: the data may lie on another machine."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = from_file(dict[str, Any], path, DataError)
+        from_plain(Prepared, manifest, path, DataError)
+    except HS2PrefError:
         return None
-    return manifest if isinstance(manifest, dict) else None
+    return manifest
 
 
 def provenance_sections(run: Run) -> list[Section]:

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from nemo_hs2pref.checkpoint.layout import MANIFEST
+from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.report.evaluations import SUMMARY, Evaluation, find_evaluations
 from nemo_hs2pref.report.manifests import CHECKPOINTS, made_of, read_checkpoints, training_hashes
@@ -15,6 +16,31 @@ from nemo_hs2pref.run_metrics import METRICS, read_metrics
 from nemo_hs2pref.yaml_files import read_yaml
 
 CONFIG = "config.yaml"
+
+
+class Place(TypedDict, total=False):
+    """`data`."""
+
+    dir: str | None
+
+
+class RewardModel(TypedDict, total=False):
+    """`trainer.rm`."""
+
+    max_steps: int
+
+
+class Trainer(TypedDict, total=False):
+    """`trainer`."""
+
+    rm: RewardModel | None
+
+
+class Config(TypedDict, total=False):
+    """What is read of config.yaml by name."""
+
+    data: Place | None
+    trainer: Trainer | None
 
 
 @dataclass(frozen=True)
@@ -101,7 +127,11 @@ def origin_of(evaluations: Sequence[Evaluation]) -> Path | None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    return read_yaml(path, DataError) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    config = read_yaml(path, DataError)
+    from_plain(Config, config, path, DataError)
+    return config
 
 
 def runs_below(folder: Path) -> list[str]:

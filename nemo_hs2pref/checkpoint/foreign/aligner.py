@@ -46,7 +46,7 @@ def own_config(config: Mapping[str, Any], shapes: Shapes, where: str) -> dict[st
     own |= {
         "override_vocab_size": rows,
         "vocab_size": config.get("vocab_size") or rows,
-        "max_position_embeddings": config.get("max_position_embeddings") or config["encoder_seq_length"],
+        "max_position_embeddings": config.get("max_position_embeddings") or config.get("encoder_seq_length"),
         "precision": PRECISION.get(dtype, 32),
         "tokenizer": {"library": "huggingface", "type": TOKENIZER, "use_fast": True},
     }

@@ -7,9 +7,10 @@ weights/   torch_dist; every name starts with `module.` where NeMo 1.x has `mode
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from nemo_hs2pref.checkpoint.layout import read_yaml
+from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import CheckpointError
 
 CONTEXT, MODEL, WEIGHTS = "context", "model.yaml", "weights"
@@ -34,6 +35,41 @@ LLAMA_IS = {  # megatron-core's and NeMo 2's key -> what a Llama has
 SCALING = ("scale_factor", "low_freq_factor", "high_freq_factor", "old_context_len")  # of NeMo 2's Llama31Config
 
 
+class Function(TypedDict):
+    """A function by its name."""
+
+    _target_: str
+
+
+class Model(TypedDict):
+    """`config`."""
+
+    rotary_percent: float
+    seq_length: int
+    activation_func: Function
+
+
+class Name(TypedDict):
+    """A name that is no path."""
+
+    attr: str
+
+
+class Tokenizer(TypedDict, total=False):
+    """`tokenizer`."""
+
+    _target_: str
+    pretrained_model_name: str | Name
+    model_path: str | None
+
+
+class Described(TypedDict):
+    """model.yaml, as far as it is read."""
+
+    config: Model
+    tokenizer: Tokenizer
+
+
 def is_nemo2(folder: Path) -> bool:
     return (folder / CONTEXT).is_dir() and (folder / WEIGHTS).is_dir()
 
@@ -43,13 +79,9 @@ def nemo1_config(folder: Path) -> dict[str, Any]:
     file = folder / CONTEXT / MODEL
     if not file.is_file():
         raise CheckpointError(f"{file}: not found; save the checkpoint again with a NeMo 2 that writes it, as 2.2 does")
-    try:
-        content = read_yaml(file)  # a loader that builds no objects
-        model, tokenizer = content["config"], content["tokenizer"]
-    except CheckpointError:
-        raise
-    except Exception as error:  # a file that is not what it should be raises whatever it meets
-        raise CheckpointError(f"{file}: not NeMo 2's description of a model ({type(error).__name__})") from error
+    content = read_yaml(file)
+    from_plain(Described, content, file, CheckpointError)
+    model, tokenizer = content["config"], content["tokenizer"]
     for key, value in LLAMA_IS.items():
         if (found := model.get(key, value)) != value:
             raise CheckpointError(f"{file}: {key} is {found!r}; only Llamas are read: {value!r}")
@@ -81,6 +113,6 @@ def nemo1_tokenizer(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(tokenizer.get("_target_", "")).rpartition(".")[2]
     if kind != "AutoTokenizer":
         return {"library": kind, "model": tokenizer.get("model_path")}
-    name = tokenizer["pretrained_model_name"]
+    name = tokenizer.get("pretrained_model_name")
     # a name that is no path is wrapped
     return {"library": "huggingface", "type": name["attr"] if isinstance(name, Mapping) else name}

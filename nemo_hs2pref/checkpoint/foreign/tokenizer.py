@@ -25,8 +25,9 @@ def provide_tokenizer(named: Mapping[str, Any], near: Sequence[Path], target: Pa
 
     try:
         AutoTokenizer.from_pretrained(name, trust_remote_code=False).save_pretrained(target)
-    except (OSError, ValueError) as error:
-        raise missing(f"{name} is no folder here and not on the hub ({str(error).splitlines()[0]})", where) from None
+    except Exception as error:  # transformers and the hub raise whatever they meet
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise missing(f"{name} is no folder here and not on the hub ({reason:.200})", where) from None
 
 
 def missing(why: str, where: Path) -> CheckpointError:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nemo_hs2pref import yaml_files
 from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.described import Foreign, refuse_other_config
 from nemo_hs2pref.checkpoint.foreign import archive, nemo2
 from nemo_hs2pref.checkpoint.foreign.aligner import own_config
 from nemo_hs2pref.checkpoint.foreign.tokenizer import provide_tokenizer
@@ -55,6 +56,7 @@ def view(path: Path) -> Path:
         (folder / layout.TOKENIZER).symlink_to(source / layout.TOKENIZER)
         return folder
     config = nemo2.nemo1_config(source) if is_nemo2 else layout.read_yaml(source / layout.CONFIG)
+    refuse_other_config(config, path, Foreign)
     (folder / layout.CONFIG).write_text(yaml_files.dumped(own_config(config, shapes, str(path))), encoding="utf-8")
     near = (source, source / nemo2.CONTEXT)
     provide_tokenizer(config.get("tokenizer") or {}, near, folder / layout.TOKENIZER, path)

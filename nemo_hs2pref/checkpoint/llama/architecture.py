@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 from transformers import LlamaConfig
 
+from nemo_hs2pref.checkpoint.llama.limits import refuse_huge
 from nemo_hs2pref.errors import CheckpointError
 
 EMBEDDING, NORM, LM_HEAD = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
@@ -14,6 +15,7 @@ ReadTensor = Callable[[str], Tensor]
 
 def refuse_unsupported(config: LlamaConfig, where: str) -> None:
     """Raise CheckpointError for what NeMo's GPT would compute otherwise, or not at all."""
+    refuse_huge(vars(config), where)
     rope = (config.rope_scaling or {}).get("rope_type", "default")
     refusals = {
         "attention_bias is true; only Llamas without biases convert": config.attention_bias,

@@ -23,6 +23,11 @@ LLAMA_IS = {  # NeMo's key -> what a Llama has, what NeMo takes where there is n
     "num_moe_experts": (None, None),
 }
 
+SIZES = (
+    *("vocab_size", "hidden_size", "ffn_hidden_size", "num_layers", "num_attention_heads", "layernorm_epsilon"),
+    "max_position_embeddings",
+)
+
 
 def model_config(config: LlamaConfig, *, num_layers: int, dtype: torch.dtype, tokenizer: str) -> dict[str, Any]:
     """NeMo's architecture keys for a Llama of `num_layers` layers.
@@ -95,6 +100,8 @@ def llama_config(config: Mapping[str, Any], where: str) -> LlamaConfig:
     for key, (value, default) in LLAMA_IS.items():
         if (found := config.get(key, default)) != value:
             raise CheckpointError(f"{where}: {key} is {found!r} in model_config.yaml; only Llamas convert: {value!r}")
+    if missing := [key for key in SIZES if config.get(key) is None]:
+        raise CheckpointError(f"{where}: {missing[0]} is missing in model_config.yaml; copy the checkpoint again")
     heads = config["num_attention_heads"]
     sizes = {
         "vocab_size": config["vocab_size"],

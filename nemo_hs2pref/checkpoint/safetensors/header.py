@@ -22,6 +22,10 @@ BYTES = {  # of one number, by the format's names
 }
 
 
+MOST_BYTES = 100_000_000  # of a header; the format's own limit
+MOST_DIMENSIONS = 8  # of a tensor
+
+
 class TensorSpan(NamedTuple):
     """A tensor of a file: bytes `start` to `end` of it."""
 
@@ -41,7 +45,7 @@ def read_header(file: Path) -> dict[str, TensorSpan]:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             size = file.stat().st_size
-            if not 0 < length <= size - 8:
+            if not 0 < length <= min(size - 8, MOST_BYTES):
                 raise ValueError(f"its header has {length} bytes and the file {size}")
             entries = json.loads(stream.read(length))
         spans = {name: span_of(entry, 8 + length) for name, entry in entries.items() if name != "__metadata__"}
@@ -53,11 +57,18 @@ def read_header(file: Path) -> dict[str, TensorSpan]:
             end = span.end
         if end != size:
             raise ValueError(f"it has {size} bytes, its tensors end at {end}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: not found; copy or download it again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file}: no whole safetensors file ({error}); copy or download it again") from None
     return ordered
 
 
 def span_of(entry: dict[str, Any], offset: int) -> TensorSpan:
-    start, end = entry["data_offsets"]
-    return TensorSpan(str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), offset + start, offset + end)
+    """A thousand sizes of twenty digits would make a product that takes minutes."""
+    shape, (start, end) = entry["shape"], entry["data_offsets"]
+    if len(shape) > MOST_DIMENSIONS or not all(
+        type(size) is int and 0 <= size < 2**63 for size in (*shape, start, end)
+    ):
+        raise ValueError(f"a shape of {shape!s:.40} at bytes {start!s:.20} to {end!s:.20}")
+    return TensorSpan(str(entry["dtype"]), tuple(shape), offset + start, offset + end)

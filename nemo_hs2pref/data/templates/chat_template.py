@@ -14,6 +14,7 @@ from datetime import date
 from typing import Any
 
 from nemo_hs2pref.data.records import Message
+from nemo_hs2pref.data.templates import bounded
 from nemo_hs2pref.data.tokenizers import without_default
 from nemo_hs2pref.errors import ConfigError, DataError
 
@@ -21,17 +22,15 @@ TODAY = date(2024, 7, 26)
 
 
 def render(messages: Sequence[Message], tokenizer: Any) -> str:
-    """Raises ConfigError where there is no template, DataError where it refuses the roles."""
-    from jinja2 import TemplateError  # comes with transformers, which made the tokenizer
-
+    """Raises ConfigError where there is no template, DataError where it gives no text of these messages."""
     refuse_unfit(tokenizer)
     dates = {"strftime_now": TODAY.strftime, "date_string": TODAY.strftime("%d %b %Y")}
     try:
-        return tokenizer.apply_chat_template([message.to_json() for message in messages], tokenize=False, **dates)
-    except TemplateError as error:
+        return bounded.render(tokenizer, [message.to_json() for message in messages], **dates)
+    except bounded.TemplateFault as fault:
         roles = ", ".join(message.role for message in messages)
         raise DataError(
-            f"the chat template of the tokenizer {tokenizer.name_or_path} refuses the roles {roles} ({error}); "
+            f"the chat template of the tokenizer {tokenizer.name_or_path} refuses the roles {roles} ({fault}); "
             "choose another template, or leave these rows out"
         ) from None
 

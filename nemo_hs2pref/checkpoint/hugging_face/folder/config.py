@@ -17,6 +17,7 @@ from nemo_hs2pref.checkpoint.hugging_face.folder.values import (
     refuse_wrong_values,
 )
 from nemo_hs2pref.checkpoint.layout import HF_ADAPTER, HF_CONFIG, HF_KEY, read_hugging_face_config
+from nemo_hs2pref.checkpoint.llama.limits import refuse_huge
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.files import read_json
 
@@ -33,6 +34,7 @@ def read_config(folder: Path) -> PretrainedConfig:
     where = folder / HF_CONFIG
     stored = read_hugging_face_config(folder)
     refuse_special(stored, where)
+    refuse_huge(stored, where)
     refuse_wrong_values(stored, ANY_MODEL, str(where))
     refuse_wrong_values(stored.get(HF_KEY) or {}, OURS, f'{where}, "{HF_KEY}"')
     model_type = stored.get("model_type")
