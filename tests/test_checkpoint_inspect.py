@@ -23,7 +23,12 @@ MANIFEST = {
     "metrics": {"val_loss": 0.5},
     "run": RUN,
     "data": {"pairs.train.jsonl": "ab12"},
-    "standardization": {"rows": 10, "reward": {"mean": 1.0, "std": 2.0}},
+    "standardization": {
+        "rows": 10,
+        "input": {"name": "rows.jsonl"},
+        "reward": {"mean": 1.0, "std": 2.0},
+        "attributes": {},
+    },
 }
 
 

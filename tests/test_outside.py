@@ -101,7 +101,7 @@ def test_a_checkpoint_and_a_run(
             assert_harmless(capsys.readouterr().out)
     run = tmp_path / "run"
     run.mkdir()
-    state = {"phase": HOSTILE, "step": 1, "num_steps": 2, "started": "2026-01-01T00:00:00+00:00"}
+    state = {"phase": "training", "step": 1, "num_steps": 2, "started": "2026-01-01T00:00:00+00:00"}
     state |= {"updated": "2026-01-01T00:00:00+00:00", "checkpoint": HOSTILE, "checkpoint_step": 1}
     (run / "run_state.json").write_text(json.dumps(state))
     (run / "failure.json").write_text(json.dumps({"rank": 0, "message": HOSTILE, "exit_code": 1, "time": HOSTILE}))

@@ -8,6 +8,7 @@ from typing import Any
 
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.outside import one_line
 
 _TOOLS = "the tools that the model could call are a part of what it was asked"
 _CALL = "a call is a part of the answer, and no template here writes it"
@@ -64,7 +65,9 @@ def unread(row: Row, read: Collection[str]) -> list[str]:
 
 def named(ignored: Mapping[str, int]) -> str:
     """Keys with the number of rows that have them, the most frequent first."""
-    return ", ".join(f"{key} ({rows:,})" for key, rows in sorted(ignored.items(), key=lambda one: (-one[1], one[0])))
+    return ", ".join(
+        f"{one_line(key)} ({rows:,})" for key, rows in sorted(ignored.items(), key=lambda one: (-one[1], one[0]))
+    )
 
 
 def is_empty(value: Any) -> bool:

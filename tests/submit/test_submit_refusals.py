@@ -131,7 +131,7 @@ def test_a_job_ends_in_its_check_where_another_start_works(
     for name, value in (("SLURM_JOB_NUM_NODES", "4"), ("SLURM_CPUS_ON_NODE", "64")):
         monkeypatch.setenv(name, value)
     words = ["train", "rm", *places]
-    assert f"RUN={here}/runs/a" in answer(words)
+    assert answer(words)["RUN"] == f"{here}/runs/a"
     RunLock(here / "runs" / "a").claim()
     with pytest.raises(TrainingError, match=r"runs/a: another start works in this folder, process \d+ on "):
         answer(words)

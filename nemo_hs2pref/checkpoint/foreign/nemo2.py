@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from nemo_hs2pref.checkpoint.layout import read_yaml
 from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.yaml_files import refuse_interpolations
 
 CONTEXT, MODEL, WEIGHTS = "context", "model.yaml", "weights"
 PREFIX = "module."
@@ -80,6 +81,7 @@ def nemo1_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"{file}: not found; save the checkpoint again with a NeMo 2 that writes it, as 2.2 does")
     content = read_yaml(file)
+    refuse_interpolations(content, str(file), CheckpointError)
     from_plain(Described, content, file, CheckpointError)
     model, tokenizer = content["config"], content["tokenizer"]
     for key, value in LLAMA_IS.items():
