@@ -23,8 +23,10 @@ from nemo_hs2pref.decode import from_json
 from nemo_hs2pref.errors import HS2PrefError, TrainingError, kind_of
 
 LOCK = "run.lock"
-PATIENCE_S = 10.0  # for processes that have just been killed
-OTHER_HOST_S = 120.0  # a file server keeps the locks of a node that crashed; NFS for 90 s
+PATIENCE_S = 10.0  # for a start that is just going
+# For what a dead start has left: one that is killed while it waits for the disk ends when that answers, and a file
+# server keeps the locks of a node that crashed, NFS for 90 s.
+LEFTOVER_S = 120.0
 POLL_S = 0.1
 NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
@@ -119,7 +121,8 @@ class RunLock:
 
     def _patience_s(self) -> float:
         holder = self._holder()
-        return OTHER_HOST_S if holder is not None and holder.host != socket.gethostname() else PATIENCE_S
+        works = holder is None or (holder.host == socket.gethostname() and Path(f"/proc/{holder.pid}").exists())
+        return PATIENCE_S if works else LEFTOVER_S
 
     def _refuse(self) -> None:
         holder = self._holder()

@@ -6,6 +6,7 @@ import json
 import tarfile
 import tracemalloc
 import zipfile
+from itertools import islice
 
 import pyarrow
 import pytest
@@ -176,3 +177,21 @@ def test_memory_does_not_grow_with_an_array_or_with_utf16(tmp_path):
         assert sum(1 for _ in rows_of(tmp_path / name)) == 20_000
         assert tracemalloc.get_traced_memory()[1] < 3e6
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("before", [LINES, ARRAY[:-1] + ","], ids=["lines", "array"])
+def test_row_of_many_bytes_that_is_packed_small_is_refused_before_it_is_held(tmp_path, before, encoding):
+    bomb = tmp_path / "bomb.jsonl"
+    with gzip.open(bomb, "wb", compresslevel=1) as file:
+        file.write((before + '{"prompt": "').encode(encoding))
+        for _ in range(48):
+            file.write(("x" * (1 << 20)).encode(encoding.replace("16", "16-le")))
+    assert bomb.stat().st_size < 4 << 20
+    tracemalloc.start()
+    rows = rows_of(bomb)
+    assert [row for _, row in islice(rows, len(ROWS))] == ROWS
+    with pytest.raises(DataError, match=rf"^{bomb}:{len(ROWS) + 1}: the row has more than 33,554,432 bytes"):
+        next(rows)
+    assert tracemalloc.get_traced_memory()[1] < 128 << 20
+    tracemalloc.stop()

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -64,7 +65,8 @@ def is_in(process: subprocess.Popen[str]) -> bool:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_lock, "PATIENCE_S", 0.3)
+    for name in ("PATIENCE_S", "LEFTOVER_S"):
+        monkeypatch.setattr(run_lock, name, 0.3)
 
 
 def test_a_second_start_is_refused_and_names_the_first(start: Start, tmp_path: Path) -> None:
@@ -85,7 +87,9 @@ def test_a_second_start_is_refused_and_names_the_first(start: Start, tmp_path: P
     assert json.loads((tmp_path / "run.lock").read_text())["pid"] == os.getpid()
 
 
-def test_a_rank_that_is_left_keeps_the_folder_of_a_start_whose_first_is_dead(start: Start, tmp_path: Path) -> None:
+def test_a_rank_that_is_left_keeps_the_folder_of_a_start_whose_first_is_dead(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = start(tmp_path)
     assert is_in(first)
     left = start(tmp_path, "join")
@@ -94,8 +98,9 @@ def test_a_rank_that_is_left_keeps_the_folder_of_a_start_whose_first_is_dead(sta
     first.wait()
     with pytest.raises(TrainingError, match=f"process {first.pid} on "):
         RunLock(tmp_path).claim()
-    left.kill()
-    RunLock(tmp_path).claim()  # waits for those that are just going
+    monkeypatch.setattr(run_lock, "LEFTOVER_S", 60)  # it may be waiting for the disk, as one that is killed in a save
+    Timer(1, left.kill).start()
+    RunLock(tmp_path).claim()
 
 
 def test_of_many_starts_at_once_one_gets_in(start: Start, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 
+from nemo_hs2pref.run_lock import RunLock
 from nemo_hs2pref.run_state import read_failure
 
 LIMIT_S = 10.0  # of a machine that has nothing else to do
@@ -286,6 +287,37 @@ def test_a_signal_to_the_command_stops_its_ranks(
     assert process.returncode == (128 + sent if said else -sent)
     assert output.splitlines() == ([f"hs2pref train: {said}"] if said else [])
     wait_for_end(children, LIMIT_S)
+
+
+def test_a_launcher_that_is_killed_in_a_save_leaves_nothing_that_writes_or_holds_the_folder(
+    tmp_path: Path, llama_tiny: Path, sample: Path, broken_rank_1: Callable[[str], Path]
+) -> None:
+    """The writers of rank 1, which its save has forked, wait for a disk that does not answer."""
+    dead_disk = """
+import multiprocessing, time
+real = os.fsync
+def fsync(descriptor):
+    if multiprocessing.parent_process():
+        os.path.exists(os.path.dirname(__file__) + "/failed") or mark()
+        time.sleep(600)
+    real(descriptor)
+os.fsync = fsync
+"""
+    run, broken = tmp_path / "run", broken_rank_1(dead_disk)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nemo_hs2pref.cli", *command(run, llama_tiny, sample)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(broken), *sys.path[1:]])},
+    )  # fmt: skip
+    while not (broken / "failed").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    family = descendants(process.pid)
+    assert len(family) > 2
+    process.kill()
+    process.wait()
+    wait_for_end(family, LIMIT_S)
+    RunLock(run).claim()
 
 
 def has_loaded_torch(process: psutil.Process) -> bool:

@@ -20,8 +20,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import psutil
+import torch
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "nemo")]
@@ -30,7 +32,7 @@ from test_failures import command, is_alive  # noqa: E402
 
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST  # noqa: E402
 from nemo_hs2pref.checkpoint.layout import MANIFEST  # noqa: E402
-from nemo_hs2pref.checkpoint.torch_dist.index import INDEX, read_metadata  # noqa: E402
+from nemo_hs2pref.checkpoint.torch_dist.index import COMMON, INDEX, read_metadata  # noqa: E402
 
 STEPS = 8
 TRAINERS = ("rm",)  # every trainer that there is
@@ -156,8 +158,11 @@ def tail(log: Path) -> str:
 def result_of(run: Path) -> Mapping[str, str]:
     """What must be equal: the lines of metrics.jsonl without their times, the bytes of the checkpoint's files.
 
-    Of the indices what they say of tensors: torch gives each save a random number. The list of hashes follows from the
-    rest, and the commit of the code, which the manifest names, may change while this goes on for hours.
+    Of four kinds of files what they say, since their bytes differ between two runs that nobody killed, or may. The
+    manifest names the commit of the code, which may change while this goes on for hours. torch gives each index a
+    random number, and its pieces stand in the order in which the writers ended. Pickles of equal values differ in
+    which of these are one object, such as a text that was read and one that the code holds. The list of hashes follows
+    from the rest.
     """
     rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     lines = [json.dumps({key: value for key, value in row.items() if key not in TIMES}) for row in rows]
@@ -172,8 +177,20 @@ def content_of(file: Path) -> bytes:
         return repr({key: value for key, value in json.loads(file.read_text()).items() if key != "git_commit"}).encode()
     if file.name == INDEX:
         index = read_metadata(file.parent)
-        return repr((index.state_dict_metadata, index.storage_data)).encode()
+        places = sorted(map(repr, index.storage_data.items()))
+        return repr((index.state_dict_metadata, places)).encode()
+    if file.name == COMMON:
+        return repr(whole(torch.load(file, weights_only=True))).encode()
     return file.read_bytes()
+
+
+def whole(value: Any) -> Any:
+    """For repr(), which leaves out most of a tensor."""
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), tuple(value.shape), value.contiguous().flatten().view(torch.uint8).tolist()
+    if isinstance(value, Mapping):
+        return {key: whole(each) for key, each in value.items()}
+    return [whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def try_once(

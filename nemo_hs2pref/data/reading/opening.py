@@ -7,8 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, cast
+from typing import Any, cast
 
 from nemo_hs2pref.data.reading.file_kinds import GZIP, HEAD, encoding_of, refuse_other_kinds
 from nemo_hs2pref.errors import DataError, kind_of
@@ -19,7 +18,7 @@ BUFFER = 1 << 16
 class Opened:
     """The stream, its first bytes, and how far the file itself has been read."""
 
-    def __init__(self, raw: io.BufferedReader, stream: io.BufferedReader | io.BufferedRandom) -> None:
+    def __init__(self, raw: io.BufferedReader, stream: io.BufferedReader) -> None:
         self._raw, self.stream = raw, stream
         self.head = stream.peek(HEAD)[:HEAD]
         self.row = 0  # the last one that was read, for messages
@@ -48,9 +47,7 @@ def opened(path: Path) -> Iterator[Opened]:
                 raise EOFError("it has no bytes")
             encoding = encoding_of(reached.head)
             if encoding is not None:
-                recoded = stack.enter_context(TemporaryFile(buffering=BUFFER))
-                _recode(reached.stream, recoded, encoding)
-                reached = Opened(raw, cast(io.BufferedRandom, recoded))
+                reached = Opened(raw, io.BufferedReader(Recoded(reached.stream, encoding), BUFFER))
             if reached.head.startswith(codecs.BOM_UTF8):
                 reached.stream.read(len(codecs.BOM_UTF8))
                 reached.head = reached.head[len(codecs.BOM_UTF8) :]
@@ -65,10 +62,21 @@ def opened(path: Path) -> Iterator[Opened]:
         raise kind_of(error, DataError)(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _recode(stream: IO[bytes], target: IO[bytes], encoding: str) -> None:
-    """Into UTF-8, through a file on disk, so that memory does not grow with it."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    while chunk := stream.read(BUFFER):
-        target.write(decoder.decode(chunk).encode("utf-8", "surrogatepass"))
-    target.write(decoder.decode(b"", final=True).encode("utf-8", "surrogatepass"))
-    target.seek(0)
+class Recoded(io.RawIOBase):
+    """A text of another encoding as UTF-8, a piece at a time: neither memory nor disk grows with it."""
+
+    def __init__(self, stream: io.BufferedReader, encoding: str) -> None:
+        self._stream, self._decoder, self._rest = stream, codecs.getincrementaldecoder(encoding)(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = self._stream.read(BUFFER)
+            self._rest = self._decoder.decode(piece, final=not piece).encode("utf-8", "surrogatepass")
+            if not piece:
+                break
+        given, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(given)] = given
+        return len(given)

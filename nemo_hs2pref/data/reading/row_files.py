@@ -1,9 +1,11 @@
 """The rows of one file, for every command that reads rows: JSON lines, a JSON array, or Parquet.
 
-Memory does not grow with the file. Which kind it is, its first bytes say (file_kinds), and not its name.
+Memory does not grow with the file, and no row may be so long that it would: a gzip file of 4 MB holds a line of 4 GiB.
+Which kind it is, its first bytes say (file_kinds), and not its name.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from nemo_hs2pref.errors import DataError, InstallationError
 
 Progress = Callable[[int], object]
 ROWS_A_REPORT = 200
+MOST_BYTES = 32 << 20  # of one row, in UTF-8; a conversation of a million tokens has 4 to 8 MB
 
 
 def rows_of(path: str | Path, progress: Progress | None = None) -> Iterator[tuple[int, Row | DataError]]:
@@ -36,7 +39,7 @@ def rows_of(path: str | Path, progress: Progress | None = None) -> Iterator[tupl
         raise DataError(f"{path}: is a folder; name a file of rows in it")
     with opened(path) as file:
         if not file.head.startswith(PARQUET):
-            yield from _array(path, file, progress) if is_array(file.head) else _lines(file, progress)
+            yield from _array(path, file, progress) if is_array(file.head) else _lines(path, file, progress)
             return
     yield from parquet_rows(path, progress)
 
@@ -49,13 +52,22 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, Row]]:
         yield number, row
 
 
-def _lines(file: Opened, progress: Progress) -> Iterator[tuple[int, Row | DataError]]:
-    for number, line in enumerate(file.stream, start=1):
+def _lines(path: Path, file: Opened, progress: Progress) -> Iterator[tuple[int, Row | DataError]]:
+    for number, line in enumerate(iter(lambda: file.stream.readline(MOST_BYTES + 1), b""), start=1):
         file.row = number
+        if len(line) > MOST_BYTES:
+            raise _too_long(path, number)
         if line.strip():
             yield number, _parsed(line)
         if number % ROWS_A_REPORT == 0:
             progress(file.position())
+
+
+def _too_long(path: Path, number: int) -> DataError:
+    return DataError(
+        f"{path}:{number}: the row has more than {MOST_BYTES:,} bytes (unpacked, in UTF-8), which no conversation has; "
+        "write one object a line, or copy or download the file again"
+    )
 
 
 def _parsed(line: bytes) -> Row | DataError:
@@ -63,6 +75,23 @@ def _parsed(line: bytes) -> Row | DataError:
         return parse_object(line)
     except DataError as fault:
         return fault
+
+
+@dataclass
+class Pieces:
+    """An array for its parser, which keeps a row in memory until the row ends."""
+
+    path: Path
+    file: Opened
+    taken: int = 0  # bytes since the last row
+
+    def read(self, size: int) -> bytes:
+        """DataError where a row does not end within the bytes that one may have."""
+        piece = self.file.stream.read(size)
+        self.taken += len(piece)
+        if self.taken > MOST_BYTES:
+            raise _too_long(self.path, self.file.row + 1)
+        return piece
 
 
 def _array(path: Path, file: Opened, progress: Progress) -> Iterator[tuple[int, Row | DataError]]:
@@ -73,11 +102,11 @@ def _array(path: Path, file: Opened, progress: Progress) -> Iterator[tuple[int, 
             f"{path}: is a JSON array, for which the package `ijson` is missing ({error}); install it, or write one "
             "object a line (`jq -c '.[]'`)"
         ) from None
-    number = 0
+    number, pieces = 0, Pieces(path, file)
     try:
-        rows: Iterator[Any] = ijson.items(file.stream, "item", use_float=True)
+        rows: Iterator[Any] = ijson.items(pieces, "item", use_float=True)
         for number, row in enumerate(rows, start=1):
-            file.row = number
+            file.row, pieces.taken = number, 0
             yield (
                 number,
                 row if isinstance(row, dict) else DataError(f"expected a JSON object, found {type(row).__name__}"),

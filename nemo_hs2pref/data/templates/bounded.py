@@ -5,7 +5,6 @@ keep it from looping for years or from filling the memory, and no time limit ins
 So a child that is forked once a tokenizer renders for it. It is ended where it takes too long, or its parent ends.
 """
 
-import ctypes
 import os
 import resource
 import signal
@@ -18,9 +17,10 @@ from threading import Lock
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary, finalize
 
+from nemo_hs2pref.parent import end_with
+
 MOST_SECONDS = 20.0  # of one conversation, which takes a millisecond where the machine has nothing else to do
 MOST_BYTES = 2**30  # beyond what the process has when it is forked
-PR_SET_PDEATHSIG = 1
 PARALLELISM = "TOKENIZERS_PARALLELISM"
 Answer = tuple[bool, str]  # whether it is the text; else what happened, in words
 Conversation = Sequence[Mapping[str, Any]]
@@ -95,12 +95,12 @@ children: "WeakKeyDictionary[Any, Child]" = WeakKeyDictionary()
 def serve(connection: Connection, tokenizer: Any, parent: int) -> NoReturn:
     """In the child: answer until the parent is gone."""
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # other children hold our pipe open too
+        end_with(parent)  # its end of our pipe may stay open, in other children
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the parent ends us
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + MOST_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        while os.getppid() == parent:
+        while True:
             messages, settings = connection.recv()
             connection.send(answered(tokenizer, messages, settings))
     finally:
