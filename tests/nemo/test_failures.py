@@ -201,7 +201,7 @@ def pad(rows, multiple_of):
 nemo_hs2pref.data.batches.pad = pad
 """
     failure = observe(command(tmp_path / "run", llama_tiny, sample), on_rank_1=broken_rank_1(bug))
-    assert failure.lines[-1] == "ValueError: a bug on rank 1"
+    assert failure.lines[-1] == "  ValueError: a bug on rank 1"  # indented, as all that goes on after our words
     assert failure.errors == ["hs2pref train: error: rank 1: Traceback (most recent call last):"], failure.lines
     assert failure.exit_code == 1
     assert failure.is_prompt, failure
@@ -259,7 +259,7 @@ def test_stored_weights_that_their_configuration_does_not_fit_are_named(run: Pat
     files = ["--model", str(checkpoint), "--input", str(rows), "--output", str(scores)]
     failure = observe(["score", *files, "--tensor-parallel", "2"])
     assert failure.lines[-1].endswith(
-        f"{checkpoint}: tensor model.rm_head.weight has shape (9, 256), this model needs (2, 256)"
+        f"{checkpoint}/model_weights: tensor model.rm_head.weight has shape (9, 256), this model needs (2, 256)"
     )
     assert failure.errors == failure.lines[-1:], failure.lines
     assert failure.exit_code == 2
