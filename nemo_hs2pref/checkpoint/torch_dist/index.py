@@ -154,9 +154,13 @@ def refuse_code(folder: Path) -> None:
     """
     refuse_other_formats(folder)
     read_metadata(folder)
-    file = folder / COMMON
+    load_plain(folder / COMMON)
+
+
+def load_plain(file: Path) -> Any:
+    """What torch.save wrote, of tensors, numbers and text alone; raises CheckpointError."""
     try:
-        torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{file}: not found; copy the checkpoint again") from None
     except Exception as error:  # a pickle that is cut short or altered raises whatever it meets
