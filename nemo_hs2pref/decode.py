@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from nemo_hs2pref.errors import HS2PrefError, kind_of
 
 T = TypeVar("T")
+MOST_BYTES = 64 << 20  # of a document; the longest are tokenizers, of 35 MB
 NAMES: Mapping[Any, str] = {
     str: "text",
     int: "a whole number",
@@ -54,10 +55,12 @@ def from_json(kind: type[T], text: str | bytes, where: object, error: type[HS2Pr
 def from_file(kind: type[T], path: Path, error: type[HS2PrefError] = HS2PrefError) -> T:
     """The JSON document in a file; raises `error`, or MachineError where the disk fails."""
     try:
-        text = path.read_bytes()
+        value = parse_file(path)
     except OSError as refusal:
         raise kind_of(refusal, error)(f"{path}: cannot be read ({refusal.strerror or refusal})") from None
-    return from_json(kind, text, path, error)
+    except ValueError as fault:
+        raise error(f"{path}: {fault}") from None
+    return from_plain(kind, value, path, error)
 
 
 def from_plain(kind: type[T], value: object, where: object, error: type[HS2PrefError] = HS2PrefError) -> T:
@@ -66,6 +69,15 @@ def from_plain(kind: type[T], value: object, where: object, error: type[HS2PrefE
         return fit(kind, value, ())
     except Unfit as fault:
         raise error(f"{where}: {fault}") from None
+
+
+def parse_file(path: Path) -> object:
+    """As `parse`, of a file that may have any size; raises OSError too."""
+    with path.open("rb") as stream:
+        text = stream.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes, which no such document has")
+    return parse(text)
 
 
 def parse(text: str | bytes) -> object:

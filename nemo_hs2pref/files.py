@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.decode import parse_file
 from nemo_hs2pref.errors import HS2PrefError, kind_of
 
 BLOCK_BYTES = 2**20
@@ -28,9 +29,9 @@ def read_json(path: Path, error: type[HS2PrefError]) -> dict[str, Any]:
     """The JSON object in a file of others; an `error` of one sentence for whatever else is there."""
     refuse_unreadable(path, error)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as fault:
-        raise error(f"{path}: not a JSON object ({fault}); copy or download it again") from None
+        value = parse_file(path)
+    except ValueError as fault:
+        raise error(f"{path}: {fault}; copy or download it again") from None
     if not isinstance(value, dict):
         raise error(f"{path}: not a JSON object (but a {type(value).__name__}); copy or download it again")
     return {str(key): part for key, part in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] JSON

@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from nemo_hs2pref.decode import from_file, from_plain, parse
+from nemo_hs2pref.decode import from_file, from_plain, parse_file
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError, TrainingError, kind_of
 
 STATE, FAILURE, FINISHED = "run_state.json", "failure.json", "finished.json"
@@ -173,7 +173,7 @@ def write(path: Path, record: RunState | Failure | Finished) -> None:
 def read(path: Path, kind: type[Record]) -> Record | None:
     """None, with a warning, where the file is no JSON; raises TrainingError where it is, and no `kind`."""
     try:
-        stored = parse(path.read_bytes())
+        stored = parse_file(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -28,7 +28,7 @@ INNER = {"errors", "decode", "files", "yaml_files", "masking", "parent", "outsid
 MAY_IMPORT = {
     "errors": set(),
     "decode": {"errors"},
-    "files": {"errors"},
+    "files": {"errors", "decode"},
     "yaml_files": {"errors"},
     "masking": set(),
     "parent": set(),

@@ -14,9 +14,10 @@ from nemo_hs2pref.config.check import faults_of
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.data.sampling import GlobalBatches
+from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.plan.activations import stored_activations
 from nemo_hs2pref.launch.plan.layout import layout_of
-from nemo_hs2pref.launch.plan.nearest import changed, nearest_that_works
+from nemo_hs2pref.launch.plan.nearest import changed, nearest_that_works, refuse
 from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
 from nemo_hs2pref.launch.plan.plan import Plan, make_plan, num_steps
 from nemo_hs2pref.launch.plan.saves import Saves
@@ -247,6 +248,12 @@ def test_the_nearest_layout_is_the_smallest_change(overrides: list[str], expecte
 
 def test_another_fault_is_not_hidden_behind_a_layout() -> None:
     assert nearest_that_works(load("model.tensor_model_parallel_size=3", "model.optim.lr=0"), {}) is None
+
+
+@pytest.mark.parametrize("key", ["trainer.num_nodes", "trainer.devices", "model.micro_batch_size"])
+def test_number_with_many_digits_too_many_is_told_at_once(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}=900719925474099300: expected at most [0-9]+\n"):
+        refuse(load(f"{key}=900719925474099300"), {})
 
 
 def test_what_does_not_fit_is_said_with_what_does() -> None:

@@ -175,9 +175,9 @@ def test_folder_without_a_readable_reward_is_refused_in_one_sentence(
 @pytest.mark.parametrize("content", ['{"a":', "[1]", '{"a": "\xff"}'])
 def test_a_broken_configuration_is_told_in_one_sentence(exported: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(CheckpointError, match=r"config\.json: not a JSON object \(.*\); copy or download it again"):
+    with pytest.raises(CheckpointError, match=r"config\.json: .*not .*; copy or download it again"):
         open_scorer(tmp_path)
-    with pytest.raises(CheckpointError, match="not a JSON object"):
+    with pytest.raises(CheckpointError, match=r"config\.json: .*not "):
         stored(tmp_path)
 
 

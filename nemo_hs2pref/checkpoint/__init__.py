@@ -12,6 +12,6 @@ node converts a 70B checkpoint.
            and `ending` writes them
 
 Rooms and modules, each of which imports only those before it: progress, pushed, durable, file_list, torch_dist,
-safetensors, layout, saved_run, identity, reward_head, llama, described, foreign, opening, standardization, adapters,
-hugging_face, merging, verification, inspection, small_models, megatron.
+safetensors, resumed_state, layout, saved_run, identity, reward_head, llama, described, foreign, opening,
+standardization, adapters, hugging_face, merging, verification, inspection, small_models, megatron.
 """

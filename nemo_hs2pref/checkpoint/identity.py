@@ -23,7 +23,7 @@ from nemo_hs2pref.checkpoint.layout import (
     WEIGHTS,
 )
 from nemo_hs2pref.errors import CheckpointError
-from nemo_hs2pref.files import write_json
+from nemo_hs2pref.files import read_json, write_json
 
 EXPORTED = "exported"  # under HF_KEY: the checkpoint's identity, and "as", the weights of the export itself
 PARTS = (
@@ -110,4 +110,4 @@ def _configuration(file: Path) -> bytes:
 
 def _read(file: Path) -> dict[str, Any]:
     """Empty where it is not there."""
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    return read_json(file, CheckpointError) if file.is_file() else {}

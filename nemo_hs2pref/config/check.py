@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from nemo_hs2pref.config.durations import parse_duration
-from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint, Rule
+from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint, Rule, too_many
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.masking import masked
@@ -218,6 +218,6 @@ def best_mode(monitor: str) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
-    secrets, choices, positive, time_limit, *LAYOUT_RULES, precision, head, recomputation, adapters, loss,
+    secrets, choices, positive, too_many, time_limit, *LAYOUT_RULES, precision, head, recomputation, adapters, loss,
     validation_sets, monitor,
 )  # fmt: skip

@@ -10,6 +10,18 @@ Checkpoint = Mapping[str, Any]  # model_config.yaml of pretrained_checkpoint.res
 Rule = Callable[[RewardModelConfig, Checkpoint], Iterator[str]]
 
 
+# More than there is anywhere, and few enough to look through all layouts.
+MOST = {"trainer.num_nodes": 10_000, "trainer.devices": 128, "model.micro_batch_size": 1024}
+
+
+def too_many(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+    """A slip, as a digit too many."""
+    given = (config.trainer.num_nodes, config.trainer.devices, config.model.micro_batch_size)
+    for (key, most), value in zip(MOST.items(), given, strict=True):
+        if value > most:
+            yield f"{key}={value}: expected at most {most}"
+
+
 def data_parallel_size(config: RewardModelConfig) -> int:
     """Replicas of the model; 0 where tensor x pipeline does not fit into the world, or is not positive."""
     model = config.model

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, TypedDict
 
-from nemo_hs2pref.decode import from_plain, parse
+from nemo_hs2pref.decode import from_plain, parse_file
 from nemo_hs2pref.errors import DataError, kind_of
 
 Interval = list[float]
@@ -95,7 +95,7 @@ class Summary(Figures, total=False):
 def read_summary(path: Path) -> dict[str, Any] | None:
     """The summary where it is an evaluation's; None where it is something else's. DataError for what is neither."""
     try:
-        summary = parse(path.read_bytes())
+        summary = parse_file(path)
     except OSError as refusal:
         raise kind_of(refusal, DataError)(f"{path}: cannot be read ({refusal.strerror or refusal})") from None
     except ValueError as fault:

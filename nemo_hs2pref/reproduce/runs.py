@@ -1,6 +1,5 @@
 """Doing the runs of a plan: each once, with what is done already left alone, and a forecast."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 from nemo_hs2pref.checkpoint.layout import TRAINING_STATE
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.files import write_json
+from nemo_hs2pref.files import read_json, write_json
 from nemo_hs2pref.laptop import shown
 from nemo_hs2pref.reproduce.plan import EXPO, Plan, Run
 
@@ -51,7 +50,7 @@ def is_done(run: Run, words: Sequence[str]) -> bool:
 
 def read_done(run: Run) -> Mapping[str, Any] | None:
     path = run.folder / DONE
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path, ConfigError) if path.exists() else None
 
 
 def forecast(started: float, waiting: Sequence[Run], runs: Sequence[Run]) -> str:

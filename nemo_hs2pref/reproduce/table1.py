@@ -1,6 +1,5 @@
 """`hs2pref reproduce table1`: from a plan to OUT/table1.md, table1.json and table1.png."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from nemo_hs2pref.data.records import PreferencePair, read_pairs
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.evaluation.preferences import decided
 from nemo_hs2pref.evaluation.scores import Scorer
-from nemo_hs2pref.files import replacing, write_json
+from nemo_hs2pref.files import read_json, replacing, write_json
 from nemo_hs2pref.laptop import base_words, is_prepared, prepare_words, shown
 from nemo_hs2pref.reproduce.plan import BASE, EXPO, SCALES, Plan, Run
 from nemo_hs2pref.reproduce.runs import Command, do_runs
@@ -74,7 +73,7 @@ def claim(plan: Plan, source: str) -> None:
     file = plan.out / REQUEST
     request = {"data": source, "base": str(plan.base), "scale": plan.scale}
     if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = read_json(file, ConfigError)
         if before != request:
             raise ConfigError(f"--out {plan.out}: holds runs of {before}, asked for is {request}; name a new folder")
     elif plan.out.exists() and any(plan.out.iterdir()):

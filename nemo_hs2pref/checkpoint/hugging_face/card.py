@@ -14,6 +14,8 @@ from nemo_hs2pref.checkpoint.hugging_face.layouts import CAUSAL_LM, CLASSIFICATI
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.reward_head import Head
 from nemo_hs2pref.data.preparation.output import MANIFEST as DATA_MANIFEST
+from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.files import read_json
 from nemo_hs2pref.yaml_files import dumped
 
 USE = {
@@ -144,4 +146,4 @@ def data(folder: Path) -> Iterator[str]:
     """The manifest of the prepared data, where it is still on this machine."""
     file = folder / DATA_MANIFEST
     if file.is_file():
-        yield f"## Training data\n\n```json\n{json.dumps(json.loads(file.read_text()), indent=2)}\n```\n"
+        yield f"## Training data\n\n```json\n{json.dumps(read_json(file, DataError), indent=2)}\n```\n"

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from nemo_hs2pref.checkpoint.hugging_face.chat_templates import chat_template
+from nemo_hs2pref.data.tokenizers import open_tokenizer
 from nemo_hs2pref.errors import CheckpointError
 
 NEW_PAD = "<|pad|>"
@@ -29,7 +28,7 @@ def write_reward_tokenizer(
 
     vocab_size: rows of the embedding. side: on which batches are padded, "right" or "left". max_length: tokens.
     """
-    tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    tokenizer = open_tokenizer(source, CheckpointError)
     tokenizer.chat_template = chat_template(template, tokenizer)
     tokenizer.add_special_tokens({"pad_token": padding_token(tokenizer, vocab_size)})
     inputs = ["input_ids", "attention_mask"]  # all that Llama takes
@@ -48,7 +47,7 @@ def write_reward_tokenizer(
     if tokenizer.is_fast:
         add_nothing(destination / "tokenizer.json")
         name_plain_class(destination / "tokenizer_config.json")
-    written = AutoTokenizer.from_pretrained(destination, trust_remote_code=False)
+    written = open_tokenizer(destination, CheckpointError)
     if written("text")["input_ids"] != written("text", add_special_tokens=False)["input_ids"]:
         raise CheckpointError(f"{source}: {type(tokenizer).__name__} adds tokens to every text, training added none")
     return tokenizer.pad_token_id

@@ -16,6 +16,8 @@ from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from nemo_hs2pref.checkpoint.layout import TRAINING_STATE
 from nemo_hs2pref.checkpoint.megatron.reader import load
 from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.resumed_state import fitting, progress_in, read_random_state
+from nemo_hs2pref.checkpoint.torch_dist.index import COMMON
 from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
 
 
@@ -35,7 +37,10 @@ def save_training_state(
 
 
 def load_training_state(model: MegatronRewardModel, optimizer: Any, scheduler: Any, path: Path) -> Progress:
-    """Restore optimizer, schedule and (in the same layout) random state; returns the counters."""
+    """Restore optimizer, schedule and (in the same layout) random state; returns the counters.
+
+    Raises CheckpointError where one of them is missing, damaged or of another kind.
+    """
     folder = path / TRAINING_STATE
     wanted = {
         "optimizer": optimizer.sharded_state_dict(
@@ -43,13 +48,18 @@ def load_training_state(model: MegatronRewardModel, optimizer: Any, scheduler: A
         )
     }
     state = load(wanted, folder, same_dtype=True)
-    optimizer.load_state_dict(state["optimizer"])
-    scheduler.load_state_dict(state["scheduler"])
-    for group, lr in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
-        group["lr"] = lr
+    progress = progress_in(state, folder / COMMON)
+    with fitting(folder / COMMON):
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        for group, lr in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+            group["lr"] = lr
     if state["layout"] == layout():
-        restore_random_state(torch.load(folder / f"random_rank{torch.distributed.get_rank()}.pt", weights_only=True))
-    return Progress(**state["progress"])
+        file = folder / f"random_rank{torch.distributed.get_rank()}.pt"
+        random = read_random_state(file)
+        with fitting(file):
+            restore_random_state(random)
+    return progress
 
 
 def layout() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from nemo_hs2pref.checkpoint.pushed import Pushed
 from nemo_hs2pref.checkpoint.torch_dist.pieces import parts_of, pieces_of
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.checkpoint.torch_dist.writing import writing
+from nemo_hs2pref.errors import CheckpointError
 
 SAME = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups", "vocab_size", "head")
 
@@ -26,6 +27,8 @@ class NemoCheckpoint(Model):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = opening.read_config(path)
+        if "num_layers" not in self.config:
+            raise CheckpointError(f"{path}: num_layers is missing in model_config.yaml; copy the checkpoint again")
         self.stored = StoredTensors(opening.opened(path) / layout.WEIGHTS)
         self.settings = {key: self.config.get(key) for key in SAME}
         self.entries = self.stored.entries
@@ -38,7 +41,7 @@ class NemoCheckpoint(Model):
 
     @contextmanager
     def writer(self, out: Path, about: Mapping[str, Any]) -> Iterator[Pushed]:
-        pieces, num_layers = list(pieces_of(self.entries, self.read)), int(self.config["num_layers"])
+        pieces, num_layers = list(pieces_of(self.entries, self.read)), self.config["num_layers"]
         manifest = {"tool_version": __version__, **about}
         with layout.written_whole(out) as folder:
             layout.write_small_files(folder, self.config, manifest, opening.opened(self.path) / layout.TOKENIZER)

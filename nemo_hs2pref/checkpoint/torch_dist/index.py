@@ -8,7 +8,6 @@ plans that it saved by, which nobody reads: they become empty objects, and megat
 `metadata.json` tells megatron-core which of its readers to take, and zarr's would unpickle what it finds.
 """
 
-import json
 import pickle
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +22,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
+from nemo_hs2pref.decode import parse_file
 from nemo_hs2pref.errors import CheckpointError
 
 INDEX, COMMON, FORMAT = ".metadata", "common.pt", "metadata.json"
@@ -130,7 +130,7 @@ def refuse_other_formats(folder: Path, called: Path | None = None) -> None:
     """
     file = (called or folder) / FORMAT
     try:
-        written = json.loads((folder / FORMAT).read_text(encoding="utf-8"))
+        written: Any = parse_file(folder / FORMAT)
         backend = BACKEND | written
     except FileNotFoundError:
         raise CheckpointError(
@@ -154,9 +154,13 @@ def refuse_code(folder: Path) -> None:
     """
     refuse_other_formats(folder)
     read_metadata(folder)
-    file = folder / COMMON
+    load_plain(folder / COMMON)
+
+
+def load_plain(file: Path) -> Any:
+    """What torch.save wrote, of tensors, numbers and text alone; raises CheckpointError."""
     try:
-        torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{file}: not found; copy the checkpoint again") from None
     except Exception as error:  # a pickle that is cut short or altered raises whatever it meets

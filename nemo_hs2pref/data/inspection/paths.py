@@ -1,6 +1,5 @@
 """What a path holds: a folder that `data prepare` wrote, any folder with rows, or one file."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nemo_hs2pref.data.inspection.rendering import Renderer
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.data.reading.scratch import Scratch
+from nemo_hs2pref.decode import parse_file
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.files import sha256
 
@@ -57,7 +57,7 @@ def _nothing(facts: FileFacts) -> str:
 def prepared_manifest(folder: Path) -> Row | None:
     """The manifest of a folder that a command of ours wrote; None where there is none that can be read."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: Any = parse_file(folder / MANIFEST)
     except (OSError, ValueError):
         return None
     ours = isinstance(manifest, dict) and "tool" in manifest and isinstance(manifest.get("outputs"), dict)

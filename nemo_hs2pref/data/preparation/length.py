@@ -92,6 +92,6 @@ def load_tokenizer(path: str) -> Any:
         return open_tokenizer(Path(path), DataError)
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # each class, the tokenizers package and the hub raise their own
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(f"tokenizer {path}: cannot be loaded ({reason}); pass a folder with its files") from None

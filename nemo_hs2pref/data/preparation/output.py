@@ -1,13 +1,14 @@
 """A folder that appears whole or not at all, and replaces only what an earlier run of the same kind wrote."""
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from nemo_hs2pref.decode import parse_file
 from nemo_hs2pref.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -62,7 +63,7 @@ def _umask() -> int:
 def _written_by(tool: str, manifest: Path) -> set[str]:
     """Names of the files that the manifest claims; empty where there is none, or another tool's."""
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        content: Any = parse_file(manifest)
         return {MANIFEST, *content["outputs"]} if content["tool"] == tool else set()
     except (OSError, ValueError, KeyError, TypeError):
         return set()

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from nemo_hs2pref.config.check import faults_of, listed
-from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint
+from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint, too_many
 from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.plan.memory import recomputing
@@ -28,7 +28,12 @@ def refuse(config: RewardModelConfig, checkpoint: Checkpoint) -> None:
 
 def nearest_that_works(config: RewardModelConfig, checkpoint: Checkpoint) -> Change | None:
     """None where another rule than the layout's is broken, or the layout is not at fault."""
-    if not any(fault for rule in LAYOUT_RULES for fault in rule(config, checkpoint)):
+    if any(too_many(config, checkpoint)) or not any(
+        fault for rule in LAYOUT_RULES for fault in rule(config, checkpoint)
+    ):
+        return None
+    plainest = next(changes(config, thrifty=False), None)  # one rank a model: it breaks none of the layout's rules
+    if plainest is None or faults_of(changed(config, plainest), checkpoint):
         return None
     return nearest(config, checkpoint, lambda _: True)
 
@@ -76,7 +81,8 @@ def changes(config: RewardModelConfig, *, thrifty: bool) -> Iterator[Change]:
 
 def divisors(number: int) -> list[int]:
     """Of a positive number; none of another."""
-    return [n for n in range(1, number + 1) if number % n == 0]
+    small = [n for n in range(1, math.isqrt(max(number, 0)) + 1) if number % n == 0]
+    return sorted({*small, *(number // n for n in small)})
 
 
 def size_of_change(config: RewardModelConfig, change: Change) -> tuple[bool, bool, int, float, int]:
