@@ -114,13 +114,14 @@ def test_transformers_gives_our_attributes_and_rewards(name: str, side: str, sco
 
 
 def test_bfloat16_weights_give_our_rewards(scored: dict[str, Scored]) -> None:
-    """Within 1e-2: the head is rounded too; bfloat16 arithmetic has numbers of 8 bits, 0.016 apart at 4."""
+    """Within 1e-2: the head is rounded too. bfloat16 arithmetic has numbers of 8 bits, 0.008 apart at 1.3; where a
+    processor has it in hardware, sums are rounded elsewhere than where it has not (seen: 0.024 at 1.3)."""
     ours = scored["bfloat16"]
     exported = ours.checkpoint.parent / "exported"
     assert convert_to_hf(ours.checkpoint, exported).dtype == torch.bfloat16
     torch.testing.assert_close(attributes_of(exported, "right"), ours.attributes, rtol=0, atol=1e-2)
     in_bfloat16 = attributes_of(exported, "right", torch.bfloat16)
-    torch.testing.assert_close(in_bfloat16, ours.attributes, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(in_bfloat16, ours.attributes, rtol=2e-2, atol=1e-2)
 
 
 def test_nemotron_layout_gives_our_reward_as_the_first_logit(scored: dict[str, Scored]) -> None:
