@@ -283,6 +283,14 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "heads that do not divide": (config(num_key_value_heads=3), "num_attention_heads is 4, no multiple of"),
     "labels with a gap": (config(id2label={"1": "a"}), "id2label is"),
     "labels as a list": (config(id2label=["a"]), "id2label is"),
+    "a factor without a type": (
+        config(rope_scaling={"factor": 2.0}),
+        "rope_scaling has factor=2.0, not known of type default",
+    ),
+    "a misspelt key of ours": (
+        config(hs2pref={"tempalte": "llama3"}),
+        'under "hs2pref" is not known; did you mean template?',
+    ),
     "our key as text": (config(hs2pref="x"), "hs2pref is 'x'; expected an object"),
     "weights as text": (config(hs2pref={"reward_weights": "1"}), "reward_weights is '1'; expected a list of numbers"),
     "an unknown template": (config(hs2pref={"template": "vicuna"}), "template 'vicuna' is not known"),

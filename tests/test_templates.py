@@ -248,6 +248,9 @@ WHOLE = {
     "as it is": template_of("m['content']"),
     "trimmed": template_of("m['content'] | trim"),
     "as JSON": template_of("m['content'] | tojson"),
+    "a thought where there is none": template_of(
+        "('' if '<think>' in m['content'] else '<think></think>') + m['content']"
+    ),
     "system before the first turn": (
         "{% for m in messages %}{% if m['role'] == 'system' %}[{{ m['content'] }}]\n{% else %}"
         "<|im_start|>{{ m['content'] }}<|im_end|>{% endif %}{% endfor %}"

@@ -18,24 +18,32 @@ def first_lost(messages: Sequence[Message], text: str, write: Write) -> int | No
 
     Contents count without the white space around them, which templates may trim, and may be spelled as in JSON, which
     loses nothing. A short one can also stand in the text by chance, in the word `user` of a header or in another
-    message. So the template has to keep as many messages that cannot be mistaken, and the text has to have room for
-    its frame and all contents.
+    message. So the template has to keep as many messages that cannot be mistaken, and one that cannot be mistaken in
+    the place of each that can. The rest of the text may depend on what is said, as that of Qwen3 does.
     """
-    told_apart = [_told_apart(place, message) for place, message in enumerate(messages)]
+    told_apart = _told_apart(messages)
     frame = write(told_apart)
     for said, found in ((told_apart, frame), (messages, text)):
         place = _first_absent(said, found)
         if place is not None:
             return place
-    if _size(text) - _size(frame) >= _contents(messages) - _contents(told_apart):
-        return None
-    by_chance = (place for place, message in enumerate(messages) if message.content.strip() in frame)
-    return next(by_chance, 0)
+    for place, message in enumerate(messages):
+        content = message.content.strip()
+        others = [frame, *(other.content for other in messages if other.content != message.content)]
+        if content and any(content in other for other in others):
+            marked = [
+                told if said.content == message.content else said
+                for told, said in zip(told_apart, messages, strict=True)
+            ]
+            if _first_absent(marked, write(marked)) is not None:
+                return place
+    return None
 
 
-def _told_apart(place: int, message: Message) -> Message:
-    """With a content that no template writes by itself; an empty one stays empty."""
-    return replace(message, content=f"q{place}q") if message.content.strip() else message
+def _told_apart(messages: Sequence[Message]) -> list[Message]:
+    """With contents that no template writes by itself, equal ones where they are equal; empty ones stay empty."""
+    names = {content: f"q{number}q" for number, content in enumerate(dict.fromkeys(m.content for m in messages))}
+    return [replace(m, content=names[m.content]) if m.content.strip() else m for m in messages]
 
 
 def _first_absent(messages: Sequence[Message], text: str) -> int | None:
@@ -56,12 +64,3 @@ def _end(content: str, text: str, position: int) -> int:
     """Where the first occurrence from `position` on ends; -1 where there is none."""
     found = text.find(content, position)
     return -1 if found < 0 else found + len(content)
-
-
-def _contents(messages: Sequence[Message]) -> int:
-    return sum(_size(message.content) for message in messages)
-
-
-def _size(text: str) -> int:
-    """Characters that are no white space."""
-    return sum(map(len, text.split()))

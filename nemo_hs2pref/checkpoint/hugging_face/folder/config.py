@@ -14,6 +14,7 @@ from nemo_hs2pref.checkpoint.hugging_face.folder.values import (
     NEVER_NULL,
     OURS,
     refuse_indivisible,
+    refuse_unknown_ours,
     refuse_wrong_values,
 )
 from nemo_hs2pref.checkpoint.layout import HF_ADAPTER, HF_CONFIG, HF_KEY, read_hugging_face_config
@@ -37,6 +38,7 @@ def read_config(folder: Path) -> PretrainedConfig:
     refuse_huge(stored, where)
     refuse_wrong_values(stored, ANY_MODEL, str(where))
     refuse_wrong_values(stored.get(HF_KEY) or {}, OURS, f'{where}, "{HF_KEY}"')
+    refuse_unknown_ours(stored.get(HF_KEY) or {}, str(where))
     model_type = stored.get("model_type")
     if model_type not in CONFIG_MAPPING:
         raise CheckpointError(f"{where}: transformers cannot read it (model_type {model_type!r} is not known to it)")
@@ -48,7 +50,9 @@ def read_config(folder: Path) -> PretrainedConfig:
         refuse_wrong_values(config, LLAMA, str(where), NEVER_NULL)
         refuse_indivisible(config, str(where))
     try:
-        return config_class.from_dict({key: value for key, value in config.items() if key not in ("torchscript",)})
+        return config_class.from_dict(
+            {key: value for key, value in config.items() if key not in ("torchscript", *QUANTIZED)}
+        )
     except Exception as error:  # each class has its own checks, or none
         raise CheckpointError(f"{where}: transformers cannot read it ({str(error).splitlines()[0]})") from error
 

@@ -54,8 +54,8 @@ def scaling_of(given: Any, key: str, where: Path) -> dict[str, Any] | None:
             f"{where}: {key} has the type {' and '.join(map(str, sorted(kinds, key=str)))}; only "
             f"{', '.join(NUMBERS)} are read"
         )
-    if kind == "default":
-        section.pop("factor", None)  # of no meaning there
+    if kind == "default" and section.get("factor") in (1, None):
+        section.pop("factor", None)  # which changes nothing
     if strange := sorted(section.keys() - set(NUMBERS[kind])):
         raise CheckpointError(f"{where}: {key} has {strange[0]}={section[strange[0]]!r}, not known of type {kind}")
     for name in NUMBERS[kind]:

@@ -1,6 +1,7 @@
 """Values of config.json have the types that their keys ask for; transformers takes any, and fails later."""
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
@@ -81,6 +82,18 @@ OURS: dict[str, Check] = {
     "dropped_bias": (are_numbers, "a list of numbers"),
     "standardization": (lambda value: isinstance(value, dict), "an object"),
 }
+
+
+OURS_TOLD = frozenset({"tool_version", "exported", "extrapolated", "averaged", "merged", "converted"})
+
+
+def refuse_unknown_ours(ours: Mapping[str, Any], where: str) -> None:
+    """People write our key by hand too, and a misspelt name there would be another template or reward."""
+    for key in ours:
+        if key not in OURS.keys() | OURS_TOLD:
+            near = get_close_matches(key, OURS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; the keys are {', '.join(OURS)}"
+            raise CheckpointError(f'{where}: the key {key!r} under "{HF_KEY}" is not known{hint}')
 
 
 def refuse_wrong_values(
