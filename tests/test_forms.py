@@ -1,6 +1,7 @@
 """Rows in the forms of other projects, and keys that no reader reads: read, refused, or counted by name."""
 
 import json
+import re
 
 import pytest
 
@@ -231,3 +232,23 @@ def test_other_keys_are_counted_by_name(tmp_path, capsys):
     assert main(["evaluate", "preferences", "--scores", scores, "--input", path, "--out", str(results)]) == 0
     assert told in capsys.readouterr().out
     assert json.loads((results / "summary.json").read_text())["input"]["ignored_keys"]["source"] == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"overall_preference": -3, "completions": [{"rank": 1, "completion": "q"}]}, '"completions", "overall_pref'),
+        ({"prompt": [{"role": "user", "content": "Hi", "from": "gpt", "value": "lost"}]}, '"value" of a message'),
+    ],
+)
+def test_what_another_form_would_say_is_never_lost(row, said, tmp_path):
+    write_jsonl(tmp_path / "pairs.jsonl", [{"id": "a", "prompt": "Hi", "chosen": "x", "rejected": "y", **row}])
+    with pytest.raises(DataError, match=re.escape(said)):
+        read_pairs(tmp_path / "pairs.jsonl", require_strength=False)
+
+
+def test_words_that_look_like_nothing_are_text(tmp_path):
+    row = {"id": "a", "system": "None", "prompt": "null", "chosen": "x", "rejected": "{}", "tools": "[]"}
+    write_jsonl(tmp_path / "pairs.jsonl", [row])
+    (pair,) = read_pairs(tmp_path / "pairs.jsonl", require_strength=False)
+    assert [message.content for message in pair.prompt] == ["None", "null"] and pair.rejected == "{}"

@@ -30,6 +30,7 @@ OF_ROWS = {
 OF_MESSAGES = {
     **dict.fromkeys(("tools", "functions"), _TOOLS),
     **dict.fromkeys(("tool_calls", "function_call"), _CALL),
+    **dict.fromkeys(("content", "value"), "a message has one text, as role and content or as from and value"),
     **dict.fromkeys(("reasoning_content", "reasoning", "thinking", "refusal"), _THOUGHTS),
     "documents": "chat templates write documents into the prompt",
     **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios"), _NOT_TEXT),
@@ -39,8 +40,8 @@ ROLES = {
     **dict.fromkeys(("tool", "function", "observation", "tool_response", "ipython"), _RESULT),
     **dict.fromkeys(("function_call", "tool_call"), _CALL),
 }
-READ_OF_MESSAGES = frozenset({"role", "content", "from", "value"})
-EMPTY_TEXTS = ("", "[]", "{}", "null", "None")  # lists and objects are often kept as text
+ROLE_AND_CONTENT, FROM_AND_VALUE = ("role", "content"), ("from", "value")  # of a message, in its two spellings
+EMPTY_TEXTS = ("[]", "{}", "null", "None")  # lists and objects are often kept as text
 
 
 def unread(row: Row, read: Collection[str]) -> list[str]:
@@ -55,7 +56,7 @@ def unread(row: Row, read: Collection[str]) -> list[str]:
     """
     names: list[str] = []
     for key, value in row.items():
-        if key not in read and not is_empty(value):
+        if key not in read and not is_empty(value) and value not in EMPTY_TEXTS:
             _refuse(f'"{key}"', OF_ROWS.get(key))
             names.append(key)
         if key in read and isinstance(value, list | dict):
@@ -73,7 +74,7 @@ def named(ignored: Mapping[str, int]) -> str:
 def is_empty(value: Any) -> bool:
     """Whether nothing is said: null, NaN, false, no text, no element, or nothing but such."""
     if isinstance(value, str):
-        return value.strip() in EMPTY_TEXTS
+        return not value.strip()
     if isinstance(value, dict):
         return all(map(is_empty, value.values()))
     if isinstance(value, list):
@@ -97,8 +98,9 @@ def _unread(message: Row) -> Iterator[str]:
     role = message.get("role", message.get("from"))
     if isinstance(role, str) and role in ROLES:
         _refuse(f'the role "{role}"', ROLES[role])
+    read = ROLE_AND_CONTENT if "role" in message else FROM_AND_VALUE
     for key, value in message.items():
-        if key not in READ_OF_MESSAGES and not is_empty(value):
+        if key not in read and not is_empty(value) and value not in EMPTY_TEXTS:
             _refuse(f'"{key}" of a message', OF_MESSAGES.get(key))
             yield key
 

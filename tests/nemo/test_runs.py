@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 from torch_dist_files import read_tensors
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from nemo_hs2pref.checkpoint.file_list import list_again
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, write_manifest
@@ -69,7 +70,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(folder: Path, llama_tiny: Path) -> Path:
     """llama_tiny with a stored mean and std of rewards, which no run may inherit."""
     path = shutil.copytree(llama_tiny, folder / "base")
-    write_manifest(path, read_manifest(path) | {STANDARDIZATION: {"reward": {"mean": 1.0, "std": 2.0}}})
+    figures = {"rows": 2, "input": {"name": "rows.jsonl"}, "reward": {"mean": 1.0, "std": 2.0}, "attributes": {}}
+    write_manifest(path, read_manifest(path) | {STANDARDIZATION: figures})
     return path
 
 
@@ -139,6 +141,8 @@ def test_a_prepared_run_folder_runs_no_code_on_resume(
         stream.write(record.getvalue())
     index.storage_data[MetadataIndex(name)] = place
     (state / ".metadata").write_bytes(pickle.dumps(index))
+    for changed in (state / ".metadata", state / place.relative_path):  # whoever prepares a folder lists what is in it
+        list_again(state.parent, changed)
     output = launch(*command(run, base, sample), check=False)
     assert f"{name} is stored as bytes, expected a tensor; do not trust it" in output
     assert "Traceback" not in output and not trace.exists()

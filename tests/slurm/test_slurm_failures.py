@@ -88,7 +88,11 @@ def test_a_killed_rank_ends_the_start_and_is_named_in_the_last_line(broken: Brok
 
 
 def test_a_second_job_on_the_folder_ends_at_once(broken: Broken) -> None:
-    assert broken.second.startswith(f"hs2pref: job {broken.job} works in {broken.run.folder}, or waits to go on; ")
+    """By the lock of the run where the first one works in it, by that of the job while it waits."""
+    works = f"{broken.run.folder}: another start works in this folder, process "
+    assert f", SLURM job {broken.job!r}, since" in broken.second.partition(works)[2] or broken.second.startswith(
+        f"hs2pref: job {broken.job} works in {broken.run.folder}, or waits to go on; "
+    )
 
 
 def test_a_failed_start_is_followed_by_another_while_the_limit_allows(broken: Broken) -> None:

@@ -21,6 +21,7 @@ from nemo_hs2pref.errors import DataError
 
 SIDES = ("chosen", "rejected")
 FORMS = (helpsteer3, nemo_rl)  # what is turned into chosen and rejected first
+ANSWERS = (helpsteer3.KEYS | nemo_rl.KEYS) - {*PROMPT_KEYS, "domain"}  # responses, and which of them is better
 READ = frozenset({*PROMPT_KEYS, *SYSTEM_KEYS, *SIDES, "messages"}).union(*(form.KEYS for form in FORMS))
 
 
@@ -35,6 +36,7 @@ def pair_row(row: Row) -> Row:
         if form.fits(row):
             _refuse_both_forms(row, form.KEYS)
             row = form.pair_row(row)
+    _refuse_other_answers(row)
     sides = [_side(name, given(row, name)) for name in SIDES]
     key = one_of(row, PROMPT_KEYS, "prompt")
     if not any(isinstance(side, list) for side in sides):
@@ -45,6 +47,15 @@ def pair_row(row: Row) -> Row:
     _refuse_other_messages(row, [*prompt, {"role": "assistant", "content": chosen}])
     rest = {key: value for key, value in row.items() if key not in READ}
     return {**rest, "prompt": with_system(row, prompt), "chosen": chosen, "rejected": rejected}
+
+
+def _refuse_other_answers(row: Row) -> None:
+    """Parts of another form, which may say that the other response is better."""
+    if other := [key for key in sorted(ANSWERS) if not is_empty(row.get(key))]:
+        named = ", ".join(f'"{key}"' for key in other)
+        raise DataError(
+            f'{named} stand beside "chosen" and "rejected", and say something of responses too; take one out'
+        )
 
 
 def _refuse_both_forms(row: Row, keys: Set[str]) -> None:
