@@ -275,3 +275,25 @@ def test_an_index_that_points_outside_of_its_folder_is_refused(tmp_path: Path) -
     (weak / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"score.weight": "../secret"}}))
     with pytest.raises(CheckpointError, match=r"score.weight is in '../secret', outside of the folder"):
         extrapolate_checkpoints(weak, weak, {1.5: tmp_path / "expo"})
+
+
+@pytest.mark.parametrize("change", ["chat template", "vocabulary", "a number that is none"])
+def test_what_would_be_combined_in_silence_is_refused(change: str, tmp_path: Path) -> None:
+    weak, strong = hugging_face(tmp_path / "weak", 1.0), hugging_face(tmp_path / "strong", 3.0, shards=False)
+    if change == "chat template":
+        file = strong / "tokenizer_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": "{{ messages[0].content }}"}))
+    elif change == "vocabulary":
+        file = strong / "tokenizer.json"
+        stored = json.loads(file.read_text())
+        vocabulary = stored["model"]["vocab"]
+        vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+        file.write_text(json.dumps(stored))
+    else:
+        tensors = load_file(strong / "model.safetensors")
+        tensors["score.weight"][0, 0] = float("nan")
+        save_file(tensors, strong / "model.safetensors")
+    said = {"chat template": "its chat template is", "vocabulary": "its tokenizer is"}.get(change, "not finite")
+    with pytest.raises(CheckpointError, match=said):
+        extrapolate_checkpoints(weak, strong, {1.5: tmp_path / "out"})
+    assert not (tmp_path / "out").exists()

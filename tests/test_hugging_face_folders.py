@@ -214,7 +214,7 @@ def test_every_verb_reads_the_same_model(name: str, sound: Path, folder: Path, f
     assert main(["convert", "to-hf", str(tmp_path / "nemo"), str(tmp_path / "back")]) == 0
     assert scored(tmp_path / "back", files, tmp_path / "back.jsonl") == pytest.approx(expected, abs=1e-5)
 
-    assert main(["extrapolate", "--average", str(sound), str(folder), "--out", str(tmp_path / "mean")]) == 0
+    assert main(["extrapolate", "--average", str(folder), str(folder), "--out", str(tmp_path / "mean")]) == 0
     assert scored(tmp_path / "mean", files, tmp_path / "mean.jsonl") == pytest.approx(expected, abs=1e-5)
     assert main(["checkpoint", "verify", str(folder)]) == 0
     assert main(["checkpoint", "inspect", str(folder)]) == 0

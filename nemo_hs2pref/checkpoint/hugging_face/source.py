@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 from transformers import LlamaConfig, PreTrainedTokenizerBase
 
+from nemo_hs2pref.checkpoint.finite import refuse_not_finite
 from nemo_hs2pref.checkpoint.hugging_face.folder.opened import open_folder
 from nemo_hs2pref.checkpoint.layout import HF_CONFIG
 from nemo_hs2pref.errors import CheckpointError
@@ -78,6 +79,7 @@ def checked_reader(source: HFSource, shapes: Mapping[str, tuple[int, ...]]) -> C
         value = source.tensor(name)
         if tuple(value.shape) != shapes[name]:
             raise CheckpointError(f"{source.name}: {name} is {tuple(value.shape)}; its config asks for {shapes[name]}")
+        refuse_not_finite(value, name, source.name)
         return value
 
     return tensor

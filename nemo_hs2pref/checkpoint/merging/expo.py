@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.finite import refuse_not_finite
 from nemo_hs2pref.checkpoint.merging.model import Model, size_bytes
 from nemo_hs2pref.checkpoint.merging.models import open_models
 from nemo_hs2pref.errors import CheckpointError, ConfigError
@@ -105,7 +106,9 @@ def write(
         for name, layer in tqdm(model.parts(), "writing", unit=" tensors", disable=None):
             loaded = load(name, layer)
             for output, writer in zip(outputs, writers, strict=True):
-                writer(output.tensor(loaded))
+                tensor = output.tensor(loaded)
+                refuse_not_finite(tensor, name, f"{output.path}: not written")
+                writer(tensor)
             del loaded  # not kept while the next one is read
         look()
         assert all(writer.is_complete for writer in writers)

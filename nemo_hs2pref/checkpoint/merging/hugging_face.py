@@ -19,6 +19,7 @@ from nemo_hs2pref.checkpoint.hugging_face.layouts import KEY
 from nemo_hs2pref.checkpoint.identity import EXPORTED
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, read_hugging_face_config
 from nemo_hs2pref.checkpoint.merging.model import Model
+from nemo_hs2pref.checkpoint.merging.text import settings_of
 from nemo_hs2pref.checkpoint.pushed import Pushed
 from nemo_hs2pref.checkpoint.safetensors import shards
 from nemo_hs2pref.checkpoint.safetensors.folder import weight_files
@@ -44,7 +45,10 @@ class HFCheckpoint(Model):
         if "dropped_bias" in ours:
             raise CheckpointError(f"{path}: its head's bias was left out; combine the checkpoints it was made from")
         self.config |= {KEY: {key: value for key, value in ours.items() if key not in OF_OTHER_WEIGHTS}}
-        meant = {f"{KEY}.{key}": ours.get(key) for key in MEANING}
+        usual = {"layout": opened.layout, "template": opened.template}  # of who has not our key
+        usual["reward_weights"] = [1.0] if opened.config.num_labels == 1 else None
+        meant = {f"{KEY}.{key}": ours.get(key) or usual.get(key) for key in MEANING}
+        meant |= settings_of(opened.tokenizer, opened.template)
         self.settings = meant | {key: value for key, value in meaning(opened.config).items() if key != KEY}
         self.files: dict[str, Path] = {}
         entries: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
