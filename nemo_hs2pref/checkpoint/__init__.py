@@ -11,7 +11,7 @@ node converts a 70B checkpoint.
     heads  `reward_head` has a head and its home with us; `hugging_face.layouts` names Hugging Face's, `head` reads them
            and `ending` writes them
 
-Rooms and modules, each of which imports only those before it: progress, pushed, durable, file_list, torch_dist,
+Rooms and modules, each of which imports only those before it: progress, pushed, finite, durable, file_list, torch_dist,
 safetensors, resumed_state, layout, saved_run, identity, reward_head, llama, described, foreign, opening,
 standardization, adapters, hugging_face, merging, verification, inspection, small_models, megatron.
 """

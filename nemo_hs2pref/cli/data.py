@@ -130,6 +130,10 @@ def run_prepare(args: argparse.Namespace) -> int:
 def _warnings(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield from (manifest["release"] or {}).get("differences", ())
     yield from sentences(manifest["doubts"])
+    rows = {name: output["rows"] for name, output in manifest["outputs"].items() if "rows" in output}
+    for name, count in rows.items():
+        if not count and rows.get(name.replace("validation", "train")):
+            yield f"{name} has no row: nothing of its kind is held out; --validation-share can ask for more"
     for output, found in (manifest["swapped"] or {}).items():
         if manifest["outputs"][f"{output}.jsonl"]["rows"] and not found["swappable"]:
             yield (

@@ -7,6 +7,7 @@ from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.errors import DataError
 
 LARGEST = 1_000_000
+UNNAMED = "-"  # the id that a reader gives to a row without one
 
 
 def text(row: Row, key: str) -> str:
@@ -80,5 +81,6 @@ def is_absent(value: object) -> bool:
 def given(row: Row, key: str) -> Any:
     """The value of a key that must be there."""
     if key not in row:
-        raise DataError(f'no "{key}"; the keys are {", ".join(row) or "none"}')
+        names = ", ".join(name for name, value in row.items() if (name, value) != ("id", UNNAMED))
+        raise DataError(f'no "{key}"; the keys are {names or "none"}')
     return row[key]

@@ -45,7 +45,7 @@ class HFCheckpoint(Model):
         if "dropped_bias" in ours:
             raise CheckpointError(f"{path}: its head's bias was left out; combine the checkpoints it was made from")
         self.config |= {KEY: {key: value for key, value in ours.items() if key not in OF_OTHER_WEIGHTS}}
-        usual = {"layout": opened.layout, "template": opened.template}  # of who has not our key
+        usual: dict[str, Any] = {"layout": opened.layout, "template": opened.template}  # of who has not our key
         usual["reward_weights"] = [1.0] if opened.config.num_labels == 1 else None
         meant = {f"{KEY}.{key}": ours.get(key) or usual.get(key) for key in MEANING}
         meant |= settings_of(opened.tokenizer, opened.template)

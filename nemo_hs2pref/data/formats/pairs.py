@@ -14,6 +14,7 @@ Without "id" a row is called "<file>-<n>" by its number; without "split" the fil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from nemo_hs2pref.data.fields import UNNAMED
 from nemo_hs2pref.data.groups import Dropped, Found, Kept, Split
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.reading.rows import Reading
@@ -27,7 +28,6 @@ RELEASE = Release(
     ({"rows": "pairs.jsonl"}, {name: f"{name}.jsonl" for name in SPLIT_OF_FILE}),
     optional=frozenset({"validation", "test"}),
 )
-UNNAMED = "-"
 
 
 @dataclass(frozen=True)
