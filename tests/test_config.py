@@ -405,3 +405,21 @@ def test_empty_words_and_numbers_that_are_not_finite_are_refused_by_every_verb(
     assert main(words) == 2
     error = capsys.readouterr().err
     assert ("expected a finite number" in error or "is empty; give a value" in error) and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["a\\,b", "\\\\", "a\\ b", "a\\=b", "a\\(b"])
+def test_a_backslash_is_never_lost(text: str) -> None:
+    with pytest.raises(ConfigError, match="takes the backslash out of text") as caught:
+        load_reward_model_config(overrides=[*GIVEN, f"data.dir={text}"])
+    (word,) = shlex.split(str(caught.value).partition(" type ")[2])
+    config, _ = load_reward_model_config(overrides=[*GIVEN, word])
+    assert config.data.dir == text
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("data.validation={}", "~data.validation.NAME"), ("hydra.run.dir=/x", "unknown key hydra.run.dir")],
+)
+def test_what_hydra_would_take_for_something_else_is_refused(word: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_reward_model_config(overrides=[*GIVEN, word])

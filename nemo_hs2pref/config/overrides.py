@@ -25,6 +25,7 @@ from omegaconf.grammar_parser import parse
 from nemo_hs2pref.errors import ConfigError
 
 WORD = re.compile(r"(?P<sign>\+{0,2})(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
+ESCAPE = re.compile(r"\\[\\()\[\]{}:=, \t]")  # what Hydra's grammar reads as one character
 NOT_TEXT = (OverrideLexer.INT, OverrideLexer.FLOAT, OverrideLexer.BOOL, OverrideLexer.NULL)
 EXPECTED = {int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -49,6 +50,15 @@ def word_for_hydra(word: str, schema: type, groups: Sequence[str]) -> str:
     refuse_what_quotes_cannot_mend(key, value)
     if str in kinds and value != value.strip(" \t"):  # Hydra would drop the spaces
         raise ConfigError(f"{key}={value}: the text begins or ends with a space; type {typed(key, value)}")
+    if str in kinds and value[:1] not in ("'", '"') and ESCAPE.search(value):
+        raise ConfigError(
+            f"{key}={value}: Hydra takes the backslash out of text without quotes; for the text as it stands type "
+            f"{typed(key, value)}"
+        )
+    if has_names_of_users(kinds) and not value.strip("{} \t"):
+        raise ConfigError(f"{word}: takes nothing away, as Hydra adds to what is there; type ~{key}.NAME for each")
+    if key.partition(".")[0] == "hydra":
+        raise ConfigError(f"unknown key {key}; Hydra's own settings have no use here")
     for token in reversed([*texts_to_quote(word, key, value, kinds)]):  # from the end, so that places stay
         word = f"{word[: token.start]}'{word[token.start : token.stop + 1]}'{word[token.stop + 1 :]}"
     new = not sign and (has_names_of_users(kinds) or has_names_of_users(kinds_of(schema, key.rpartition(".")[0])))
