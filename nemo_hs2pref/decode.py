@@ -83,11 +83,27 @@ def parse_file(path: Path) -> object:
 def parse(text: str | bytes) -> object:
     """Raises ValueError, whose text ends a sentence, for all that is not one JSON document in UTF-8."""
     try:
-        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
+        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=each_once)
+    except KeyTwice:
+        raise
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
     except (ValueError, RecursionError) as error:  # bad syntax, a number of 5,000 digits, 1,000 nested lists
         raise ValueError(f"not JSON ({error})") from None
+
+
+class KeyTwice(ValueError):
+    """An object in which a key stands twice: the last would win, and what the others say be lost."""
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json.loads; raises KeyTwice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise KeyTwice(f'the key "{twice}" stands twice in one object; expected each key once')
+    return made
 
 
 def fit(kind: Any, value: object, keys: tuple[str | int, ...]) -> Any:

@@ -105,3 +105,8 @@ def test_any_document_is_the_type_or_one_sentence(changes: dict[str, object]) ->
         assert str(refusal).isprintable()
     else:
         assert from_plain(Outer, asdict(made), "f") == made
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    with pytest.raises(HS2PrefError, match=r'^f: the key "step" stands twice in one object'):
+        from_json(Outer, '{"step": 1, "phase": "saving", "step": 2}', "f")

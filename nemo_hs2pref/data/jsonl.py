@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.decode import KeyTwice, each_once
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.files import replacing
 
@@ -16,7 +17,9 @@ Row = dict[str, Any]
 def parse_object(line: bytes) -> Row:
     """The JSON object on one line."""
     try:
-        row = json.loads(line.decode("utf-8"), object_pairs_hook=_object)
+        row = json.loads(line.decode("utf-8"), object_pairs_hook=each_once)
+    except KeyTwice as fault:
+        raise DataError(str(fault)) from None
     except UnicodeDecodeError as error:
         raise DataError(f"byte {error.start} of the line is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -25,16 +28,6 @@ def parse_object(line: bytes) -> Row:
         raise DataError(f"not JSON ({error})") from None
     if not isinstance(row, dict):
         raise DataError(f"expected a JSON object, found {type(row).__name__}")
-    return row
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Row:
-    """An object, none of whose keys stands in it twice: the last would win, and the others' text be lost."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise DataError(f'the key "{twice}" stands twice in one object; expected each key once')
     return row
 
 
