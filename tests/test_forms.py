@@ -238,6 +238,8 @@ def test_other_keys_are_counted_by_name(tmp_path, capsys):
     ("row", "said"),
     [
         ({"overall_preference": -3, "completions": [{"rank": 1, "completion": "q"}]}, '"completions", "overall_pref'),
+        ({"prompt": '[{"role": "user", "content": "Hi"}]'}, '"prompt" is a list of messages kept as text'),
+        ({"chosen": "[{'content': 'x', 'role': 'assistant'}]"}, '"chosen" is a list of messages kept as text'),
         ({"prompt": [{"role": "user", "content": "Hi", "from": "gpt", "value": "lost"}]}, '"value" of a message'),
     ],
 )

@@ -5,6 +5,7 @@
 {"from": "human", "value": "Hi"}                                       ShareGPT's
 """
 
+import re
 from typing import Any
 
 from nemo_hs2pref.data.fields import given
@@ -15,17 +16,25 @@ SHAREGPT_ROLES = {
     **{"human": "user", "user": "user", "system": "system"},
     **dict.fromkeys(("gpt", "assistant", "chatgpt", "bard", "bing", "model"), "assistant"),
 }
+PACKED = re.compile(r"\s*\[\s*\{\s*[\"'](role|content|from|value)[\"']\s*:")
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def messages_of(key: str, value: Any, *, may_be_text: bool) -> list[Row]:
     """The turns of a key's value, in order; `may_be_text`: a text is the user's only turn."""
     if isinstance(value, str) and may_be_text:
+        refuse_packed(key, value)
         return [{"role": "user", "content": value}]
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         expected = 'text or a list of {"role", "content"}' if may_be_text else 'a list of {"role", "content"}'
         raise DataError(f'"{key}" is {value!r:.40}; expected {expected}')
     return [message_of(message) for message in value]
+
+
+def refuse_packed(key: str, text: str) -> None:
+    """Tables without lists, as CSV and pandas', keep messages as JSON or Python text, which would be one long turn."""
+    if PACKED.match(text) and text.rstrip().endswith("}]"):
+        raise DataError(f'"{key}" is a list of messages kept as text; store it as a list, as json.loads makes of it')
 
 
 def message_of(message: Row) -> Row:

@@ -13,7 +13,7 @@ from itertools import takewhile
 
 from nemo_hs2pref.data.fields import given
 from nemo_hs2pref.data.forms import helpsteer3, nemo_rl
-from nemo_hs2pref.data.forms.messages import messages_of
+from nemo_hs2pref.data.forms.messages import messages_of, refuse_packed
 from nemo_hs2pref.data.forms.prompt import PROMPT_KEYS, SYSTEM_KEYS, one_of, same_text, same_turns, with_system
 from nemo_hs2pref.data.jsonl import Row
 from nemo_hs2pref.data.unread import is_empty
@@ -69,6 +69,8 @@ def _side(name: str, side: object) -> object:
     """Messages; a text stays one."""
     if isinstance(side, dict):
         side = [side]
+    if isinstance(side, str):
+        refuse_packed(name, side)
     return messages_of(name, side, may_be_text=False) if isinstance(side, list) else side
 
 
