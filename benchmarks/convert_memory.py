@@ -90,7 +90,7 @@ def shapes(layers: int) -> dict[str, Any]:
     import torch
     from transformers import LlamaConfig
 
-    from nemo_hs2pref.checkpoint.llama.architecture import body_shapes, lm_head_shapes
+    from nemo_hs2pref.checkpoint.families.architecture import body_shapes, lm_head_shapes
     from nemo_hs2pref.checkpoint.safetensors.shards import Entry
 
     config = LlamaConfig(**SHAPE, num_hidden_layers=layers)

@@ -110,17 +110,17 @@ def run_step(base: Path, overrides: list[str], out: Path) -> None:
     """A child: two optimizer steps, then its memory into OUT/rank<N>.json."""
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     config, _ = load_reward_model_config("train_rm", overrides)
     machine.prepare()
     import torch
     from megatron.core import parallel_state
 
-    from nemo_hs2pref.algorithms.training_step import train_step
+    from nemo_hs2pref.algorithms.step import train_step
     from nemo_hs2pref.data.batches import Batch, ResponseItem, collate
-    from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.rm_objective import objective_of
+    from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
+    from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     model = build_reward_model(config, read_config(base) | SHAPE | {"kv_channels": None}, max_steps=2)

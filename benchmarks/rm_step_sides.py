@@ -17,7 +17,7 @@ import torch
 from nemo_hs2pref.checkpoint.opening import read_config
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.runtime import machine
+from nemo_hs2pref.runtime.platform import machine
 
 Step = Callable[[], dict[str, float]]  # takes one optimizer step; "loss", "tokens", "positions", "seconds"
 
@@ -72,9 +72,9 @@ def current_rss() -> int:
 
 def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step, dict[str, Any]]:
     """What runtime.train_rm.train does, without its log and checkpoints; the clock includes making the batch."""
-    from nemo_hs2pref.algorithms.training_step import train_step
-    from nemo_hs2pref.runtime.rm_data import Batcher, read_data, sequence_multiple
-    from nemo_hs2pref.runtime.train_rm import start
+    from nemo_hs2pref.algorithms.step import train_step
+    from nemo_hs2pref.runtime.run.rm_data import Batcher, read_data, sequence_multiple
+    from nemo_hs2pref.runtime.run.train_rm import start
 
     data = read_data(config)
     checkpoint = read_config(Path(config.pretrained_checkpoint.restore_from_path))

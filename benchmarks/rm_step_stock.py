@@ -27,9 +27,9 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_hs2pref.checkpoint.layout import WEIGHTS
 from nemo_hs2pref.checkpoint.opening import read_config
 from nemo_hs2pref.config.schema import RewardModelConfig
-from nemo_hs2pref.models.head import RewardHead
-from nemo_hs2pref.runtime import nemo_config
-from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
+from nemo_hs2pref.models.reward.head import RewardHead
+from nemo_hs2pref.runtime.platform.sdpa_attention import SdpaAttention
+from nemo_hs2pref.runtime.run import nemo_config
 
 
 class MaskedSdpaAttention(SdpaAttention):

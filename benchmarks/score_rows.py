@@ -28,7 +28,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from nemo_hs2pref.data.records import Conversation, Message
 from nemo_hs2pref.evaluation.scores import Score
-from nemo_hs2pref.runtime.scoring import open_scorer
+from nemo_hs2pref.scoring import open_scorer
 
 TOLERANCE = 1e-4  # float32, summed in another order
 

@@ -130,7 +130,7 @@ def prepared(source: str, at: Folders) -> Path:
 
 def evaluate(models: Mapping[str, Path], data: Path, out: Path) -> dict[str, dict[str, PreferenceReport]]:
     """Reports of every model on the held-out and the training pairs; out/<split>/<model> is the whole evaluation."""
-    from nemo_hs2pref.runtime.scoring import open_scorer  # heavy: torch
+    from nemo_hs2pref.scoring import open_scorer  # heavy: torch
 
     tasks = {split: preferences(str(data / f"pairs.{split}.jsonl")) for split in ("validation", "train")}
     reports: dict[str, dict[str, PreferenceReport]] = {name: {} for name in models}

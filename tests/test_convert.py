@@ -14,10 +14,10 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.families.config import model_config
+from nemo_hs2pref.checkpoint.families.fused import group_qkv
 from nemo_hs2pref.checkpoint.hugging_face import from_hf
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
-from nemo_hs2pref.checkpoint.llama.config import model_config
-from nemo_hs2pref.checkpoint.llama.fused import group_qkv
 from nemo_hs2pref.checkpoint.megatron.writer import adapt_writer
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.errors import CheckpointError

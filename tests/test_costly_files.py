@@ -11,8 +11,8 @@ import pytest
 from small_llama import llama_config
 
 from nemo_hs2pref.checkpoint import opening
-from nemo_hs2pref.checkpoint.foreign import archive
-from nemo_hs2pref.checkpoint.llama.architecture import refuse_unsupported
+from nemo_hs2pref.checkpoint.families.architecture import refuse_unsupported
+from nemo_hs2pref.checkpoint.importers import archive
 from nemo_hs2pref.checkpoint.safetensors.header import read_header
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.yaml_files import read_yaml

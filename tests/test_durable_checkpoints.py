@@ -17,7 +17,7 @@ from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.saved_run import read_saved_run
 from nemo_hs2pref.config.resume import refuse_other_rows
 from nemo_hs2pref.errors import CheckpointError, ConfigError
-from nemo_hs2pref.runtime.checkpoint_files import list_files, refuse_altered, replace, writer_of
+from nemo_hs2pref.runtime.run.checkpoint_files import list_files, refuse_altered, replace, writer_of
 
 STATE = (
     *("hs2pref.json", "model_config.yaml", "tokenizer/tokenizer.json"),

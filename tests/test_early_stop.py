@@ -3,11 +3,11 @@
 import pytest
 
 from nemo_hs2pref.algorithms.early_stop import EarlyStop
-from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.train_state import TrainState
 
 
 def validations_until_the_end(stop: EarlyStop, values: list[float]) -> int | None:
-    progress = Progress()
+    progress = TrainState()
     for number, value in enumerate(values, start=1):
         stop.note(progress, {"val_pairs_accuracy": value})
         if stop.is_reached(progress):
@@ -33,6 +33,6 @@ def test_a_run_ends_after_patience_validations_that_were_no_better(
 
 
 def test_a_run_that_has_ended_goes_on_with_more_patience() -> None:
-    progress = Progress(early_stop_best=0.6, early_stop_waited=2)
+    progress = TrainState(early_stop_best=0.6, early_stop_waited=2)
     assert EarlyStop("val_pairs_accuracy", "max", 2, 0.0).is_reached(progress)
     assert not EarlyStop("val_pairs_accuracy", "max", 3, 0.0).is_reached(progress)

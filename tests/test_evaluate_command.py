@@ -39,7 +39,7 @@ def pairs(tmp_path: Path) -> Path:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     model = StandIn(by_length)
-    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    monkeypatch.setattr("nemo_hs2pref.scoring.open_scorer", model.open)
     return model
 
 

@@ -352,7 +352,7 @@ def pairs_file(tmp_path):
 def model(monkeypatch):
     """Stands in for the model: the rewards of SCORES, or 1 a character; remembers what it was asked."""
     model = StandIn(lambda row: SCORES.get(row.id, float(len(row.messages[-1].content))))
-    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    monkeypatch.setattr("nemo_hs2pref.scoring.open_scorer", model.open)
     return model
 
 

@@ -17,9 +17,9 @@ from torch_dist_files import read_tensors, write_tensors
 from transformers import LlamaConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.families.architecture import body_shapes
 from nemo_hs2pref.checkpoint.hugging_face.head import head_shapes
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.llama.architecture import body_shapes
 from nemo_hs2pref.checkpoint.merging import expo
 from nemo_hs2pref.checkpoint.merging.expo import average_checkpoints, extrapolate_checkpoints
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors

@@ -18,9 +18,9 @@ from torch_dist_files import read_tensors, write_tensors
 from transformers import LlamaConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
-from nemo_hs2pref.checkpoint.foreign.view import remove_views, view
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
+from nemo_hs2pref.checkpoint.importers.view import remove_views, view
 from nemo_hs2pref.checkpoint.inspection import inspect_checkpoint
 from nemo_hs2pref.checkpoint.safetensors.folder import WHOLE
 from nemo_hs2pref.checkpoint.standardization import store
@@ -90,7 +90,7 @@ def refusal(path: Path) -> str:
 def test_what_our_own_runs_write_is_read_as_it_is(language_model: Path, tmp_path: Path) -> None:
     """NeMo writes `target` for our class too."""
     shutil.copytree(language_model, tmp_path / "run")
-    edit(tmp_path / "run", target="nemo_hs2pref.models.megatron_reward_model.MegatronRewardModel")
+    edit(tmp_path / "run", target="nemo_hs2pref.models.reward.megatron_reward_model.MegatronRewardModel")
     assert opening.opened(tmp_path / "run") == tmp_path / "run"
 
 

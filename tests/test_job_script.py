@@ -227,10 +227,10 @@ def test_a_fault_that_preflight_finds_is_the_last_line(run: Path) -> None:
 
 
 def test_a_node_that_preflight_finds_broken_is_worth_another_start(run: Path) -> None:
-    line = preflight(run, failed_checks("gpus", "meeting"), limit=2)
+    line = preflight(run, failed_checks("gpus", "rendezvous"), limit=2)
     assert line.startswith("failed, exit code 1 after ")
     assert line.endswith(
-        "; gpu3: 2 of 9 checks failed: gpus, meeting; to leave it out: sbatch --exclude=gpu3; "
+        "; gpu3: 2 of 9 checks failed: gpus, rendezvous; to leave it out: sbatch --exclude=gpu3; "
         "requeued, failure 1 of 2 in a row"
     )
     assert (run / "asked").read_text() == "requeue 7\n"
@@ -249,7 +249,7 @@ def test_what_only_a_node_can_lack_is_worth_another_start(run: Path, said: str) 
 
 
 def test_no_node_is_left_out_where_none_is_to_blame(run: Path) -> None:
-    assert "--exclude" not in preflight(run, failed_checks("meeting (no answer)", "shared"))
+    assert "--exclude" not in preflight(run, failed_checks("rendezvous (no answer)", "shared"))
     everywhere = [failed_checks("imports").replace("gpu3", node) for node in ("gpu1", "gpu2")]
     assert "--exclude" not in preflight(run, "; ".join(everywhere))
     assert preflight(run, failed_checks("disk", "gpus (no answer)")).startswith("failed, exit code 2 ")

@@ -14,7 +14,7 @@ from nemo_hs2pref.data.datasets import Reader
 from nemo_hs2pref.data.records import ATTRIBUTES
 from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches
 from nemo_hs2pref.errors import DataError
-from nemo_hs2pref.models.head import RewardHead
+from nemo_hs2pref.models.reward.head import RewardHead
 
 CPU = torch.device("cpu")
 

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "config": {"errors", "decode", "masking", "yaml_files"},
     "data": {"errors", "decode", "files", "functional", "outside", "parent"},
     "evaluation": INNER,
+    "scoring": INNER | {"checkpoint", "config", "evaluation", "runtime"},
     "models": INNER,
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
@@ -45,7 +46,7 @@ MAY_IMPORT = {
     "run_metrics": {"errors", "decode", "files"},
     "run_state": {"errors", "decode", "checkpoint.layout"},
     "runtime": INNER
-    | {"models", "checkpoint", "algorithms", "config", "plots", "evaluation.scores"}
+    | {"models", "checkpoint", "algorithms", "config", "plots"}
     | {"repository", "run_lock", "run_metrics", "run_state"},
     "repository": set(),
     "launch": {"errors", "decode", "masking", "repository", "config", "checkpoint.layout", "checkpoint.opening"}
@@ -55,15 +56,25 @@ MAY_IMPORT = {
     "report": {"errors", "decode", "files", "yaml_files", "outside", "data", "evaluation", "config", "plots"}
     | {"run_metrics", "checkpoint.layout", "checkpoint.described", "checkpoint.identity"},
     "laptop": {"errors", "config"},
-    "quickstart": {"errors", "files", "data", "evaluation", "runtime", "plots", "laptop", "report"}
+    "quickstart": {"errors", "files", "data", "evaluation", "scoring", "runtime", "plots", "laptop", "report"}
     | {"checkpoint.identity"},
-    "reproduce": {"errors", "files", "data", "evaluation", "config", "runtime", "laptop", "checkpoint.layout"},
+    "reproduce": {
+        "errors",
+        "files",
+        "data",
+        "evaluation",
+        "scoring",
+        "config",
+        "runtime",
+        "laptop",
+        "checkpoint.layout",
+    },
     "cli": INNER
-    | {"config", "launch", "evaluation", "checkpoint", "runtime", "plots", "preflight", "report"}
+    | {"config", "launch", "evaluation", "checkpoint", "scoring", "runtime", "plots", "preflight", "report"}
     | {"run_lock", "run_state", "laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
-NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime")
+NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime", "scoring")
 WITHOUT_REQUIREMENTS = {
     "nemo-toolkit",
     "nemo-aligner",

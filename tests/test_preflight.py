@@ -19,7 +19,7 @@ import pytest
 
 from nemo_hs2pref.cli import main, preflight
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.preflight import bandwidth, gpus, limits, meeting, runner, shared_folder, versions
+from nemo_hs2pref.preflight import bandwidth, gpus, limits, rendezvous, runner, shared_folder, versions
 from nemo_hs2pref.preflight.check import Check, Finding, Result, failed, ok, skipped, warning
 from nemo_hs2pref.preflight.node import Node
 
@@ -321,14 +321,14 @@ def free_port() -> int:
 
 
 def below_the_kernels(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(meeting, "PORT_RANGE", tmp_path / "range")
+    monkeypatch.setattr(rendezvous, "PORT_RANGE", tmp_path / "range")
     (tmp_path / "range").write_text("1\t2\n")
 
 
 def test_nodes_meet_and_leave_the_port_free(monkeypatch, tmp_path):
     below_the_kernels(monkeypatch, tmp_path)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    first, second = pair_of_nodes(lambda node: meeting.look_at_meeting_point(node, place, wait_s=10))
+    first, second = pair_of_nodes(lambda node: rendezvous.look_at_rendezvous(node, place, wait_s=10))
     assert (first.status, second.status) == ("ok", "ok"), (first, second)
     assert "all 2 nodes reach it" in first.text
     with socket.socket() as server:  # without SO_REUSEADDR: no connection is left waiting in it
@@ -338,9 +338,9 @@ def test_nodes_meet_and_leave_the_port_free(monkeypatch, tmp_path):
 def test_node_that_does_not_come_is_named(monkeypatch, tmp_path):
     below_the_kernels(monkeypatch, tmp_path)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    result = result_of(meeting.look_at_meeting_point(Node("node0", 0, 3, "7"), place, wait_s=0.5))
+    result = result_of(rendezvous.look_at_rendezvous(Node("node0", 0, 3, "7"), place, wait_s=0.5))
     assert result.status == "failed" and "the nodes numbered 1, 2" in result.text
-    lonely = result_of(meeting.look_at_meeting_point(Node("node1", 1, 3, "7"), place, wait_s=0.5))
+    lonely = result_of(rendezvous.look_at_rendezvous(Node("node1", 1, 3, "7"), place, wait_s=0.5))
     assert lonely.status == "failed" and "not reached from node1" in lonely.text
 
 
@@ -348,16 +348,16 @@ def test_port_in_use_and_host_without_address_fail(monkeypatch, tmp_path):
     below_the_kernels(monkeypatch, tmp_path)
     with socket.create_server(("", 0)) as server:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
-        assert "is not free" in result_of(meeting.look_at_meeting_point(ALONE, place, wait_s=1)).text
+        assert "is not free" in result_of(rendezvous.look_at_rendezvous(ALONE, place, wait_s=1)).text
     unknown = {"MASTER_ADDR": "no-such-host.invalid", "MASTER_PORT": "29400"}
-    assert "has no address" in result_of(meeting.look_at_meeting_point(ALONE, unknown, wait_s=1)).text
+    assert "has no address" in result_of(rendezvous.look_at_rendezvous(ALONE, unknown, wait_s=1)).text
 
 
 def test_port_of_the_kernels_range_is_a_warning(monkeypatch, tmp_path):
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    result = result_of(meeting.look_at_meeting_point(ALONE, place, wait_s=1))
+    result = result_of(rendezvous.look_at_rendezvous(ALONE, place, wait_s=1))
     assert result.status == "warning" and "hands out" in result.text
-    assert result_of(meeting.look_at_meeting_point(ALONE, {}, wait_s=1)).status == "skipped"
+    assert result_of(rendezvous.look_at_rendezvous(ALONE, {}, wait_s=1)).status == "skipped"
 
 
 def test_bandwidth_is_measured_and_held_to_its_floor():

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.checkpoint.resumed_state import fitting, progress_in, read_random_state
+from nemo_hs2pref.checkpoint.train_state import TrainState
 from nemo_hs2pref.errors import CheckpointError
 
 RANDOM = {"cpu": torch.get_rng_state(), "cuda": torch.get_rng_state(), "tracker": {"a": torch.get_rng_state()}}
-STATE: dict[str, Any] = {"optimizer": {}, "scheduler": {}, "layout": {}, "progress": asdict(Progress(3, 12))}
+STATE: dict[str, Any] = {"optimizer": {}, "scheduler": {}, "layout": {}, "progress": asdict(TrainState(3, 12))}
 
 
 def test_sound_random_state_is_read_as_it_was_saved(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_cut_random_state_is_one_sentence(tmp_path: Path, size: int) -> None:
     ],
 )
 def test_counters_of_other_types_are_one_sentence(change: dict[str, Any], told: str) -> None:
-    assert progress_in(STATE, Path("common.pt")) == Progress(3, 12)
-    unknown = asdict(Progress(3, early_stop_best=float("inf")))
+    assert progress_in(STATE, Path("common.pt")) == TrainState(3, 12)
+    unknown = asdict(TrainState(3, early_stop_best=float("inf")))
     assert progress_in(STATE | {"progress": unknown}, Path("common.pt")).early_stop_best == float("inf")
     with pytest.raises(CheckpointError, match=rf"^common.pt: {told}$"):
         progress_in(STATE | change, Path("common.pt"))

@@ -22,7 +22,7 @@ from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message
 from nemo_hs2pref.errors import CheckpointError, DataError
-from nemo_hs2pref.runtime.scoring import open_scorer
+from nemo_hs2pref.scoring import open_scorer
 
 HEAD = "model.rm_head.weight"
 TURNS = "{% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}"

@@ -178,7 +178,8 @@ def test_the_command_and_the_job_are_refused_before_they_read_or_write(
 
 LAUNCHER = """
 import os, subprocess, sys
-child = "import os, time; from nemo_hs2pref.runtime.launcher import end_with_launcher; end_with_launcher(os.environ)\\n"
+child = "import os, time; from nemo_hs2pref.runtime.process.launcher import end_with_launcher\\n"
+child += "end_with_launcher(os.environ)\\n"
 child += "assert 'HS2PREF_LAUNCHER' not in os.environ; print(os.getpid(), flush=True); time.sleep(600)"
 environment = {**os.environ, "HS2PREF_LAUNCHER": sys.argv[1] if len(sys.argv) > 1 else str(os.getpid())}
 rank = subprocess.Popen([sys.executable, "-c", child], env=environment, start_new_session=True)

@@ -9,7 +9,7 @@ import pytest
 from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.run_metrics import Lost, cut_after, read_metrics
-from nemo_hs2pref.runtime.run_log import RunLog
+from nemo_hs2pref.runtime.run.run_log import RunLog
 
 
 def line(step: int, kind: str = "train") -> str:

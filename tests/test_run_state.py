@@ -20,9 +20,9 @@ from nemo_hs2pref.run_state import (
     read_state,
     record_failure,
 )
-from nemo_hs2pref.runtime.run_log import RunLog
-from nemo_hs2pref.runtime.wall_clock import WallClock
-from nemo_hs2pref.runtime.watch import RunWatch
+from nemo_hs2pref.runtime.process.wall_clock import WallClock
+from nemo_hs2pref.runtime.run.run_log import RunLog
+from nemo_hs2pref.runtime.run.run_monitor import RunMonitor
 
 NOON = "2026-11-21T12:00:00.000+00:00"
 
@@ -37,7 +37,7 @@ def test_a_folder_without_a_run_has_no_state(tmp_path: Path) -> None:
 
 
 def test_the_state_follows_the_run(tmp_path: Path) -> None:
-    watch = RunWatch(start(tmp_path), WallClock(float("inf"), margin_s=0))
+    monitor = RunMonitor(start(tmp_path), WallClock(float("inf"), margin_s=0))
     phases: list[tuple[str, int, int]] = []
 
     def look() -> None:
@@ -46,11 +46,11 @@ def test_the_state_follows_the_run(tmp_path: Path) -> None:
         phases.append((state.phase, state.step, state.checkpoint_step))
 
     look()
-    watch.trained(1)
+    monitor.trained(1)
     look()
-    watch.validating()
+    monitor.validating()
     look()
-    with watch.saving(1):
+    with monitor.saving(1):
         look()
     look()
     assert phases == [
@@ -61,8 +61,8 @@ def test_the_state_follows_the_run(tmp_path: Path) -> None:
 
 
 def test_a_save_that_fails_is_no_checkpoint(tmp_path: Path) -> None:
-    watch = RunWatch(start(tmp_path), None)
-    with pytest.raises(OSError), watch.saving(4):
+    monitor = RunMonitor(start(tmp_path), None)
+    with pytest.raises(OSError), monitor.saving(4):
         raise OSError
     state = read_state(tmp_path)
     assert state is not None and (state.phase, state.checkpoint) == ("saving", None)

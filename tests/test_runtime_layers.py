@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nemo_hs2pref.checkpoint.megatron import writer
-from nemo_hs2pref.runtime import machine, no_apex_te, no_cuda
-from nemo_hs2pref.runtime.adamw import AdamW
-from nemo_hs2pref.runtime.sdpa_attention import SdpaAttention
+from nemo_hs2pref.runtime.platform import machine, no_apex_te, no_cuda
+from nemo_hs2pref.runtime.platform.adamw import AdamW
+from nemo_hs2pref.runtime.platform.sdpa_attention import SdpaAttention
 
 AttnMaskType = Enum("AttnMaskType", ["causal", "padding"])
 

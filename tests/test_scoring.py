@@ -26,12 +26,12 @@ from nemo_hs2pref.cli import main
 from nemo_hs2pref.data.records import Conversation, Message, write_jsonl
 from nemo_hs2pref.errors import CheckpointError, ConfigError, DataError
 from nemo_hs2pref.evaluation.scores import Score, TooLong, rewards
-from nemo_hs2pref.runtime.scoring import open_scorer
-from nemo_hs2pref.runtime.scoring.batches import batches_by_tokens, deal, key_of
-from nemo_hs2pref.runtime.scoring.hugging_face import HuggingFaceModel
-from nemo_hs2pref.runtime.scoring.journal import fingerprint, partial_of
-from nemo_hs2pref.runtime.scoring.loop import ModelScorer
-from nemo_hs2pref.runtime.scoring.progress import Progress
+from nemo_hs2pref.scoring import open_scorer
+from nemo_hs2pref.scoring.batches import batches_by_tokens, deal, key_of
+from nemo_hs2pref.scoring.hugging_face import HuggingFaceModel
+from nemo_hs2pref.scoring.journal import fingerprint, partial_of
+from nemo_hs2pref.scoring.loop import ModelScorer
+from nemo_hs2pref.scoring.progress import Progress
 
 TIME_LIMIT_S = 120
 
@@ -67,7 +67,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[int]]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.loop.TOKENS_A_BATCH", {"cpu": 1024, "cuda": 1024})
+    monkeypatch.setattr("nemo_hs2pref.scoring.loop.TOKENS_A_BATCH", {"cpu": 1024, "cuda": 1024})
 
 
 def rows_file(folder: Path, rows: Sequence[Conversation]) -> Path:
@@ -374,9 +374,9 @@ class Refuse:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Refuse)
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.runtime.scoring import loop
-from nemo_hs2pref.runtime.scoring.hugging_face import HuggingFaceModel
-from nemo_hs2pref.runtime.scoring.journal import partial_of
+from nemo_hs2pref.scoring import loop
+from nemo_hs2pref.scoring.hugging_face import HuggingFaceModel
+from nemo_hs2pref.scoring.journal import partial_of
 loop.TOKENS_A_BATCH = {"cpu": 1024, "cuda": 1024}
 limit, model, rows, output = sys.argv[1:]
 forward, done = HuggingFaceModel.forward, []

@@ -149,7 +149,7 @@ def test_figures_in_aligners_model_config_are_not_passed_on(checkpoint):
 def model(monkeypatch) -> StandIn:
     """A response's reward is its length."""
     model = StandIn(lambda row: float(len(row.messages[-1].content)))
-    monkeypatch.setattr("nemo_hs2pref.runtime.scoring.open_scorer", model.open)
+    monkeypatch.setattr("nemo_hs2pref.scoring.open_scorer", model.open)
     return model
 
 

@@ -418,7 +418,7 @@ def test_only_the_last_message_of_a_scored_row_may_be_empty():
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_scoring_renders_with_the_template_of_the_checkpoint(template):
-    from nemo_hs2pref.runtime.scoring.nemo import inference_config
+    from nemo_hs2pref.scoring.nemo import inference_config
 
     head = {"attributes": ["helpfulness"], "reward_weights": [1.0], "bias": False, "template": template}
     checkpoint = {"head": head, "precision": "32", "encoder_seq_length": 128}

@@ -18,9 +18,9 @@ from nemo_hs2pref.cli import main, processes
 from nemo_hs2pref.cli.train import must_be_started
 from nemo_hs2pref.config.durations import format_duration, parse_duration
 from nemo_hs2pref.errors import ConfigError
-from nemo_hs2pref.runtime import slurm_step, stop_signals, wall_clock
-from nemo_hs2pref.runtime.wall_clock import WallClock, end_of_run
-from nemo_hs2pref.runtime.watch import TIME_LIMIT, RunWatch
+from nemo_hs2pref.runtime.process import slurm_step, stop_signals, wall_clock
+from nemo_hs2pref.runtime.process.wall_clock import WallClock, end_of_run
+from nemo_hs2pref.runtime.run.run_monitor import TIME_LIMIT, RunMonitor
 
 DAY, HOUR, MINUTE = 86400, 3600, 60
 TIME_LIMIT_S = 60
@@ -165,7 +165,7 @@ def test_without_slurm_the_limit_is_counted_from_the_start_of_the_process() -> N
 
 
 def run_python(program: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", "from nemo_hs2pref.runtime import stop_signals as s\n" + program]
+    words = [sys.executable, "-c", "from nemo_hs2pref.runtime.process import stop_signals as s\n" + program]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
@@ -176,19 +176,18 @@ def test_signals_are_flags_that_a_second_one_does_not_change(monkeypatch: pytest
     before = signal.getsignal(signal.SIGUSR1)
     try:
         stop_signals.catch(signal.SIGUSR1)
-        watch = RunWatch(None, None)
-        assert watch.flags() == {TIME_LIMIT: False, "SIGUSR1": False, "SIGTERM": False}
+        monitor = RunMonitor(None, None)
+        assert monitor.flags() == {TIME_LIMIT: False, "SIGUSR1": False, "SIGTERM": False}
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGUSR1)
-            assert watch.flags() == {TIME_LIMIT: False, "SIGUSR1": True, "SIGTERM": False}
+            assert monitor.flags() == {TIME_LIMIT: False, "SIGUSR1": True, "SIGTERM": False}
     finally:
         signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_rank_says_when_it_notes_usr1_which_its_job_script_must_not_send_before() -> None:
-    words = (
-        f"trap '' USR1; exec {sys.executable} -c 'import os, sys; from nemo_hs2pref.runtime import stop_signals as s; "
-    )
+    words = f"trap '' USR1; exec {sys.executable} -c 'import os, sys\n"
+    words += "from nemo_hs2pref.runtime.process import stop_signals as s\n"
     words += """s.await_usr1(); sys.stdin.read(); print(list(s.received), "HS2PREF_BEGUN" in os.environ)'"""
     with subprocess.Popen(
         ["bash", "-c", words],

@@ -26,10 +26,10 @@ from torch_dist_files import read_tensors, write_tensors
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.families.config import llama_config
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.llama.config import llama_config
 from nemo_hs2pref.checkpoint.safetensors import shards
 from nemo_hs2pref.checkpoint.safetensors.shards import Entry, write_shards
 from nemo_hs2pref.checkpoint.torch_dist import writing

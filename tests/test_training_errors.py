@@ -23,8 +23,9 @@ from nemo_hs2pref.cli.processes import explained, killed
 from nemo_hs2pref.data.records import read_jsonl
 from nemo_hs2pref.errors import DataError, HS2PrefError, MachineError, OtherRankError
 from nemo_hs2pref.run_state import StateFile, read_failure
-from nemo_hs2pref.runtime import machine, ranks, stop_signals
-from nemo_hs2pref.runtime.ranks import Ranks
+from nemo_hs2pref.runtime.platform import machine
+from nemo_hs2pref.runtime.process import ranks, stop_signals
+from nemo_hs2pref.runtime.process.ranks import Ranks
 
 TIME_LIMIT_S = 120
 HEAD = {

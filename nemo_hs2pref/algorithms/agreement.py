@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from nemo_hs2pref.metrics import Sums, summarise
-from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 
 Metrics = dict[str, float]
 Flags = Callable[[], Mapping[str, bool]]  # reasons to stop that this rank knows; the same names on every rank

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nemo_hs2pref.checkpoint.progress import Progress
+from nemo_hs2pref.checkpoint.train_state import TrainState
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class EarlyStop:
     patience: int
     min_delta: float
 
-    def note(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+    def note(self, progress: TrainState, metrics: Mapping[str, float]) -> None:
         """Record this validation in `progress`, which the resume state keeps."""
         value = metrics[self.monitor]
         best = progress.early_stop_best
@@ -24,7 +24,7 @@ class EarlyStop:
         else:
             progress.early_stop_waited += 1
 
-    def is_reached(self, progress: Progress) -> bool:
+    def is_reached(self, progress: TrainState) -> bool:
         """Whether the run ends here; started again with more patience, it goes on."""
         return progress.early_stop_waited >= self.patience
 

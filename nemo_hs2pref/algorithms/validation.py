@@ -7,7 +7,7 @@ import torch
 from nemo_hs2pref.algorithms.agreement import Flags, Metrics, agree, metrics_of
 from nemo_hs2pref.data.batches import MakeBatch
 from nemo_hs2pref.metrics import Sums
-from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 
 ValidationSets = Mapping[str, Sequence[MakeBatch]]  # name -> its global batches
 

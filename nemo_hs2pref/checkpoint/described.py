@@ -6,7 +6,7 @@ Checked where a file is read, so that no later line meets text in the place of a
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from nemo_hs2pref.checkpoint.llama.limits import refuse_huge
+from nemo_hs2pref.checkpoint.families.limits import refuse_huge
 from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError
 

@@ -15,7 +15,7 @@ def opened(path: Path) -> Path:
     """The folder of our layout for the checkpoint at `path`: itself, or a view of one that NeMo or Aligner wrote."""
     if not (path.is_file() or is_foreign(path)):
         return path
-    from nemo_hs2pref.checkpoint.foreign.view import view  # heavy: torch
+    from nemo_hs2pref.checkpoint.importers.view import view  # heavy: torch
 
     return view(path.resolve())
 

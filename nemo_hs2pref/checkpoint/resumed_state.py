@@ -8,25 +8,25 @@ from typing import Any
 
 import torch
 
-from nemo_hs2pref.checkpoint.progress import Progress
 from nemo_hs2pref.checkpoint.torch_dist.index import load_plain
+from nemo_hs2pref.checkpoint.train_state import TrainState
 from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import CheckpointError
 
 PARTS = ("optimizer", "scheduler", "progress", "layout")
 
 
-def progress_in(state: Mapping[str, Any], file: Path) -> Progress:
+def progress_in(state: Mapping[str, Any], file: Path) -> TrainState:
     """The counters in what `file` and the tensors beside it hold; CheckpointError where a part is not there."""
     if missing := [part for part in PARTS if part not in state]:
         raise CheckpointError(f"{file}: has no {missing[0]!r}; copy the checkpoint again")
     given, where = state["progress"], f"{file}: progress"
     best = given.get("early_stop_best") if isinstance(given, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if not isinstance(best, float):
-        return from_plain(Progress, given, where, CheckpointError)
+        return from_plain(TrainState, given, where, CheckpointError)
     # a validation may have given no number, which JSON's readers refuse and early stopping has lived with
     return replace(
-        from_plain(Progress, {**given, "early_stop_best": None}, where, CheckpointError), early_stop_best=best
+        from_plain(TrainState, {**given, "early_stop_best": None}, where, CheckpointError), early_stop_best=best
     )
 
 

@@ -139,8 +139,8 @@ def open_scorer(args: argparse.Namespace, out: Path) -> tuple[Any, Callable[[], 
 
         return ScoresFile(args.scores), lambda: None
     from nemo_hs2pref.evaluation.outcome import SCORES
-    from nemo_hs2pref.runtime.scoring import open_scorer
-    from nemo_hs2pref.runtime.scoring.journal import partial_of
+    from nemo_hs2pref.scoring import open_scorer
+    from nemo_hs2pref.scoring.journal import partial_of
 
     partial = partial_of(out / SCORES)
     scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NoReturn
 from nemo_hs2pref import run_state
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
 from nemo_hs2pref.masking import masked
-from nemo_hs2pref.runtime import slurm_step, stop_signals
-from nemo_hs2pref.runtime.launcher import end_with_launcher
+from nemo_hs2pref.runtime.process import slurm_step, stop_signals
+from nemo_hs2pref.runtime.process.launcher import end_with_launcher
 
 if TYPE_CHECKING:  # it imports torch
-    from nemo_hs2pref.runtime.ranks import Ranks
+    from nemo_hs2pref.runtime.process.ranks import Ranks
 
 Run = Callable[[argparse.Namespace], int]
 INNER_LINE, END_AND_INDENT = re.compile(r"\n(?! )"), "\n  "
@@ -54,7 +54,7 @@ def as_rank(run: Run) -> Run:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # who started the ranks is interrupted too, and says so
         # Under srun rank 0 holds the store, and torch has a page of C++ for each call to it after its end.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        from nemo_hs2pref.runtime.ranks import join  # heavy: torch
+        from nemo_hs2pref.runtime.process.ranks import join  # heavy: torch
 
         ranks = None
         try:
@@ -119,8 +119,8 @@ def end_now(code: int) -> NoReturn:
     """
     for child in multiprocessing.active_children():
         child.kill()  # SIGTERM is blocked in what a save has started
-    if foreign := sys.modules.get("nemo_hs2pref.checkpoint.foreign.view"):
-        foreign.remove_views()
+    if importers := sys.modules.get("nemo_hs2pref.checkpoint.importers.view"):
+        importers.remove_views()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -131,7 +131,7 @@ def start(count: int, words: Sequence[str], run_dir: Path | None = None) -> int:
 
     When one fails the others are stopped. It has said why, unless a signal killed it: then that is said here.
     """
-    from nemo_hs2pref.runtime.local_ranks import LocalRanks  # heavy: torch
+    from nemo_hs2pref.runtime.process.local_ranks import LocalRanks  # heavy: torch
 
     ranks = LocalRanks(count, words)
     rank, code = ranks.wait()

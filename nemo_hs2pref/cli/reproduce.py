@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(commands(plan, args.data))
         return 0
-    from nemo_hs2pref.runtime.scoring import open_scorer  # heavy: torch
+    from nemo_hs2pref.scoring import open_scorer  # heavy: torch
 
     summary = reproduce(plan, args.data, command, open_scorer)
     print("\n" + markdown(summary))

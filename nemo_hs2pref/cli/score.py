@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     account = Account(BadRows(skip=args.on_bad_row == "skip"), may_skip=True)
     records = read_records(args.input, account)  # before the model is loaded: a bad row must not cost minutes
 
-    from nemo_hs2pref.runtime.scoring import open_scorer
-    from nemo_hs2pref.runtime.scoring.journal import partial_of
+    from nemo_hs2pref.scoring import open_scorer
+    from nemo_hs2pref.scoring.journal import partial_of
 
     scorer = open_scorer(
         args.model, args.tensor_parallel, args.pipeline_parallel, partial_of(args.output), args.max_length

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     from nemo_hs2pref.checkpoint.standardization import store
     from nemo_hs2pref.evaluation.standardization import measure
-    from nemo_hs2pref.runtime.scoring import open_scorer
-    from nemo_hs2pref.runtime.scoring.journal import partial_of
+    from nemo_hs2pref.scoring import open_scorer
+    from nemo_hs2pref.scoring.journal import partial_of
 
     partial = partial_of(f"{args.model.rstrip('/')}.{args.verb}")
     scorer = open_scorer(args.model, args.tensor_parallel, args.pipeline_parallel, partial, args.max_length)

@@ -12,7 +12,7 @@ from nemo_hs2pref import run_state
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.run_lock import RunLock
-from nemo_hs2pref.runtime import stop_signals
+from nemo_hs2pref.runtime.process import stop_signals
 
 EXAMPLES = """examples:
   # the paper's stage 1 (helpfulness regression) on 8 nodes of 8 GPUs, one process a GPU
@@ -87,14 +87,14 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     stop_signals.catch(signal.SIGUSR1)  # SIGTERM ends this process until there is something to save
 
-    from nemo_hs2pref.runtime import machine
-    from nemo_hs2pref.runtime.rm_data import read_data
+    from nemo_hs2pref.runtime.platform import machine
+    from nemo_hs2pref.runtime.run.rm_data import read_data
 
     machine.quiet_upstream()
     data = read_data(config)  # before NeMo is imported: a bad row must not cost half a minute
 
     machine.prepare()
-    from nemo_hs2pref.runtime.train_rm import train
+    from nemo_hs2pref.runtime.run.train_rm import train
 
     return train(config, resolved, checkpoint, data, lock, started)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def hub_account(name: str, environ: Mapping[str, str]) -> Finding:
 
 
 def hub_tokenizer(checkpoint: Path) -> str | None:
-    """The name on the hub, of a folder of NeMo's or Aligner's that brings no tokenizer (checkpoint/foreign)."""
+    """The name on the hub, of a folder of NeMo's or Aligner's that brings no tokenizer (checkpoint/importers)."""
     if not layout.is_foreign(checkpoint) or (checkpoint / layout.TOKENIZER).is_dir():
         return None
     if not (checkpoint / layout.CONFIG).is_file():

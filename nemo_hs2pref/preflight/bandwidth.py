@@ -44,14 +44,14 @@ def look_at_bandwidth(
 
 
 def start(rank: int, local: int, world: int, environ: Mapping[str, str]) -> "subprocess.Popen[str]":
-    meeting = {
+    rendezvous = {
         "MASTER_ADDR": environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": environ.get("MASTER_PORT", "29400"),
     }
     place = {"RANK": str(rank), "LOCAL_RANK": str(local), "WORLD_SIZE": str(world)}
     return subprocess.Popen(
         [sys.executable, "-m", __name__],
-        env={**environ, **meeting, **place},
+        env={**environ, **rendezvous, **place},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -14,8 +14,8 @@ from nemo_hs2pref.preflight.check import Check
 from nemo_hs2pref.preflight.disk import look_at_disk
 from nemo_hs2pref.preflight.gpus import look_at_cuda, look_at_gpus
 from nemo_hs2pref.preflight.limits import look_at_limits, look_at_temporary
-from nemo_hs2pref.preflight.meeting import look_at_meeting_point
 from nemo_hs2pref.preflight.node import Node
+from nemo_hs2pref.preflight.rendezvous import look_at_rendezvous
 from nemo_hs2pref.preflight.rows import look_at_data, look_at_preparation
 from nemo_hs2pref.preflight.shared_folder import look_at_paths, look_at_shared_folder
 from nemo_hs2pref.preflight.stored import look_at_checkpoint, look_at_resume_state
@@ -39,7 +39,7 @@ def machine_checks(
         Check("imports", versions.look_at_imports, 600, SLOW_IMPORT),
         Check("limits", partial(look_at_limits, config), 30, FILE_SYSTEM),
         Check("temporary", look_at_temporary, 30, FILE_SYSTEM),
-        Check("meeting", partial(look_at_meeting_point, node, environ, wait_s), wait_s + GRACE_S, NAMES),
+        Check("rendezvous", partial(look_at_rendezvous, node, environ, wait_s), wait_s + GRACE_S, NAMES),
     ]
 
 

@@ -61,10 +61,10 @@ def is_version(given: str, begin: str) -> bool:
 def look_at_imports() -> Iterator[Finding]:
     """NeMo, Megatron-Core and NeMo-Aligner load as the trainer loads them."""
     try:
-        from nemo_hs2pref.runtime import machine  # heavy: all of NeMo
+        from nemo_hs2pref.runtime.platform import machine  # heavy: all of NeMo
 
         machine.prepare()
-        importlib.import_module("nemo_hs2pref.runtime.train_rm")
+        importlib.import_module("nemo_hs2pref.runtime.run.train_rm")
     except Exception as error:
         said = str(error).strip().splitlines() or [""]
         hint = "the installation is broken: a fresh container, or launchers/setup.sh"

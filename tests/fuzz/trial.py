@@ -123,6 +123,6 @@ def bounded() -> Iterator[None]:
 
 def forget() -> None:
     """What a process keeps between commands."""
-    if view := sys.modules.get("nemo_hs2pref.checkpoint.foreign.view"):
+    if view := sys.modules.get("nemo_hs2pref.checkpoint.importers.view"):
         view.view.cache_clear()
         view.remove_views()

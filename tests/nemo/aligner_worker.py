@@ -21,7 +21,7 @@ KINDS = {
 
 def main(base: Path, rows: Path, out: Path) -> None:
     from nemo_hs2pref.data.records import read_rows
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     machine.prepare()
     conversations = read_rows(rows)
@@ -38,7 +38,7 @@ def main(base: Path, rows: Path, out: Path) -> None:
 def differences_from_nemo2(out: Path) -> dict[str, float]:
     """Of each parameter: the model filled from NeMo 2's layout of the regression model, and from Aligner's archive."""
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
-    from nemo_hs2pref.runtime.scoring.nemo import NemoModel
+    from nemo_hs2pref.scoring.nemo import NemoModel
 
     model = NemoModel(out / "regression.nemo").build()
     (module,) = model.get_model_module_list()
@@ -52,7 +52,7 @@ def differences_from_nemo2(out: Path) -> dict[str, float]:
 
 
 def scored(path: Path, conversations: Any) -> list[dict[str, Any]]:
-    from nemo_hs2pref.runtime.scoring import open_scorer
+    from nemo_hs2pref.scoring import open_scorer
 
     return [score.to_json() for score in open_scorer(path).score(conversations)]
 
@@ -70,7 +70,7 @@ def train_stock(kind: str, base: Path, conversations: Any, out: Path) -> tuple[l
 
     from nemo_hs2pref.checkpoint.layout import WEIGHTS
     from nemo_hs2pref.data.templates import render
-    from nemo_hs2pref.runtime.build import make_trainable
+    from nemo_hs2pref.runtime.run.build import make_trainable
 
     cfg = stock_config(kind, base)
     trainer = MegatronTrainerBuilder(cfg).create_trainer()
@@ -148,7 +148,7 @@ def stock_config(kind: str, base: Path) -> Any:
 
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.runtime import nemo_config
+    from nemo_hs2pref.runtime.run import nemo_config
 
     config, _ = load_reward_model_config(
         "train_rm",

@@ -13,8 +13,8 @@ from typing import Any
 def main(conversations: Path, saved: Path, *checkpoints: Path) -> dict[str, Any]:
     from nemo_hs2pref.checkpoint.megatron.weights import save_weights
     from nemo_hs2pref.data.records import Conversation, Message
-    from nemo_hs2pref.runtime.scoring.loop import ModelScorer
-    from nemo_hs2pref.runtime.scoring.nemo import NemoModel
+    from nemo_hs2pref.scoring.loop import ModelScorer
+    from nemo_hs2pref.scoring.nemo import NemoModel
 
     rows = [
         Conversation(str(i), tuple(Message(**message) for message in messages))

@@ -22,11 +22,11 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     import torch
     from megatron.core import dist_checkpointing, parallel_state
 
-    from nemo_hs2pref.algorithms.training_step import backward, train_step
+    from nemo_hs2pref.algorithms.step import backward, train_step
     from nemo_hs2pref.checkpoint.layout import TRAINING_STATE, WEIGHTS
     from nemo_hs2pref.checkpoint.megatron.training_state import load_training_state, save_training_state
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights, save_weights
-    from nemo_hs2pref.checkpoint.progress import Progress
+    from nemo_hs2pref.checkpoint.train_state import TrainState
     from nemo_hs2pref.errors import DataError, TrainingError
 
     rank = torch.distributed.get_rank()
@@ -72,7 +72,9 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
         (folder("resume") / WEIGHTS).mkdir()
         (out / "resume" / TRAINING_STATE).mkdir()
         save_weights(model, out / "resume")
-        save_training_state(model, trainable.optimizer, trainable.scheduler, Progress(step=5, items=20), out / "resume")
+        save_training_state(
+            model, trainable.optimizer, trainable.scheduler, TrainState(step=5, items=20), out / "resume"
+        )
     losses += run.train(range(5, 10))
 
     load_weights(model, canonical / "resume", head=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def main(base: Path, data: Path) -> dict[str, Any]:
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     machine.prepare()
     import torch
@@ -21,9 +21,9 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.runtime.build import build_reward_model
-    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, validation_batches
-    from nemo_hs2pref.runtime.rm_objective import metric_names, objective_of
+    from nemo_hs2pref.runtime.run.build import build_reward_model
+    from nemo_hs2pref.runtime.run.rm_data import Batcher, read_items, validation_batches
+    from nemo_hs2pref.runtime.run.rm_objective import metric_names, objective_of
 
     def load(*overrides: str):
         given = [
@@ -116,7 +116,7 @@ def packed_against_padded(model: Any, items: Any) -> dict[str, float]:
     import torch
 
     from nemo_hs2pref.data.batches import collate
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     (gpt,) = model.get_model_module_list()
 
@@ -137,7 +137,7 @@ def asked_of_the_device(model: Any, items: Any) -> list[str]:
     import torch
 
     from nemo_hs2pref.data.batches import collate
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     asked: list[str] = []
 

@@ -14,7 +14,7 @@ SAMPLE = Path(__file__).parents[2] / "nemo_hs2pref" / "data" / "sample" / "train
 
 
 def main(pairs: list[tuple[str, Path]]) -> None:
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     machine.prepare()
     import torch
@@ -30,8 +30,8 @@ def main(pairs: list[tuple[str, Path]]) -> None:
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.data.batches import ResponseItem, collate
-    from nemo_hs2pref.runtime import nemo_config
-    from nemo_hs2pref.runtime.build import build_reward_model
+    from nemo_hs2pref.runtime.run import nemo_config
+    from nemo_hs2pref.runtime.run.build import build_reward_model
 
     for source, folder in pairs:
         checkpoint = read_config(folder)

@@ -43,7 +43,7 @@ def unpack(saved: Any) -> Any:
 
 
 def main(base: Path, out: Path, layouts: dict[str, list[str]]) -> None:
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     machine.prepare()
     import torch
@@ -57,11 +57,11 @@ def measured(base: Path, overrides: list[str]) -> dict[str, Any]:
     import torch
     from megatron.core import parallel_state
 
-    from nemo_hs2pref.algorithms.training_step import train_step
+    from nemo_hs2pref.algorithms.step import train_step
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.rm_objective import objective_of
+    from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
+    from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     forget_layout()
     config, _ = load_reward_model_config("train_rm", overrides)
@@ -102,7 +102,7 @@ def longest_rows(config: Any) -> list[Any]:
     from megatron.core import parallel_state
 
     from nemo_hs2pref.data.batches import PairItem, ResponseItem, collate
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     row = ResponseItem([1] * config.model.encoder_seq_length, [0.0] * len(config.head.attributes), characters=1)
     micro = [PairItem(row, row, strength=1)] * config.model.micro_batch_size

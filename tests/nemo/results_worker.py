@@ -20,7 +20,7 @@ from pathlib import Path
 from nemo_hs2pref import laptop, quickstart
 from nemo_hs2pref.cli import main, reproduce
 from nemo_hs2pref.errors import HS2PrefError
-from nemo_hs2pref.runtime import machine
+from nemo_hs2pref.runtime.platform import machine
 
 ONE_STEP = ("trainer.rm.max_steps=1", "trainer.rm.limit_val_batches=1")
 FIRST_BASE = Path("out/quickstart/base")

@@ -16,7 +16,7 @@ KILLED_AFTER = 2
 
 def main(what: str, checkpoint: str, rows: str, out: str) -> None:
     from nemo_hs2pref import cli
-    from nemo_hs2pref.runtime.scoring import loop, nemo
+    from nemo_hs2pref.scoring import loop, nemo
 
     loop.TOKENS_A_BATCH = {"cpu": 4096, "cuda": 4096}
     words = ["score", "--model", checkpoint, "--input", rows, "--output"]

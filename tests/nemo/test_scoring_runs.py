@@ -10,8 +10,8 @@ import pytest
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.data.records import read_pairs
 from nemo_hs2pref.evaluation.scores import read_scores, rewards
-from nemo_hs2pref.runtime.scoring import open_scorer
-from nemo_hs2pref.runtime.scoring.journal import partial_of
+from nemo_hs2pref.scoring import open_scorer
+from nemo_hs2pref.scoring.journal import partial_of
 
 WORKER = Path(__file__).parent / "scoring_worker.py"
 

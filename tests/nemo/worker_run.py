@@ -16,7 +16,7 @@ class WorkerRun(NamedTuple):
 
     def train(self, steps: range) -> list[float]:
         """The losses of these steps, as training takes them."""
-        from nemo_hs2pref.algorithms.training_step import train_step
+        from nemo_hs2pref.algorithms.step import train_step
 
         return [train_step(self.trainable, self.make_batch(step), step, flags=dict)[0]["loss"] for step in steps]
 
@@ -40,13 +40,13 @@ def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, ma
     checkpoint = read_config(base)
     check(config, checkpoint)
 
-    from nemo_hs2pref.runtime import machine
+    from nemo_hs2pref.runtime.platform import machine
 
     machine.prepare()
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
-    from nemo_hs2pref.runtime.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.rm_data import Batcher, read_items, sequence_multiple
-    from nemo_hs2pref.runtime.rm_objective import objective_of
+    from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
+    from nemo_hs2pref.runtime.run.rm_data import Batcher, read_items, sequence_multiple
+    from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     items, _ = read_items(config)
     model = build_reward_model(config, checkpoint, max_steps=max_steps)

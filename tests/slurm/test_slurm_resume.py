@@ -58,7 +58,7 @@ def test_a_job_trains_across_nodes_and_ends_with_one_line(straight: Ended) -> No
 def test_both_nodes_are_looked_at_before_training(straight: Ended) -> None:
     logs = straight.run.folder / "logs" / straight.job
     found = (logs / "preflight.log").read_text()
-    assert "node1: ok       meeting" in found
+    assert "node1: ok       rendezvous" in found
     assert "all 2 nodes see it" in found
     phases = [line.partition("phase: ")[2] for line in (logs / "driver.log").read_text().splitlines()]
     assert [name for name in phases if name] == ["preflight", "train"]

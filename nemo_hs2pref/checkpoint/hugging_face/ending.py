@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from nemo_hs2pref import __version__
+from nemo_hs2pref.checkpoint.families import architecture
+from nemo_hs2pref.checkpoint.families.to_mcore import OUTPUT_LAYER
 from nemo_hs2pref.checkpoint.hugging_face.head import SCORE
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CLASSIFICATION, KEY, NEMOTRON
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.llama import architecture
-from nemo_hs2pref.checkpoint.llama.to_mcore import OUTPUT_LAYER
 from nemo_hs2pref.checkpoint.reward_head import Head
 from nemo_hs2pref.checkpoint.safetensors.shards import Entry
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors

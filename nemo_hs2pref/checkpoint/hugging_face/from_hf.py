@@ -10,13 +10,13 @@ import torch
 
 from nemo_hs2pref import __version__, yaml_files
 from nemo_hs2pref.checkpoint import layout
+from nemo_hs2pref.checkpoint.families import architecture, to_mcore
+from nemo_hs2pref.checkpoint.families.config import ORIGIN, PRECISION, model_config, origin_config
 from nemo_hs2pref.checkpoint.hugging_face import layouts
 from nemo_hs2pref.checkpoint.hugging_face.head import head_shapes, hf_head
 from nemo_hs2pref.checkpoint.hugging_face.source import HFSource, checked_reader, open_source
 from nemo_hs2pref.checkpoint.identity import was_changed
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.llama import architecture, to_mcore
-from nemo_hs2pref.checkpoint.llama.config import ORIGIN, PRECISION, model_config, origin_config
 from nemo_hs2pref.checkpoint.reward_head import Head
 from nemo_hs2pref.checkpoint.torch_dist.pieces import Piece
 from nemo_hs2pref.checkpoint.torch_dist.writing import write_distributed

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from transformers import LlamaConfig
 
+from nemo_hs2pref.checkpoint.families import architecture
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CLASSIFICATION, KEY, NEMOTRON
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
-from nemo_hs2pref.checkpoint.llama import architecture
 from nemo_hs2pref.checkpoint.reward_head import HELPFULNESS, Head, usual_weights
 from nemo_hs2pref.errors import CheckpointError
 

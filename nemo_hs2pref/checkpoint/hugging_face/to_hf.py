@@ -15,16 +15,16 @@ from tqdm import tqdm
 from transformers import LlamaConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
+from nemo_hs2pref.checkpoint.families import architecture
+from nemo_hs2pref.checkpoint.families.config import ORIGIN, llama_config
+from nemo_hs2pref.checkpoint.families.from_mcore import body_tensors, refuse_other_tensors
+from nemo_hs2pref.checkpoint.families.to_mcore import EMBEDDING
 from nemo_hs2pref.checkpoint.hugging_face import layouts
 from nemo_hs2pref.checkpoint.hugging_face.card import Card, write_card
 from nemo_hs2pref.checkpoint.hugging_face.ending import Ending, language_model, our_key, reward_model, without_bias
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CAUSAL_LM, CLASSIFICATION, NEMOTRON
 from nemo_hs2pref.checkpoint.hugging_face.tokenizer import write_reward_tokenizer
 from nemo_hs2pref.checkpoint.identity import note_export
-from nemo_hs2pref.checkpoint.llama import architecture
-from nemo_hs2pref.checkpoint.llama.config import ORIGIN, llama_config
-from nemo_hs2pref.checkpoint.llama.from_mcore import body_tensors, refuse_other_tensors
-from nemo_hs2pref.checkpoint.llama.to_mcore import EMBEDDING
 from nemo_hs2pref.checkpoint.reward_head import Head, stored_head
 from nemo_hs2pref.checkpoint.safetensors.shards import Entry, write_shards
 from nemo_hs2pref.checkpoint.standardization import openrlhf_figures

@@ -13,7 +13,7 @@ from nemo_hs2pref.checkpoint.layout import WEIGHTS
 from nemo_hs2pref.checkpoint.megatron.reader import load
 from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.checkpoint.reward_head import HEAD
-from nemo_hs2pref.models.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 
 
 def save_weights(model: MegatronRewardModel, folder: Path) -> None:

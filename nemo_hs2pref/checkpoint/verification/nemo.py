@@ -8,8 +8,8 @@ from typing import Any
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 
 from nemo_hs2pref.checkpoint import layout, opening
-from nemo_hs2pref.checkpoint.llama.config import llama_config
-from nemo_hs2pref.checkpoint.llama.from_mcore import refuse_other_tensors
+from nemo_hs2pref.checkpoint.families.config import llama_config
+from nemo_hs2pref.checkpoint.families.from_mcore import refuse_other_tensors
 from nemo_hs2pref.checkpoint.reward_head import stored_head
 from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors

@@ -21,7 +21,7 @@ from nemo_hs2pref.data.formats import aligner as aligner_rows
 from nemo_hs2pref.data.formats import annotated_tasks, helpsteer, helpsteer2, helpsteer3, hh_rlhf, oasst, official
 from nemo_hs2pref.data.formats import pairs as pair_files
 from nemo_hs2pref.data.groups import KINDS, SPLITS, Found
-from nemo_hs2pref.data.preparation.ledger import Ledger
+from nemo_hs2pref.data.preparation.drop_log import DropLog
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.output import MANIFEST, require_replaceable, whole_folder
 from nemo_hs2pref.data.preparation.swaps import Swaps
@@ -108,19 +108,19 @@ def prepare(
     tables = open_tables(source, form.release)
     with whole_folder(out, TOOL) as folder, Scratch(folder / ".rows.sqlite") as scratch:
         reading = Reading(scratch, BadRows(options.skip_bad_rows), options.validation_share)
-        with Ledger(folder, scratch) as ledger:
+        with DropLog(folder, scratch) as drops:
             for found in form.read(tables, reading):
-                ledger.take(found)
+                drops.take(found)
             reading.bad_rows.refuse()
             if not reading.num_rows.total():
                 raise DataError(f"{source}: has no rows; expected those of {options.format_name}")
-            release = _release(source, options, tables, reading, ledger)
+            release = _release(source, options, tables, reading, drops)
             swaps = Swaps(options.seed) if options.swap_responses else None
-            writer = Writer(folder, reading, options.seed, options.limit, options.also, swaps, ledger.drop)
-            entries = writer.write(ledger.kinds())
+            writer = Writer(folder, reading, options.seed, options.limit, options.also, swaps, drops.drop)
+            entries = writer.write(drops.kinds())
             reading.bad_rows.refuse()  # again: a template may have refused some
-            outputs = ledger.complete(entries)
-        statistics = ledger.statistics.to_json()
+            outputs = drops.complete(entries)
+        statistics = drops.statistics.to_json()
         if draw is not None and draw(statistics, folder / PICTURE, published=release is not None):
             outputs[PICTURE] = {"sha256": sha256(folder / PICTURE)}
         manifest = {
@@ -140,14 +140,14 @@ def prepare(
 
 
 def _release(
-    source: str, options: Options, tables: Mapping[str, Table], reading: Reading, ledger: Ledger
+    source: str, options: Options, tables: Mapping[str, Table], reading: Reading, drops: DropLog
 ) -> dict[str, Any] | None:
     """What the manifest says of a source that should be HelpSteer2; raises DataError where --strict is broken."""
     if not official.is_meant(options.format_name, source):
         return None
     rows = {key: reading.num_rows[table.name] for key, table in tables.items()}
-    kept = {f"{kind}.{split}": ledger.scratch.count(f"{kind}.{split}") for kind in KINDS for split in SPLITS}
-    found = list(official.differences(tables, rows, kept, ledger.dropped))
+    kept = {f"{kind}.{split}": drops.scratch.count(f"{kind}.{split}") for kind in KINDS for split in SPLITS}
+    found = list(official.differences(tables, rows, kept, drops.dropped))
     if reading.bad_rows.count:
         found.append(f"{reading.bad_rows.count:,} malformed rows were skipped")
     uncompared = list(official.uncompared(tables))

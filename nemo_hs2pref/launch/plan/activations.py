@@ -125,7 +125,7 @@ def stored_activations(
     kept, batch = LayerActivations(config, architecture, fused=fused), micro_batch_of(config)
     is_last, num_layers = stage == layout.pipeline - 1, architecture.num_layers // layout.pipeline
     is_full = model.activations_checkpoint_granularity == "full"
-    # the last layer's MLP and the final norm see the last token of each row alone: models/gpt_reward_model.py
+    # the last layer's MLP and the final norm see the last token of each row alone: models/reward/gpt_reward_model.py
     end_tokens = batch.tokens if is_full or model.sequence_parallel else batch.rows
     final_norm = kept.norm_input(end_tokens) if is_last else 0
     layer = kept.layer(batch, mlp_tokens=batch.tokens)

@@ -8,7 +8,7 @@ from nemo_hs2pref.launch.plan.parameters import Parameter
 
 MAIN_PARAMETER = 4  # float32 copy of a 16-bit parameter
 MOMENTS = 8  # AdamW's two, float32
-GRADIENT = 4  # float32 (grad_sync_dtype in runtime/nemo_config.py)
+GRADIENT = 4  # float32 (grad_sync_dtype in runtime/run/nemo_config.py)
 
 
 def width(parameter: Parameter, precision: str) -> int:

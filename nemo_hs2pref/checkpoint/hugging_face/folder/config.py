@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
+from nemo_hs2pref.checkpoint.families.limits import refuse_huge
 from nemo_hs2pref.checkpoint.hugging_face.folder.keys import refuse_unknown_keys
 from nemo_hs2pref.checkpoint.hugging_face.folder.rope import as_version_4
 from nemo_hs2pref.checkpoint.hugging_face.folder.values import (
@@ -18,7 +19,6 @@ from nemo_hs2pref.checkpoint.hugging_face.folder.values import (
     refuse_wrong_values,
 )
 from nemo_hs2pref.checkpoint.layout import HF_ADAPTER, HF_CONFIG, HF_KEY, read_hugging_face_config
-from nemo_hs2pref.checkpoint.llama.limits import refuse_huge
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.files import read_json
 

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+from nemo_hs2pref.checkpoint.families import architecture
 from nemo_hs2pref.checkpoint.hugging_face import layouts
 from nemo_hs2pref.checkpoint.hugging_face.folder.config import read_config
 from nemo_hs2pref.checkpoint.hugging_face.folder.tensors import (
@@ -24,7 +25,6 @@ from nemo_hs2pref.checkpoint.hugging_face.folder.text import (
 )
 from nemo_hs2pref.checkpoint.hugging_face.head import head_shapes
 from nemo_hs2pref.checkpoint.layout import HF_CONFIG
-from nemo_hs2pref.checkpoint.llama import architecture
 from nemo_hs2pref.checkpoint.safetensors.folder import ANY_KIND, weight_files
 from nemo_hs2pref.errors import CheckpointError
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from nemo_hs2pref.checkpoint.families.architecture import LM_HEAD
 from nemo_hs2pref.checkpoint.hugging_face.head import SCORE
-from nemo_hs2pref.checkpoint.llama.architecture import LM_HEAD
 from nemo_hs2pref.checkpoint.safetensors.folder import WeightFiles
 from nemo_hs2pref.checkpoint.safetensors.header import read_header
 from nemo_hs2pref.errors import CheckpointError

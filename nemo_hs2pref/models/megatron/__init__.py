@@ -1,0 +1,1 @@
+"""Megatron parts that no algorithm owns."""

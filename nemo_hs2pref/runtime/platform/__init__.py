@@ -1,0 +1,1 @@
+"""What depends on the machine: Apex, Transformer Engine, CUDA, or none of them."""

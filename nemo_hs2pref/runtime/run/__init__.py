@@ -1,0 +1,1 @@
+"""One run: what builds, saves, logs and watches it."""
