@@ -46,7 +46,7 @@ def test_named_test_exists(reference: str) -> None:
 
 @pytest.mark.parametrize("layer", ["no_apex_te", "no_cuda"])
 def test_each_patch_has_its_row_and_each_row_its_patch(layer: str) -> None:
-    source = (ROOT / "nemo_hs2pref" / "runtime" / f"{layer}.py").read_text()
+    source = (ROOT / "nemo_hs2pref" / "runtime" / "platform" / f"{layer}.py").read_text()
     called = set(re.findall(r"^    (\w+)\(\)$", source, flags=re.MULTILINE))
     section = (ROOT / "docs" / "runtime.md").read_text().split(f"`{layer}.py`**")[1].split("**Layer 2")[0]
     rows = {

@@ -650,7 +650,7 @@ def test_text_in_the_run_folder_and_around_the_job_is_not_computed(run: Path) ->
     around = {"HS2PREF_NODES": bad, "HS2PREF_MARGIN_S": bad, "SLURM_JOB_NUM_NODES": bad, "SLURM_JOB_END_TIME": bad}
     assert called("refuse_other_allocation", **around).returncode == 0
     called(f"RUN={run} LOGS={run}/logs/7 NODES=1 DEVICES=2; cores_of_a_process; exec 3>&1; warn_of_short_time; begin; "
-           "export_meeting_point; have_all_begun", **around, SLURM_CPUS_ON_NODE=bad, SLURM_JOB_ID=bad)  # fmt: skip
+           "export_rendezvous; have_all_begun", **around, SLURM_CPUS_ON_NODE=bad, SLURM_JOB_ID=bad)  # fmt: skip
     assert start(run, "yes").stdout == "0\n"
     assert not trace.exists()
 

@@ -4,7 +4,7 @@
 PREFLIGHT_LIMIT_S=1800   # each check has its own limit; this is for a node or an image that does not come
 # Of hs2pref preflight: other nodes may pass them. The first node, in the same container, has found what the
 # configuration names before: where it is missing now, the node's file system is.
-MACHINE_CHECKS=' gpus cuda imports meeting paths shared temporary '
+MACHINE_CHECKS=' gpus cuda imports paths rendezvous shared temporary '
 
 # end_of_preflight FILE   with the first sentence in it, else what SLURM says
 end_of_preflight() {
@@ -37,7 +37,7 @@ are_the_machines() {
 # all say so, and none is to blame; what all nodes lack, the image lacks.
 advice_on() {
   local broken count
-  broken=$(sed -nE '/failed: (meeting|shared|, | \(no answer\))+$/d
+  broken=$(sed -nE '/failed: (rendezvous|shared|, | \(no answer\))+$/d
     s/^([^: ]+): ([0-9]+ of [0-9]+ checks failed|the run folder is not here).*/\1/p' <<< "$1" | sort -u)
   count=$(whole "$(wc -l <<< "$broken")" 0)
   [[ -z $broken ]] || ((count == NODES)) ||

@@ -15,7 +15,7 @@ read_settings() {
   KILL_WAIT_S=$(whole "$(scontrol show config 2>/dev/null | sed -n 's/^KillWait *= *\([0-9]*\) sec.*/\1/p')" 30)
   export_defaults
   export_end
-  export_meeting_point
+  export_rendezvous
 }
 
 # A job that was submitted from within another has inherited what this frame set for that one.
@@ -60,7 +60,7 @@ export_end() {
 
 # The processes meet on the first node, at a port below those that the kernel hands out. Where the node's name is in no
 # name service, SLURM knows the address; no container has scontrol.
-export_meeting_point() {
+export_rendezvous() {
   local first number
   number=$(whole "$SLURM_JOB_ID" 0)
   export MASTER_PORT=${MASTER_PORT:-$((20000 + number % 10000))}
