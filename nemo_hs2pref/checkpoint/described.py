@@ -56,10 +56,19 @@ class Tokenizer(TypedDict, total=False):
     model: str | None
 
 
+class OriginConfig(TypedDict, total=False):
+    """`hugging_face.config`."""
+
+    max_position_embeddings: int
+    bos_token_id: int | None
+    eos_token_id: int | list[int] | None
+    pad_token_id: int | None
+
+
 class Origin(TypedDict, total=False):
     """`hugging_face`: what Hugging Face's files said."""
 
-    config: dict[str, Any]
+    config: OriginConfig
     generation_config: dict[str, Any] | None
 
 
@@ -204,8 +213,13 @@ class Manifest(TypedDict, total=False):
 
 def refuse_other_config(config: Mapping[str, Any], where: object, kind: type[Own] | type[Foreign] = Own) -> None:
     """Raise CheckpointError, naming the key, for a model_config.yaml that is none."""
-    from_plain(kind, dict(config), where, CheckpointError)
+    known = from_plain(kind, dict(config), where, CheckpointError)
     refuse_huge(config, where)
+    refuse_huge(known.get("hugging_face", {}).get("config", {}), where)
+    head = known.get("head") or {}
+    names, weights = head.get("attributes"), head.get("reward_weights")
+    if names is not None and weights is not None and len(names) != len(weights):
+        raise CheckpointError(f"{where}: head has {len(names)} attributes and {len(weights)} reward_weights")
 
 
 def refuse_other_manifest(

@@ -12,8 +12,9 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST
+from nemo_hs2pref.checkpoint.hugging_face.folder.config import read_stored
 from nemo_hs2pref.checkpoint.hugging_face.layouts import KEY
-from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, is_hugging_face, read_hugging_face_config
+from nemo_hs2pref.checkpoint.layout import STANDARDIZATION, is_hugging_face
 from nemo_hs2pref.checkpoint.safetensors.folder import weight_files
 from nemo_hs2pref.checkpoint.safetensors.header import DTYPES, read_header
 from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata
@@ -75,7 +76,7 @@ def nemo(path: Path) -> Facts:
 
 
 def hugging_face(path: Path) -> Facts:
-    config: Facts = read_hugging_face_config(path)
+    config: Facts = read_stored(path)
     places = [place for file in weight_files(path) for place in read_header(file).values()]
     ours: Facts = config.get(KEY) or {}
     labels: Facts = config.get("id2label") or {}

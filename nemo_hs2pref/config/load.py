@@ -117,11 +117,32 @@ def compose_config(config_name: str, overrides: Sequence[str], schema: type = Re
     if config_name not in names:
         raise ConfigError(f"--config-name {config_name}: not in {config_dir()}; there are {', '.join(names)}")
     words = for_hydra(overrides, schema, groups())
-    try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        try:
             return compose(config_name, overrides=words)
-    except HydraException as error:
-        raise ConfigError(explain(str(error), config_name)) from None
+        except HydraException as error:
+            message = str(error)
+        except (
+            AssertionError,
+            OSError,
+            TypeError,
+            ValueError,
+        ) as error:  # Hydra's own code met what it does not look for
+            given, reason = first_refused(config_name, overrides, words), str(error).partition(" : ")[0][:200]
+            raise ConfigError(f"{given}: Hydra cannot read it ({reason}); give key=value or group=name") from None
+    raise ConfigError(explain(message, config_name))
+
+
+def first_refused(config_name: str, overrides: Sequence[str], words: Sequence[str]) -> str:
+    """The override, as it was given, that Hydra cannot read by itself; all of them where it is no single one."""
+    for given, word in zip(overrides, words, strict=True):
+        try:
+            compose(config_name, overrides=[word])
+        except (AssertionError, OSError, TypeError, ValueError):
+            return given if len(given) <= 80 else f"{given[:77]}..."
+        except HydraException:
+            continue
+    return " ".join(overrides)[:200]
 
 
 def explain(message: str, config_name: str) -> str:

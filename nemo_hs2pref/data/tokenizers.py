@@ -9,6 +9,7 @@ from nemo_hs2pref.files import read_json, refuse_unreadable
 
 SETTINGS = "tokenizer_config.json"
 FILES = (SETTINGS, "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
+MOST_TOKENS = 2**24  # far above every vocabulary; a larger number is written out with every one below it
 BY_FILE = ("TokenizersBackend", "PreTrainedTokenizerFast")  # classes of transformers 5 and 4 that tokenizer.json makes
 
 
@@ -37,6 +38,8 @@ def open_tokenizer(folder: Path, error: type[HS2PrefError], config: Any = None) 
         ) from fault
     if not len(tokenizer):
         raise error(f"{folder}: its tokenizer has no tokens; put the model's tokenizer.json there")
+    if (size := size_of(tokenizer)) > MOST_TOKENS:
+        raise error(f"{folder}: its tokenizer has a token of number {size - 1:,}; expected less than {MOST_TOKENS:,}")
     return tokenizer
 
 
@@ -64,6 +67,17 @@ def as_version_4(settings: Mapping[str, Any]) -> dict[str, Any]:
 def content(token: Any) -> str:
     """Of a special token, which files have as text or as an object."""
     return token["content"] if isinstance(token, dict) else str(token)
+
+
+def save_tokenizer(tokenizer: Any, folder: Path, error: type[HS2PrefError]) -> None:
+    """As transformers saves it; raises `error` where its settings are of another kind than what it writes."""
+    try:
+        tokenizer.save_pretrained(folder)
+    except (TypeError, ValueError, AttributeError, KeyError) as fault:
+        raise error(
+            f"{tokenizer.name_or_path}: transformers reads this tokenizer and cannot write it ({fault!s:.200}); put "
+            f"the model's own {SETTINGS} there"
+        ) from fault
 
 
 def size_of(tokenizer: Any) -> int:

@@ -113,7 +113,12 @@ def interval_of(group: Mapping[str, Any], key: str) -> Sequence[float] | None:
     names = [f"{key}_interval", key.replace("accuracy", "interval")] if "accuracy" in key else [f"{key}_interval"]
     if key in MAIN:
         names.append("interval")
-    return next((group[name] for name in names if isinstance(group.get(name), list | tuple)), None)
+    return next((group[name] for name in names if is_interval(group.get(name))), None)
+
+
+def is_interval(value: Any) -> bool:
+    """Two numbers; what stands in the place of one is not shown."""
+    return isinstance(value, list | tuple) and [type(end) in (int, float) for end in value] == [True, True]  # pyright: ignore[reportUnknownVariableType] JSON
 
 
 def in_brackets(interval: Sequence[float], unit: Unit) -> str:

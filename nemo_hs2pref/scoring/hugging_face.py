@@ -71,8 +71,8 @@ class HuggingFaceModel:
                 output_loading_info=True,
                 trust_remote_code=False,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except Exception as error:  # transformers' classes, torch and safetensors each have their own
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"{self.path}: transformers cannot load it ({reason:.200})") from error
         refuse_other_weights(self.path, info)
         self.model.to(machine.device()).eval()

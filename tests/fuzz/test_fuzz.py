@@ -12,6 +12,17 @@ from run import DEFAULT_SEED, faults
 from trial import is_escape, outcome, run_trial
 
 INPUTS = 25  # a reader: some 700, in about a minute
+SEED_OF_FAULTS = 20261201
+FAULTS = {  # inputs of that seed that were tracebacks once, of each kind one
+    "checkpoint inspect (Hugging Face)": (508, 530, 917, 1687, 2367, 2965),
+    "convert from-hf": (13,),
+    "convert to-hf (.nemo)": (221, 1029, 1259, 1340, 2356),
+    "score (Hugging Face)": (180, 438, 493, 1656),
+    "overrides": (116, 155, 283, 2694),
+    "convert to-hf": (27, 435, 925, 1221, 1282, 1985, 2630),
+    "extrapolate": (81,),
+    "report": (1064,),
+}
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -22,6 +33,16 @@ def test_damaged_files_are_one_sentence(name: str, tmp_path: Path) -> None:
         if fault is not None
     ]
     assert not found, "\n\n".join(found[:3])
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_was_a_traceback_once_is_one_sentence(name: str, tmp_path: Path) -> None:
+    found = [
+        fault
+        for number in FAULTS[name]
+        for _, fault in faults(name, SEED_OF_FAULTS, range(number, number + 1), tmp_path / str(number))
+    ]
+    assert not any(found), "\n\n".join(fault for fault in found if fault)
 
 
 @pytest.mark.parametrize("name", [name for name in READERS if name != "overrides"])

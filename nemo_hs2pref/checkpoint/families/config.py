@@ -118,7 +118,8 @@ def llama_config(config: Mapping[str, Any], where: str) -> LlamaConfig:
         "rope_scaling": rope_scaling(config),
     }
     length = {"max_position_embeddings": config["max_position_embeddings"]}
-    return LlamaConfig(**(length | config.get(ORIGIN, {}).get("config", {}) | sizes))
+    origin = config.get(ORIGIN, {}).get("config", {})
+    return LlamaConfig(**(length | {key: origin[key] for key in KEPT if key in origin} | sizes))
 
 
 def rope_scaling(config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
 from nemo_hs2pref.checkpoint.reward_head import Head
 from nemo_hs2pref.checkpoint.torch_dist.pieces import Piece
 from nemo_hs2pref.checkpoint.torch_dist.writing import write_distributed
+from nemo_hs2pref.data.tokenizers import save_tokenizer
 from nemo_hs2pref.errors import CheckpointError
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in PRECISION}
@@ -105,7 +106,7 @@ def _own_dtype(opened: HFSource, dtype: torch.dtype) -> torch.dtype:
 def _write_small_files(
     folder: Path, opened: HFSource, manifest: Manifest, head: Head | None, dtype: torch.dtype
 ) -> None:
-    opened.tokenizer.save_pretrained(folder / layout.TOKENIZER)
+    save_tokenizer(opened.tokenizer, folder / layout.TOKENIZER, CheckpointError)
     config: dict[str, Any] = {
         **model_config(opened.config, num_layers=manifest.num_layers, dtype=dtype, tokenizer=layout.TOKENIZER),
         ORIGIN: origin_config(opened.config, opened.generation_config),

@@ -29,6 +29,7 @@ from nemo_hs2pref.checkpoint.reward_head import Head, stored_head
 from nemo_hs2pref.checkpoint.safetensors.shards import Entry, write_shards
 from nemo_hs2pref.checkpoint.standardization import openrlhf_figures
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
+from nemo_hs2pref.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -118,19 +119,23 @@ def plan(
         ending = reward_model(head, chosen, config, dtype)
         config.tie_word_embeddings = False
         keys = {**ending.config, **our_key(head, chosen, dropped_bias)}
-        config.update({**keys, **openrlhf_figures(keys), **trained_length(nemo, config)})
+        config.update({**keys, **openrlhf_figures(keys), **trained_length(nemo, config, source)})
     config.update({"architectures": [layouts.ARCHITECTURES[chosen]], "torch_dtype": dtype})
     generation_config = nemo.get(ORIGIN, {}).get("generation_config")
     return Export(stored, generation_config, manifest, chosen, config, dtype, head, left_out, dropped_bias, ending)
 
 
-def trained_length(nemo: Mapping[str, Any], config: LlamaConfig) -> dict[str, int]:
+def trained_length(nemo: Mapping[str, Any], config: LlamaConfig, source: Path) -> dict[str, int]:
     """The longest row of training, where vLLM looks for it; the tokenizer has it under the same name.
 
     max_position_embeddings stays the base model's, which `--max-length` may use up. RoPE goes on past it, so that a
     run may have had longer rows: then it is theirs. No scaling that Llamas here have depends on it.
     """
-    length: int = nemo["encoder_seq_length"]
+    length: int | None = nemo.get("encoder_seq_length")
+    if length is None:
+        raise CheckpointError(
+            f"{source}: encoder_seq_length is missing in model_config.yaml; copy the checkpoint again"
+        )
     return {
         "model_max_length": length,
         "max_position_embeddings": max(config.max_position_embeddings, length),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.checkpoint.hugging_face.chat_templates import chat_template
-from nemo_hs2pref.data.tokenizers import open_tokenizer
+from nemo_hs2pref.data.tokenizers import open_tokenizer, save_tokenizer
 from nemo_hs2pref.errors import CheckpointError
 
 NEW_PAD = "<|pad|>"
@@ -43,7 +43,7 @@ def write_reward_tokenizer(
     for key, value in settings.items():
         setattr(tokenizer, key, value)
         tokenizer.init_kwargs[key] = value  # what is saved
-    tokenizer.save_pretrained(destination)
+    save_tokenizer(tokenizer, destination, CheckpointError)
     if tokenizer.is_fast:
         add_nothing(destination / "tokenizer.json")
         name_plain_class(destination / "tokenizer_config.json")

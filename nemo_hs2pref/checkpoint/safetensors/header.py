@@ -48,6 +48,8 @@ def read_header(file: Path) -> dict[str, TensorSpan]:
             if not 0 < length <= min(size - 8, MOST_BYTES):
                 raise ValueError(f"its header has {length} bytes and the file {size}")
             entries = json.loads(stream.read(length))
+        if not all(isinstance(text, str) for text in entries.get("__metadata__", {}).values()):
+            raise ValueError("its metadata are not texts by their names")
         spans = {name: span_of(entry, 8 + length) for name, entry in entries.items() if name != "__metadata__"}
         ordered = dict(sorted(spans.items(), key=lambda item: item[1].start))
         end = 8 + length

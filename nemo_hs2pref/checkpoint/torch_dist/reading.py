@@ -36,6 +36,9 @@ class StoredTensors:
 
     def _refuse_cut_files(self) -> None:
         """An incomplete copy is told before hours of work."""
+        for name, entry in self.stored.items():
+            if any(MetadataIndex(name, chunk.offsets) not in self.metadata.storage_data for chunk in entry.chunks):
+                raise CheckpointError(f"{self.folder}: tensor {name} is not whole; copy the checkpoint again")
         needed: dict[str, int] = {}
         for place in self.metadata.storage_data.values():
             needed[place.relative_path] = max(needed.get(place.relative_path, 0), place.offset + place.length)

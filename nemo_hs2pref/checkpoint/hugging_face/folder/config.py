@@ -33,11 +33,9 @@ def read_config(folder: Path) -> PretrainedConfig:
     """
     refuse_no_model(folder)
     where = folder / HF_CONFIG
-    stored = read_hugging_face_config(folder)
+    stored = read_stored(folder)
     refuse_special(stored, where)
     refuse_huge(stored, where)
-    refuse_wrong_values(stored, ANY_MODEL, str(where))
-    refuse_wrong_values(stored.get(HF_KEY) or {}, OURS, f'{where}, "{HF_KEY}"')
     refuse_unknown_ours(stored.get(HF_KEY) or {}, str(where))
     model_type = stored.get("model_type")
     if model_type not in CONFIG_MAPPING:
@@ -55,6 +53,15 @@ def read_config(folder: Path) -> PretrainedConfig:
         )
     except Exception as error:  # each class has its own checks, or none
         raise CheckpointError(f"{where}: transformers cannot read it ({str(error).splitlines()[0]})") from error
+
+
+def read_stored(folder: Path) -> dict[str, Any]:
+    """config.json as it stands there; raises CheckpointError where a key of every model, or of ours, is of no use."""
+    where = folder / HF_CONFIG
+    stored = read_hugging_face_config(folder)
+    refuse_wrong_values(stored, ANY_MODEL, str(where))
+    refuse_wrong_values(stored.get(HF_KEY) or {}, OURS, f'{where}, "{HF_KEY}"')
+    return stored
 
 
 def refuse_no_model(folder: Path) -> None:

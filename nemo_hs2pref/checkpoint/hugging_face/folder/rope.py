@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nemo_hs2pref.checkpoint.hugging_face.folder.values import is_number
 from nemo_hs2pref.errors import CheckpointError
 
 PARAMETERS, THETA, SCALING, PARTIAL = "rope_parameters", "rope_theta", "rope_scaling", "partial_rotary_factor"
@@ -47,7 +48,8 @@ def scaling_of(given: Any, key: str, where: Path) -> dict[str, Any] | None:
     if not isinstance(given, dict):
         raise CheckpointError(f"{where}: {key} is {given!r}; expected an object with rope_type, or null")
     section: dict[str, Any] = dict(given)  # pyright: ignore[reportUnknownArgumentType] JSON
-    kinds = {section.pop(name) for name in ("type", "rope_type") if name in section} or {"default"}
+    named = [section.pop(name) for name in ("type", "rope_type") if name in section]
+    kinds = {kind if isinstance(kind, str) else repr(kind) for kind in named} or {"default"}
     kind = next(iter(kinds))
     if len(kinds) > 1 or kind not in NUMBERS:
         raise CheckpointError(
@@ -60,6 +62,6 @@ def scaling_of(given: Any, key: str, where: Path) -> dict[str, Any] | None:
         raise CheckpointError(f"{where}: {key} has {strange[0]}={section[strange[0]]!r}, not known of type {kind}")
     for name in NUMBERS[kind]:
         value = section.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        if value is None or not is_number(value) or value <= 0:
             raise CheckpointError(f"{where}: {key}: {name} is {value!r}; type {kind} needs a positive number")
     return {"rope_type": kind, **section} if kind != "default" else None
