@@ -79,7 +79,9 @@ def kind_of(fault: str) -> str:
     """What faults of one kind have in common: the place and the exception, or how the sentence begins."""
     lines = fault.splitlines()
     if "Traceback" not in fault:
-        return re.sub(r"0x[0-9a-f]+|[0-9]+|/\S+", "N", lines[1][:40])
+        return re.sub(
+            r"0x[0-9a-f]+|[0-9]+|/\S+", "N", lines[min(1, len(lines) - 1)][:40]
+        )  # a process that died says one line
     places = [line for line in lines if line.startswith("  File ") and "/nemo_hs2pref/" in line]
     last = next(line for line in reversed(lines) if line[:1] not in ("", " "))
     return f"{(places or [''])[-1]} {last.split(':')[0]}"
