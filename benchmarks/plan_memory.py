@@ -98,10 +98,10 @@ def row(case: str, base: Path, folder: Path) -> str:
 
 def computed_of(overrides: list[str]) -> Any:
     from nemo_hs2pref.config.architecture import architecture_of
-    from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.launch.plan.memory import rank_memory
+    from nemo_hs2pref.recipes.rm import load_reward_model_config
 
-    config, _ = load_reward_model_config("train_rm", overrides)
+    config, _ = load_reward_model_config(overrides)
     architecture, stages = architecture_of(config, {}), range(config.model.pipeline_model_parallel_size)
     return max((rank_memory(config, architecture, s, fused=False) for s in stages), key=lambda memory: memory.total)
 
@@ -109,10 +109,10 @@ def computed_of(overrides: list[str]) -> Any:
 def run_step(base: Path, overrides: list[str], out: Path) -> None:
     """A child: two optimizer steps, then its memory into OUT/rank<N>.json."""
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.recipes.rm import load_reward_model_config
     from nemo_hs2pref.runtime.platform import machine
 
-    config, _ = load_reward_model_config("train_rm", overrides)
+    config, _ = load_reward_model_config(overrides)
     machine.prepare()
     import torch
     from megatron.core import parallel_state

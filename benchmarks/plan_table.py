@@ -5,10 +5,10 @@ usage: python benchmarks/plan_table.py
 
 from collections.abc import Iterator
 
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.launch.plan.memory import GIB, recomputing
 from nemo_hs2pref.launch.plan.nearest import changed
 from nemo_hs2pref.launch.plan.plan import Plan, make_plan
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
 NODES = (1, 2, 4, 8)  # of 8 GPUs
 PIPELINES = (1, 2, 4, 8)
@@ -39,8 +39,8 @@ def plan(nodes: int, pipeline: int, peft: str, recomputation: str | None) -> Pla
         *(f"model.tensor_model_parallel_size={TENSOR}", f"model.pipeline_model_parallel_size={pipeline}"),
         *("data.dir=none", "exp_manager.explicit_log_dir=none", "pretrained_checkpoint.restore_from_path=none"),
     ]
-    config, _ = load_reward_model_config("train_rm", overrides)
-    return make_plan(changed(config, recomputing(recomputation)), {}, GPU_MEMORY)
+    config, _ = load_reward_model_config(overrides)
+    return make_plan(RECIPE, changed(config, recomputing(recomputation)), {}, GPU_MEMORY)
 
 
 def row(trained: str, recomputation: str | None, plan: Plan) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from nemo_hs2pref.checkpoint.opening import read_config
-from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 from nemo_hs2pref.runtime.platform import machine
 
 Step = Callable[[], dict[str, float]]  # takes one optimizer step; "loss", "tokens", "positions", "seconds"
@@ -25,7 +25,6 @@ Step = Callable[[], dict[str, float]]  # takes one optimizer step; "loss", "toke
 def main(side: str, folder: Path, base: Path, result: Path, steps: int, seq_length: int, threads: int) -> None:
     torch.set_num_threads(threads)
     config = load_reward_model_config(
-        "train_rm",
         [
             *("experiment=rm_stage1_helpfulness", "model=smollm2", f"model.encoder_seq_length={seq_length}"),
             *("model.micro_batch_size=2", "model.global_batch_size=8", f"trainer.rm.max_steps={1 + steps}"),

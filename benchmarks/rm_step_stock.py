@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nemo_hs2pref.checkpoint.layout import WEIGHTS
 from nemo_hs2pref.checkpoint.opening import read_config
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.models.reward.head import RewardHead
 from nemo_hs2pref.runtime.platform.sdpa_attention import SdpaAttention
 from nemo_hs2pref.runtime.run import nemo_config

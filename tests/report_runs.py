@@ -7,11 +7,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.data.records import Message, PreferencePair, write_jsonl
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.evaluation.rewardbench import evaluate_rewardbench
 from nemo_hs2pref.files import write_json
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 
 Rule = Callable[[str, bool, random.Random], float]  # (response, whether it is the chosen one, chance) -> reward
 
@@ -111,7 +111,7 @@ def write_training(folder: Path, data: Path, *overrides: str, steps: int = 6, sa
         "pretrained_checkpoint.restore_from_path=base",
         f"exp_manager.explicit_log_dir={folder}",
     ]
-    _, config = load_reward_model_config("train_rm", ["experiment=rm_stage2_scaled_bt", *places, *overrides])
+    _, config = load_reward_model_config(["experiment=rm_stage2_scaled_bt", *places, *overrides])
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "config.yaml")
     rows = [{"kind": "train", "step": n, "loss": 1 / n, "accuracy": 0.6} for n in range(1, steps + 1)]

@@ -9,13 +9,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.config.check import check
-from nemo_hs2pref.config.load import config_dir, load_reward_model_config, schema_keys
+from nemo_hs2pref.config.load import config_dir, schema_keys
 from nemo_hs2pref.config.overrides import for_hydra, kinds_of
-from nemo_hs2pref.config.resume import refuse_other_run
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.fields import keys_of
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.jobs.cluster import load_cluster
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
 MISSING = ["exp_manager.explicit_log_dir", "pretrained_checkpoint.restore_from_path"]
@@ -23,12 +23,12 @@ SMOLLM2 = {"num_layers": 30, "hidden_size": 576, "num_attention_heads": 9, "num_
 
 
 def load(*overrides: str) -> RewardModelConfig:
-    return load_reward_model_config("train_rm", [*GIVEN, *overrides])[0]
+    return load_reward_model_config([*GIVEN, *overrides])[0]
 
 
 def refusal(*overrides: str, checkpoint: dict | None = None) -> str:
     with pytest.raises(ConfigError) as error:
-        check(load(*overrides), checkpoint or {})
+        RECIPE.check(load(*overrides), checkpoint or {})
     return str(error.value)
 
 
@@ -88,7 +88,7 @@ def test_tensor_parallel_is_set_without_force() -> None:
 
 def test_missing_values_are_named_together() -> None:
     with pytest.raises(ConfigError) as error:
-        load_reward_model_config("train_rm", [])
+        load_reward_model_config([])
     for key in ("data.dir", "exp_manager.explicit_log_dir", "pretrained_checkpoint.restore_from_path"):
         assert key in str(error.value)
 
@@ -113,7 +113,7 @@ def test_missing_values_are_named_together() -> None:
         ),
         (["loss=scaled_bt", "loss.weights.regression=1"], "choose loss=combined for a weighted sum"),
         (["loss.weights.regression=0"], "loss=regression trains regression alone"),
-        (["loss=combined", "loss.weights.scaled_bt=0"], "and for a Bradley-Terry term"),
+        (["loss=combined", "loss.weights.scaled_bt=0"], "needs weights above 0 for two terms or more"),
         (["loss=combined", "loss.weights.scaled_bt=-1"], "expected weights of 0 or more"),
         (["loss=scaled_bt", "loss.reads=ratings"], "loss.reads=ratings: loss scaled_bt expects pairs"),
         (["data.ties=keep"], "data.ties=keep: expected one of drop, stop"),
@@ -144,7 +144,7 @@ def test_a_layout_that_does_not_divide_what_it_cuts_is_refused(overrides: list[s
 
 
 def test_a_checkpoint_with_added_tokens_is_not_refused() -> None:
-    check(load(), {"vocab_size": 128_300, "override_vocab_size": 128_384})
+    RECIPE.check(load(), {"vocab_size": 128_300, "override_vocab_size": 128_384})
 
 
 def test_a_checkpoint_of_another_size_is_refused() -> None:
@@ -190,12 +190,12 @@ def test_a_wrong_key_on_the_command_line_ends_with_one_sentence(capsys: pytest.C
 
 
 def test_a_run_folder_does_not_go_on_with_another_run() -> None:
-    _, stored = load_reward_model_config("train_rm", [*GIVEN, "loss=regression"])
+    _, stored = load_reward_model_config([*GIVEN, "loss=regression"])
     run = OmegaConf.to_container(stored)
     assert isinstance(run, dict)
-    refuse_other_run("runs/a", run, load_reward_model_config("train_rm", [*GIVEN, "model.micro_batch_size=2"])[1])
+    RECIPE.refuse_other_run("runs/a", run, load_reward_model_config([*GIVEN, "model.micro_batch_size=2"])[1])
     with pytest.raises(ConfigError, match=r"runs/a holds a run with loss\.name=regression, asked for is scaled_bt"):
-        refuse_other_run("runs/a", run, load_reward_model_config("train_rm", [*GIVEN, "loss=scaled_bt"])[1])
+        RECIPE.refuse_other_run("runs/a", run, load_reward_model_config([*GIVEN, "loss=scaled_bt"])[1])
 
 
 def test_every_key_has_a_comment_or_stands_in_a_commented_file() -> None:
@@ -212,7 +212,7 @@ def test_a_combined_loss_may_have_any_weights() -> None:
     config = load(
         "loss=combined", "loss.weights.regression=0.25", "loss.weights.scaled_bt=0", "loss.weights.margin_bt=2"
     )
-    check(config, {})
+    RECIPE.check(config, {})
     assert (config.loss.reads, config.data.train) == ("pairs", "pairs.train.jsonl")
 
 
@@ -228,18 +228,18 @@ def test_a_resumed_run_does_not_take_what_its_state_would_overrule_or_cannot_be_
     override: str, key: str
 ) -> None:
     """The stored schedule brings its own learning rate, and the best value so far its own metric."""
-    run = OmegaConf.to_container(load_reward_model_config("train_rm", GIVEN)[1])
+    run = OmegaConf.to_container(load_reward_model_config(GIVEN)[1])
     assert isinstance(run, dict)
     with pytest.raises(ConfigError, match=key):
-        refuse_other_run("runs/a", run, load_reward_model_config("train_rm", [*GIVEN, override])[1])
+        RECIPE.refuse_other_run("runs/a", run, load_reward_model_config([*GIVEN, override])[1])
 
 
 def test_a_run_may_be_lengthened_only_where_its_learning_rate_is_constant() -> None:
     def lengthened(*schedule: str) -> None:
-        run = OmegaConf.to_container(load_reward_model_config("train_rm", [*GIVEN, *schedule])[1])
+        run = OmegaConf.to_container(load_reward_model_config([*GIVEN, *schedule])[1])
         assert isinstance(run, dict)
-        longer = load_reward_model_config("train_rm", [*GIVEN, *schedule, "trainer.rm.max_epochs=2"])[1]
-        refuse_other_run("runs/a", run, longer)
+        longer = load_reward_model_config([*GIVEN, *schedule, "trainer.rm.max_epochs=2"])[1]
+        RECIPE.refuse_other_run("runs/a", run, longer)
 
     lengthened()
     with pytest.raises(ConfigError, match=r"trainer\.rm\.max_epochs=1, asked for is 2"):
@@ -259,7 +259,7 @@ def test_text_keys_keep_their_text(text: str, tmp_path: Path) -> None:
     keys = [key.replace("*", "mine") for key in keys if key != "loss.reads"]  # other keys are made of it
     assert {"data.dir", "exp_manager.wandb_logger_kwargs.name", "data.validation.mine", "model.optim.name"} <= {*keys}
     words = [f"{key}={text}" for key in keys] + [f"head.attributes=[{text}, quality]", f"++data.train={text}"]
-    config, resolved = load_reward_model_config("train_rm", words)
+    config, resolved = load_reward_model_config(words)
     OmegaConf.save(resolved, tmp_path / "config.yaml")  # what a run writes, and its checkpoints carry
     for found in (OmegaConf.structured(config), resolved, OmegaConf.load(tmp_path / "config.yaml")):
         assert {key: OmegaConf.select(found, key) for key in keys} == dict.fromkeys(keys, text)
@@ -354,7 +354,8 @@ def test_what_no_run_can_use_is_refused(override: str, message: str) -> None:
 
 def test_every_number_of_the_schema_must_be_finite() -> None:
     keys = [key for key in schema_keys(RewardModelConfig) if float in kinds_of(RewardModelConfig, key)]
-    assert len(keys) > 10
+    keys = [key.replace("weights.*", "weights.scaled_bt") for key in keys] + ["loss.weights.scaled_bt"]
+    assert len(keys) >= 10
     for key in keys:
         given = ["peft=lora"] if "lora" in key else []
         assert f"{key}=inf: expected a finite number" in refusal(*given, f"{key}=inf")
@@ -410,9 +411,9 @@ def test_empty_words_and_numbers_that_are_not_finite_are_refused_by_every_verb(
 @pytest.mark.parametrize("text", ["a\\,b", "\\\\", "a\\ b", "a\\=b", "a\\(b"])
 def test_a_backslash_is_never_lost(text: str) -> None:
     with pytest.raises(ConfigError, match="takes the backslash out of text") as caught:
-        load_reward_model_config(overrides=[*GIVEN, f"data.dir={text}"])
+        load_reward_model_config([*GIVEN, f"data.dir={text}"])
     (word,) = shlex.split(str(caught.value).partition(" type ")[2])
-    config, _ = load_reward_model_config(overrides=[*GIVEN, word])
+    config, _ = load_reward_model_config([*GIVEN, word])
     assert config.data.dir == text
 
 
@@ -422,4 +423,56 @@ def test_a_backslash_is_never_lost(text: str) -> None:
 )
 def test_what_hydra_would_take_for_something_else_is_refused(word: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        load_reward_model_config(overrides=[*GIVEN, word])
+        load_reward_model_config([*GIVEN, word])
+
+
+MAY_CHANGE = {
+    "length": {"trainer.rm.max_epochs", "trainer.rm.max_steps"},
+    "ends": {
+        "exp_manager.create_early_stopping_callback",
+        "exp_manager.early_stopping_callback_params.min_delta",
+        "exp_manager.early_stopping_callback_params.patience",
+    },
+    "free": {
+        *("trainer.num_nodes", "trainer.devices", "trainer.rm.val_check_interval", "trainer.rm.save_interval"),
+        *(f"exp_manager.{name}" for name in ("explicit_log_dir", "resume_if_exists", "max_time_per_run")),
+        *(f"exp_manager.{name}" for name in ("save_margin_s", "create_tensorboard_logger", "create_wandb_logger")),
+        *("exp_manager.wandb_logger_kwargs.project", "exp_manager.wandb_logger_kwargs.name"),
+        "exp_manager.checkpoint_callback_params.save_top_k",
+        *(f"model.{name}" for name in ("micro_batch_size", "sequence_parallel", "megatron_amp_O2")),
+        *(f"model.{name}_model_parallel_size" for name in ("tensor", "pipeline")),
+        *(f"model.activations_checkpoint_{name}" for name in ("granularity", "method", "num_layers")),
+        *(f"model.{name}" for name in ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads")),
+        *("model.num_query_groups", "model.override_vocab_size", "data.packed_sequence"),
+    },
+}
+
+
+def test_every_other_key_must_stay_when_a_run_goes_on() -> None:
+    """A key that is new is refused to change until its field says otherwise."""
+    found = {
+        name: {key for key, about in keys_of(RewardModelConfig) if about.may_change == name} for name in MAY_CHANGE
+    }
+    assert found == MAY_CHANGE
+
+
+@pytest.mark.parametrize("override", ["data.ties=stop", "data.shuffle=false", "model.optim.weight_decay=0"])
+def test_a_changed_key_is_refused_and_named(override: str) -> None:
+    run = OmegaConf.to_container(load_reward_model_config(GIVEN)[1])
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"holds a run with {key}=.*, asked for is"):
+        RECIPE.refuse_other_run("runs/a", run, load_reward_model_config([*GIVEN, override])[1])
+
+
+def test_a_run_that_is_older_than_a_term_of_the_loss_had_weight_0_for_it() -> None:
+    run = OmegaConf.to_container(load_reward_model_config(GIVEN)[1])
+    del run["loss"]["weights"]["margin_bt"]
+    RECIPE.refuse_other_run("runs/a", run, load_reward_model_config(GIVEN)[1])
+    with pytest.raises(ConfigError, match=r"loss\.weights"):
+        RECIPE.refuse_other_run("runs/a", run, load_reward_model_config([*GIVEN, "loss.weights.margin_bt=1"])[1])
+
+
+def test_no_term_of_the_loss_can_be_made_up() -> None:
+    assert "did you mean loss.weights.scaled_bt?" in refusal("loss.weights.scaledbt=1")
+    assert "loss.weights takes no new names" in refusal("+loss.weights.scaledbt=1")
+    assert "loss.weights takes no new names" in refusal("++loss.weights.scaledbt=1")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nemo_hs2pref.cli import build_parser, parse
-from nemo_hs2pref.config.load import load_reward_model_config
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

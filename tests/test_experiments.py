@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from nemo_hs2pref.config.check import check
-from nemo_hs2pref.config.load import config_dir, load_reward_model_config
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.load import config_dir
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.config.summary import length, one_line
 from nemo_hs2pref.evaluation.goodness import GOODNESS
 from nemo_hs2pref.evaluation.published import PUBLISHED
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
@@ -19,7 +19,7 @@ HEADER = ["experiment", "what", "data", "start", "loss", "LR", "length", "overal
 
 
 def load(experiment: str, *overrides: str) -> RewardModelConfig:
-    return load_reward_model_config("train_rm", [f"experiment={experiment}", *GIVEN, *overrides])[0]
+    return load_reward_model_config([f"experiment={experiment}", *GIVEN, *overrides])[0]
 
 
 def documented() -> dict[str, dict[str, str]]:
@@ -39,7 +39,7 @@ DOCUMENTED = documented()
 @pytest.mark.parametrize("model", ["llama31_70b", "smollm2", "llama_tiny"])
 def test_every_experiment_composes_and_can_work_on_every_model(experiment: str, model: str) -> None:
     config = load(experiment, f"model={model}")
-    check(config, {})
+    RECIPE.check(config, {})
     world = config.trainer.num_nodes * config.trainer.devices
     assert (world > 1) == (model == "llama31_70b")
 

@@ -13,10 +13,8 @@ from nemo_hs2pref.checkpoint.adapters import base_of
 from nemo_hs2pref.checkpoint.merging.lora import merge_lora
 from nemo_hs2pref.checkpoint.torch_dist.reading import StoredTensors
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.config.check import check
-from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.config.resume import refuse_other_run
 from nemo_hs2pref.errors import CheckpointError, ConfigError
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
 LAYER = "model.decoder.layers.mlp."
@@ -140,25 +138,25 @@ def test_adapters_are_not_taken_for_a_whole_model(
 def test_settings_of_adapters_that_cannot_work_are_refused(overrides: list[str], message: str) -> None:
     keys = [f"model.peft.lora_tuning.{override}" for override in overrides]
     with pytest.raises(ConfigError) as error:
-        check(load_reward_model_config("train_rm", [*GIVEN, "peft=lora", *keys])[0], {})
+        RECIPE.check(load_reward_model_config([*GIVEN, "peft=lora", *keys])[0], {})
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("scheme", ["ia3", "lora"])
 def test_the_scheme_is_chosen_by_its_group(scheme: str) -> None:
-    config, _ = load_reward_model_config("train_rm", [*GIVEN, f"model.peft.peft_scheme={scheme}"])
+    config, _ = load_reward_model_config([*GIVEN, f"model.peft.peft_scheme={scheme}"])
     with pytest.raises(ConfigError, match=f"peft_scheme={scheme}: choose it with peft=none or peft=lora"):
-        check(config, {})
+        RECIPE.check(config, {})
 
 
 def test_a_wrong_key_of_the_adapters_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"unknown key model.peft.lora_tuning.rank"):
-        load_reward_model_config("train_rm", [*GIVEN, "peft=lora", "+model.peft.lora_tuning.rank=8"])
+        load_reward_model_config([*GIVEN, "peft=lora", "+model.peft.lora_tuning.rank=8"])
 
 
 def test_a_key_of_the_adapters_without_adapters_says_what_to_choose() -> None:
     with pytest.raises(ConfigError, match=r"unknown key model.peft.lora_tuning.alpha; it is a key of peft=lora"):
-        load_reward_model_config("train_rm", [*GIVEN, "model.peft.lora_tuning.alpha=8"])
+        load_reward_model_config([*GIVEN, "model.peft.lora_tuning.alpha=8"])
 
 
 @pytest.mark.parametrize(
@@ -170,8 +168,8 @@ def test_a_key_of_the_adapters_without_adapters_says_what_to_choose() -> None:
     ],
 )
 def test_a_run_keeps_its_adapters(stored: list[str], asked: list[str], message: str) -> None:
-    before = OmegaConf.to_container(load_reward_model_config("train_rm", [*GIVEN, *stored])[1])
+    before = OmegaConf.to_container(load_reward_model_config([*GIVEN, *stored])[1])
     assert isinstance(before, dict)
     with pytest.raises(ConfigError, match=message):
-        refuse_other_run("run", before, load_reward_model_config("train_rm", [*GIVEN, *asked])[1])
-    refuse_other_run("run", before, load_reward_model_config("train_rm", [*GIVEN, *stored])[1])
+        RECIPE.refuse_other_run("run", before, load_reward_model_config([*GIVEN, *asked])[1])
+    RECIPE.refuse_other_run("run", before, load_reward_model_config([*GIVEN, *stored])[1])

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from nemo_hs2pref.cli.processes import record
-from nemo_hs2pref.config.check import check
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.masking import MARK, is_secret, masked
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
 RANDOM = random.Random(7)
 
@@ -104,11 +103,10 @@ def test_no_text_takes_for_ever(text: str) -> None:
 def test_a_configuration_with_a_secret_is_refused_without_saying_it() -> None:
     secret = ISSUED["Hugging Face"]
     config, _ = load_reward_model_config(
-        "train_rm",
         ["data.dir=/d", f"pretrained_checkpoint.restore_from_path=/b/{secret}", "exp_manager.explicit_log_dir=/r"],
     )
     with pytest.raises(ConfigError, match=r"pretrained_checkpoint.restore_from_path looks like a secret") as caught:
-        check(config, {})
+        RECIPE.check(config, {})
     assert secret not in str(caught.value)
 
 

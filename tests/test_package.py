@@ -23,7 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TIME_LIMIT_S = 120
 
 # Room or top-level module -> what it may import of ours, besides itself and the package's version. An entry may name
-# one module of a room. Inwards only: functional <- data <- models <- algorithms <- runtime <- cli.
+# one module of a room. Inwards only: functional <- data <- models <- algorithms <- runtime <- recipes <- cli.
 INNER = {"errors", "decode", "files", "yaml_files", "masking", "parent", "outside", "functional", "metrics", "data"}
 MAY_IMPORT = {
     "errors": set(),
@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "config": {"errors", "decode", "masking", "yaml_files"},
     "data": {"errors", "decode", "files", "functional", "outside", "parent"},
     "evaluation": INNER,
-    "scoring": INNER | {"checkpoint", "config", "evaluation", "runtime"},
+    "scoring": INNER | {"checkpoint", "config", "evaluation", "recipes", "runtime"},
     "models": INNER,
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "checkpoint"},
@@ -49,12 +49,22 @@ MAY_IMPORT = {
     | {"models", "checkpoint", "algorithms", "config", "plots"}
     | {"repository", "run_lock", "run_metrics", "run_state"},
     "repository": set(),
-    "launch": {"errors", "decode", "masking", "repository", "config", "checkpoint.layout", "checkpoint.opening"}
+    "recipes": {"errors", "config", "run_lock", "runtime"},
+    "launch": {
+        "errors",
+        "decode",
+        "masking",
+        "repository",
+        "config",
+        "recipes",
+        "checkpoint.layout",
+        "checkpoint.opening",
+    }
     | {"checkpoint.saved_run", "data.manifest", "run_lock", "run_state"},
-    "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "runtime"},
+    "preflight": {"errors", "files", "config", "data", "checkpoint", "launch.plan", "recipes", "runtime"},
     "plots": {"errors", "files", "data", "run_metrics"},
     "report": {"errors", "decode", "files", "yaml_files", "outside", "data", "evaluation", "config", "plots"}
-    | {"run_metrics", "checkpoint.layout", "checkpoint.described", "checkpoint.identity"},
+    | {"recipes", "run_metrics", "checkpoint.layout", "checkpoint.described", "checkpoint.identity"},
     "laptop": {"errors", "config"},
     "quickstart": {"errors", "files", "data", "evaluation", "scoring", "runtime", "plots", "laptop", "report"}
     | {"checkpoint.identity"},
@@ -68,13 +78,14 @@ MAY_IMPORT = {
         "runtime",
         "laptop",
         "checkpoint.layout",
+        "recipes",
     },
     "cli": INNER
-    | {"config", "launch", "evaluation", "checkpoint", "scoring", "runtime", "plots", "preflight", "report"}
+    | {"config", "launch", "evaluation", "checkpoint", "scoring", "recipes", "runtime", "plots", "preflight", "report"}
     | {"run_lock", "run_state", "laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
-NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime", "scoring")
+NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime", "scoring", "recipes/rm_training.py")
 WITHOUT_REQUIREMENTS = {
     "nemo-toolkit",
     "nemo-aligner",

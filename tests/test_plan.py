@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.config.architecture import architecture_of
-from nemo_hs2pref.config.check import faults_of
-from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.data.sampling import GlobalBatches
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.plan.activations import stored_activations
@@ -22,6 +20,7 @@ from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
 from nemo_hs2pref.launch.plan.plan import Plan, make_plan, num_steps
 from nemo_hs2pref.launch.plan.saves import Saves
 from nemo_hs2pref.launch.plan.states import buffer_size, shard_sizes
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
 GIVEN = ("exp_manager.explicit_log_dir=run", "pretrained_checkpoint.restore_from_path=base", "data.dir=data")
 LLAMA_8B = ("model.num_layers=32", "model.hidden_size=4096", "model.ffn_hidden_size=14336",
@@ -32,14 +31,14 @@ SHAPES = ["llama31_70b", "llama_tiny", "smollm2"]
 
 
 def load(*overrides: str) -> RewardModelConfig:
-    return load_reward_model_config("train_rm", [*GIVEN, *overrides])[0]
+    return load_reward_model_config([*GIVEN, *overrides])[0]
 
 
 BASES = {shape: load(f"model={shape}") for shape in SHAPES}  # composing one takes half a second
 
 
 def plan(*overrides: str, gpu_memory: float = 80) -> Plan:
-    return make_plan(load(*overrides), {}, gpu_memory)
+    return make_plan(RECIPE, load(*overrides), {}, gpu_memory)
 
 
 # --- parameters ---
@@ -222,13 +221,13 @@ def test_smollm2_with_tensor_parallel_2_is_refused_by_its_heads(capsys: pytest.C
 def test_what_is_suggested_works_on_the_same_gpus(shape: str, nodes: int, devices: int, numbers: dict) -> None:
     trainer = replace(BASES[shape].trainer, num_nodes=nodes, devices=devices)
     config = replace(changed(BASES[shape], numbers), trainer=trainer)
-    change = nearest_that_works(config, {})
-    if not faults_of(config, {}):
+    change = nearest_that_works(RECIPE, config, {})
+    if not RECIPE.faults_of(config, {}):
         assert change is None
         return
     assert change, "one rank of everything always works"
     other = changed(config, change)
-    assert faults_of(other, {}) == []
+    assert RECIPE.faults_of(other, {}) == []
     assert (other.trainer.num_nodes, other.trainer.devices) == (nodes, devices)
 
 
@@ -243,24 +242,24 @@ def test_what_is_suggested_works_on_the_same_gpus(shape: str, nodes: int, device
     ],
 )
 def test_the_nearest_layout_is_the_smallest_change(overrides: list[str], expected: dict[str, int]) -> None:
-    assert nearest_that_works(load(*overrides), {}) == expected
+    assert nearest_that_works(RECIPE, load(*overrides), {}) == expected
 
 
 def test_another_fault_is_not_hidden_behind_a_layout() -> None:
-    assert nearest_that_works(load("model.tensor_model_parallel_size=3", "model.optim.lr=0"), {}) is None
+    assert nearest_that_works(RECIPE, load("model.tensor_model_parallel_size=3", "model.optim.lr=0"), {}) is None
 
 
 @pytest.mark.parametrize("key", ["trainer.num_nodes", "trainer.devices", "model.micro_batch_size"])
 def test_number_with_many_digits_too_many_is_told_at_once(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"{key}=900719925474099300: expected at most [0-9]+\n"):
-        refuse(load(f"{key}=900719925474099300"), {})
+        refuse(RECIPE, load(f"{key}=900719925474099300"), {})
 
 
 def test_what_does_not_fit_is_said_with_what_does() -> None:
     tight = plan("experiment=rm_stage1_helpfulness", "trainer.num_nodes=4")
     assert not tight.fits and tight.thriftier is not None
     config = load("experiment=rm_stage1_helpfulness", "trainer.num_nodes=4")
-    assert make_plan(changed(config, tight.thriftier), {}, 80).fits
+    assert make_plan(RECIPE, changed(config, tight.thriftier), {}, 80).fits
     assert plan("experiment=rm_stage1_helpfulness").fits
 
 

@@ -17,14 +17,14 @@ from omegaconf import OmegaConf
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.preparation.prepare import Options, prepare
 from nemo_hs2pref.errors import HS2PrefError
 from nemo_hs2pref.preflight import accounts, disk, rows, shared_folder, stored, tokens, versions
 from nemo_hs2pref.preflight.check import Finding, Result, failed
 from nemo_hs2pref.preflight.node import Node
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
 NumberedFiles = namedtuple("NumberedFiles", "f_bavail f_frsize f_files f_favail")
 MAX_LENGTH = 1024
@@ -52,7 +52,7 @@ def config_of(nemo: Path, data: Path, tmp_path: Path) -> Callable[..., RewardMod
         places = [f"data.dir={data}", f"pretrained_checkpoint.restore_from_path={nemo}"]
         places += [f"exp_manager.explicit_log_dir={tmp_path / 'run'}", f"model.encoder_seq_length={MAX_LENGTH}"]
         chosen = ["experiment=rm_stage1_helpfulness", "model=llama_tiny"]
-        return load_reward_model_config("train_rm", [*chosen, *places, *overrides])[0]
+        return load_reward_model_config([*chosen, *places, *overrides])[0]
 
     return make
 
@@ -71,36 +71,38 @@ def result_of(findings: Iterator[Finding]) -> Result:
 
 
 def test_whole_checkpoint_that_fits_is_fine(config_of):
-    result = result_of(stored.look_at_checkpoint(config_of()))
+    result = result_of(stored.look_at_checkpoint(RECIPE, config_of()))
     assert result.status == "ok" and "4 layers, 256 hidden; TP 1 x PP 1 can be" in result.text
 
 
 def test_layout_that_does_not_fit_names_the_rule(config_of):
-    result = result_of(stored.look_at_checkpoint(config_of("trainer.devices=3", "model.tensor_model_parallel_size=3")))
+    result = result_of(
+        stored.look_at_checkpoint(RECIPE, config_of("trainer.devices=3", "model.tensor_model_parallel_size=3"))
+    )
     assert result.status == "failed" and "does not divide num_attention_heads 8" in result.text
 
 
 def test_weight_file_that_is_cut_short_or_missing_is_named(config_of, nemo):
     file = next((nemo / layout.WEIGHTS).glob("*.distcp"))
     os.truncate(file, file.stat().st_size // 2)
-    cut = result_of(stored.look_at_checkpoint(config_of()))
+    cut = result_of(stored.look_at_checkpoint(RECIPE, config_of()))
     assert cut.status == "failed" and file.name in cut.text and "copy the checkpoint again" in cut.text
     file.unlink()
-    assert "not found" in result_of(stored.look_at_checkpoint(config_of())).text
+    assert "not found" in result_of(stored.look_at_checkpoint(RECIPE, config_of())).text
 
 
 def test_small_file_that_was_changed_is_told_by_its_size(config_of, nemo):
     tokenizer = nemo / layout.TOKENIZER / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text() + " ")
-    result = result_of(stored.look_at_checkpoint(config_of()))
+    result = result_of(stored.look_at_checkpoint(RECIPE, config_of()))
     assert result.status == "failed" and f"{tokenizer} has" in result.text and "verify" in result.hint
     (nemo / FILE_LIST).write_text("{")
-    assert "not JSON" in result_of(stored.look_at_checkpoint(config_of())).text
+    assert "not JSON" in result_of(stored.look_at_checkpoint(RECIPE, config_of())).text
 
 
 def test_checkpoint_that_is_not_there_fails(config_of, nemo):
     shutil.rmtree(nemo)
-    assert result_of(stored.look_at_checkpoint(config_of())).status == "failed"
+    assert result_of(stored.look_at_checkpoint(RECIPE, config_of())).status == "failed"
     paths = result_of(shared_folder.look_at_paths(config_of()))
     assert paths.status == "failed" and f"restore_from_path: {nemo} is not there" in paths.text and paths.hint
 
@@ -110,22 +112,19 @@ def test_paths_that_are_there_are_fine(config_of):
 
 
 def test_run_folder_with_another_run_is_refused_and_with_this_one_goes_on(config_of, nemo, tmp_path):
-    config, resolved = load_reward_model_config(
-        "train_rm",
-        ["model=llama_tiny", "data.dir=d", f"pretrained_checkpoint.restore_from_path={nemo}",
-         f"exp_manager.explicit_log_dir={tmp_path / 'run'}"],
-    )  # fmt: skip
-    assert result_of(stored.look_at_resume_state(config, resolved)).status == "skipped"
+    places = [f"pretrained_checkpoint.restore_from_path={nemo}", f"exp_manager.explicit_log_dir={tmp_path / 'run'}"]
+    config, resolved = load_reward_model_config(["model=llama_tiny", "data.dir=d", *places])
+    assert result_of(stored.look_at_resume_state(RECIPE, config, resolved)).status == "skipped"
 
     last = shutil.copytree(nemo, tmp_path / "run" / "checkpoints" / "last")
     (last / FILE_LIST).unlink()
-    of_no_run = result_of(stored.look_at_resume_state(config, resolved))  # no run begins anew over it
+    of_no_run = result_of(stored.look_at_resume_state(RECIPE, config, resolved))  # no run begins anew over it
     assert of_no_run.status == "failed" and "has no 'step'" in of_no_run.text
     edit_json(last / layout.MANIFEST, run=json.loads(json.dumps(plain(resolved))), step=40, read={})
-    assert result_of(stored.look_at_resume_state(config, resolved)).text == "goes on after step 40"
+    assert result_of(stored.look_at_resume_state(RECIPE, config, resolved)).text == "goes on after step 40"
 
     resolved.model.optim.lr = 0.5
-    other = result_of(stored.look_at_resume_state(config, resolved))
+    other = result_of(stored.look_at_resume_state(RECIPE, config, resolved))
     assert other.status == "failed" and "asked for is 0.5" in other.text
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.data.records import Message, PreferencePair
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
 from nemo_hs2pref.evaluation.preferences import evaluate_pairs
 from nemo_hs2pref.laptop import command, quoted
 from nemo_hs2pref.quickstart import MARKER, STAGE_1, STAGE_2, clear, summarise, table
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 
 PROMPT = (Message("user", "which?"),)
 PAIRS = [PreferencePair(str(n), PROMPT, "longer text" if n < 3 else "x", "short", 1) for n in range(4)]
@@ -46,7 +46,7 @@ def test_table_says_which_models_are_no_better_than_length(
 def test_its_overrides_fit_the_configuration() -> None:
     given = ("data.dir=d", "pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l")
     for stage in (STAGE_1, STAGE_2):
-        config, _ = load_reward_model_config("train_rm", [*stage, *given])
+        config, _ = load_reward_model_config([*stage, *given])
         assert config.model.optim.sched.min_lr == config.model.optim.lr
 
 
@@ -103,5 +103,5 @@ def test_a_step_that_fails_stops_the_job(capfd: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("path", ["/tmp/plain", "/tmp/a b", "/tmp/x=1, (y)", "/tmp/it's", "/tmp/ü", "1e5"])
 def test_any_path_survives_hydras_grammar(path: str) -> None:
     given = ("pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l")
-    config, _ = load_reward_model_config("train_rm", [f"data.dir={quoted(Path(path))}", *given])
+    config, _ = load_reward_model_config([f"data.dir={quoted(Path(path))}", *given])
     assert config.data.dir == path

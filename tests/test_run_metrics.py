@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 from nemo_hs2pref.run_metrics import Lost, cut_after, read_metrics
 from nemo_hs2pref.runtime.run.run_log import RunLog
 
@@ -59,7 +59,7 @@ def test_a_bad_line_before_a_good_one_is_named_and_nothing_is_changed(metrics: P
 def test_a_run_that_goes_on_says_which_lines_are_lost(metrics: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = metrics.parent
     places = ["data.dir=d", "pretrained_checkpoint.restore_from_path=p", f"exp_manager.explicit_log_dir={folder}"]
-    config, resolved = load_reward_model_config("train_rm", [*places, "exp_manager.create_tensorboard_logger=false"])
+    config, resolved = load_reward_model_config([*places, "exp_manager.create_tensorboard_logger=false"])
     metrics.write_text("".join(map(line, (1, 2, 5))))
     with caplog.at_level(logging.WARNING):
         RunLog(config.exp_manager, resolved, step=5, num_steps=10).close()

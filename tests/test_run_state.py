@@ -9,9 +9,8 @@ import pytest
 
 from nemo_hs2pref import run_state
 from nemo_hs2pref.cli import main
-from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.config.resume import identity
 from nemo_hs2pref.errors import TrainingError
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 from nemo_hs2pref.run_state import (
     PHASES,
     StateFile,
@@ -98,7 +97,7 @@ def test_a_finished_run_is_known_by_what_was_asked_for(tmp_path: Path) -> None:
     places = ["data.dir=d", "pretrained_checkpoint.restore_from_path=p", "exp_manager.explicit_log_dir=l"]
 
     def asked(*overrides: str) -> dict:
-        return identity(load_reward_model_config("train_rm", [*places, *overrides])[1])
+        return RECIPE.identity(load_reward_model_config([*places, *overrides])[1])
 
     state = start(tmp_path)
     state.note(step=10, checkpoint="checkpoints/last", checkpoint_step=10)
@@ -233,7 +232,7 @@ def test_steps_wait_for_the_disk_once_a_second_at_most(
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     """The device /dev/full answers every write as a full disk does."""
     places = ["data.dir=d", "pretrained_checkpoint.restore_from_path=p", f"exp_manager.explicit_log_dir={tmp_path}"]
-    config, resolved = load_reward_model_config("train_rm", [*places, "exp_manager.create_tensorboard_logger=false"])
+    config, resolved = load_reward_model_config([*places, "exp_manager.create_tensorboard_logger=false"])
     log = RunLog(config.exp_manager, resolved, step=0, num_steps=10)
     log.file.close()
     log.file = open("/dev/full", "w")  # noqa: SIM115

@@ -30,7 +30,7 @@ main() {
   after=$(versions)
   changed=$(diff <(echo "$before") <(echo "$after") | grep '^[<>]' || true)
   [[ -z $changed ]] || die "the installation changed other packages ($(paste -sd' ' <<<"$changed")); use a fresh container"
-  "$PYTHON" -c 'from nemo_hs2pref.config.load import compose_config; compose_config("train_rm", [])' ||
+  "$PYTHON" -c 'from nemo_hs2pref.recipes.table import DEFAULT; DEFAULT.load_to_show([])' ||
     die "installed, but it cannot read its own configuration; is this container nvcr.io/nvidia/nemo:25.02.01?"
   stack=$(grep -E "$STACK" <<<"$after" | paste -sd' ') || die "installed, but torch and NeMo are not here; $PYTHON trains nothing"
   echo "unchanged: $stack"

@@ -20,7 +20,7 @@ MARK = "hs2pref-job: "  # slurm/frame.sh looks for it
 
 def answer(words: Sequence[str]) -> Mapping[str, str | int]:
     """RUN (absolute), NODES, DEVICES, STOPPED_CODE, RESUMES (yes or no: begin anew)."""
-    config, _ = load_checked(words[2:])
+    config = load_checked(words).config
     refuse_misfit(config, Allocation.of_job(os.environ))
     if faults := missing(config):
         raise ConfigError("; ".join(faults))

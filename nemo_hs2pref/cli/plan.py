@@ -26,10 +26,12 @@ NOT_GIVEN = ("data.dir", "exp_manager.explicit_log_dir", "pretrained_checkpoint.
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("--config-name", default="train_rm", help=argparse.SUPPRESS)  # conf/ has no other yet
+    parser.add_argument("--config-name", metavar="NAME", help="in conf/; default: that of the recipe, or train_rm")
     parser.add_argument("--gpu-memory", type=gibibytes, default=80, metavar="GIB", help="memory of one GPU")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="[RECIPE] key=value", help="what is trained (default: rm), and Hydra overrides"
+    )
     parser.set_defaults(run=run)
 
 
@@ -40,19 +42,19 @@ def gibibytes(word: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nemo_hs2pref.config.check import faults_of
-    from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.launch.plan.nearest import nearest_that_works
     from nemo_hs2pref.launch.plan.plan import make_plan
     from nemo_hs2pref.launch.plan.text import as_json, lines, refusal_as_json
     from nemo_hs2pref.launch.stored import stored_config
+    from nemo_hs2pref.recipes.table import chosen
 
     places = [f"{key}=not-given" for key in NOT_GIVEN]  # a later override of the same key wins
-    config, _ = load_reward_model_config(args.config_name, [*places, *args.overrides])
+    recipe, overrides = chosen(args.config_name, args.overrides)
+    config, _ = recipe.load([*places, *overrides])
     checkpoint = stored_config(Path(config.pretrained_checkpoint.restore_from_path))
-    if args.json and (faults := faults_of(config, checkpoint)):
-        print(json.dumps(refusal_as_json(faults, nearest_that_works(config, checkpoint)), indent=2))
+    if args.json and (faults := recipe.faults_of(config, checkpoint)):
+        print(json.dumps(refusal_as_json(faults, nearest_that_works(recipe, config, checkpoint)), indent=2))
         return 2
-    plan = make_plan(config, checkpoint, args.gpu_memory)
+    plan = make_plan(recipe, config, checkpoint, args.gpu_memory)
     show(json.dumps(as_json(plan), indent=2).split("\n") if args.json else lines(plan))
     return 0 if plan.fits else 1

@@ -28,7 +28,7 @@ Exit code 0: nothing failed on this node; 1: something failed; 2: the configurat
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("--config-name", help=argparse.SUPPRESS)  # train_rm with overrides; conf/ has no other yet
+    parser.add_argument("--config-name", metavar="NAME", help="in conf/; default: that of the recipe, or train_rm")
     parser.add_argument("--json", action="store_true", help="one line of JSON a node")
     parser.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="how long nodes wait for each other")
     parser.add_argument(
@@ -38,7 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="measure all_reduce among all ranks too; less than this bus bandwidth fails, 0 measures only",
     )
     parser.add_argument("--skip", metavar="NAME,...", help="checks to leave out, by their names")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="[RECIPE] key=value", help="what is trained (default: rm), and Hydra overrides"
+    )
     parser.set_defaults(run=run)
 
 
@@ -73,10 +75,11 @@ def look(args: argparse.Namespace, node: Node) -> Iterator[Result]:
 
     config, listed = None, list[Check]()
     if args.config_name or args.overrides:
-        from nemo_hs2pref.config.load import load_reward_model_config
+        from nemo_hs2pref.recipes.table import chosen
 
-        config, resolved = load_reward_model_config(args.config_name or "train_rm", args.overrides)
-        listed = checks.run_checks(config, resolved, node, os.environ, args.wait)
+        recipe, overrides = chosen(args.config_name, args.overrides)
+        config, resolved = recipe.load(overrides)
+        listed = checks.run_checks(recipe, config, resolved, node, os.environ, args.wait)
     listed = checks.machine_checks(config, node, os.environ, args.wait) + listed
     left_out = names_in(args.skip or "", [check.name for check in listed])
     wanted = [check for check in listed if check.name not in left_out]

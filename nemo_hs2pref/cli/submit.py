@@ -63,7 +63,7 @@ def too_large(job: "Job") -> str | None:
     from nemo_hs2pref.launch.stored import stored_config
 
     base = Path(job.config.pretrained_checkpoint.restore_from_path)
-    plan = make_plan(job.config, stored_config(base), job.cluster.gpu_memory)
+    plan = make_plan(job.recipe, job.config, stored_config(base), job.cluster.gpu_memory)
     return None if plan.fits else verdict(plan)
 
 

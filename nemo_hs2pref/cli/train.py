@@ -1,4 +1,4 @@
-"""`hs2pref train rm`: train a reward model from a Hydra configuration (torchrun: -m nemo_hs2pref.cli.train rm)."""
+"""`hs2pref train RECIPE`: train a model from a Hydra configuration (torchrun: -m nemo_hs2pref.cli.train rm)."""
 
 import argparse
 import logging
@@ -7,12 +7,16 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nemo_hs2pref import run_state
 from nemo_hs2pref.cli import processes
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.run_lock import RunLock
 from nemo_hs2pref.runtime.process import stop_signals
+
+if TYPE_CHECKING:  # it imports hydra
+    from nemo_hs2pref.recipes.recipe import Recipe
 
 EXAMPLES = """examples:
   # the paper's stage 1 (helpfulness regression) on 8 nodes of 8 GPUs, one process a GPU
@@ -40,18 +44,21 @@ EXAMPLES = """examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from nemo_hs2pref.recipes.table import RECIPES  # hydra: for this verb alone
+
     parser.epilog = EXAMPLES
-    parser.add_argument("what", choices=["rm"], help="rm: reward model")
-    parser.add_argument("--config-name", default="train_rm", help=argparse.SUPPRESS)  # conf/ has no other yet
+    what = "; ".join(f"{name}: {recipe.title}" for name, recipe in RECIPES.items())
+    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help=what)
+    parser.add_argument("--config-name", metavar="NAME", help="in conf/; default: that of the recipe")
     parser.add_argument("--print-config", action="store_true", help="check and print the configuration, then stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="Hydra overrides: group=name or key=value")
     parser.set_defaults(run=run, run_dir_of=run_dir_of)
 
 
 def run_dir_of(args: argparse.Namespace) -> Path:
-    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.recipes.table import recipe_of
 
-    config, _ = load_reward_model_config(args.config_name, args.overrides)
+    config, _ = recipe_of(args.recipe).load(args.overrides, args.config_name)
     return Path(config.exp_manager.explicit_log_dir)
 
 
@@ -59,17 +66,16 @@ def run_dir_of(args: argparse.Namespace) -> Path:
 def run(args: argparse.Namespace) -> int:
     started = time.time()
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.check import check
-    from nemo_hs2pref.config.load import load_reward_model_config
-    from nemo_hs2pref.config.resume import identity
+    from nemo_hs2pref.recipes.table import recipe_of
 
+    recipe = recipe_of(args.recipe)
     if args.print_config:
-        return print_config(args)
-    config, resolved = load_reward_model_config(args.config_name, args.overrides)
+        return print_config(recipe, args)
+    config, resolved = recipe.load(args.overrides, args.config_name)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     folder = Path(config.exp_manager.explicit_log_dir)
     done = run_state.read_finished(folder) if config.exp_manager.resume_if_exists else None
-    if done is not None and done.run == identity(resolved):
+    if done is not None and done.run == recipe.identity(resolved):
         if processes.is_first():
             print(f"{folder} is finished, after step {done.step}; {folder / done.checkpoint}")
         return 0
@@ -78,37 +84,31 @@ def run(args: argparse.Namespace) -> int:
         lock.claim()
     args.run_dir = folder  # what fails before is not told in a folder where another start works
     checkpoint = read_config(base)
-    check(config, checkpoint)
+    recipe.check(config, checkpoint)
 
     if must_be_started(config.trainer.num_nodes, config.trainer.devices):
         lock.release()  # for the ranks
-        words = ["train", args.what, "--config-name", args.config_name, *args.overrides]
-        return processes.start(config.trainer.devices, words, args.run_dir)
+        return processes.start(config.trainer.devices, args.words, args.run_dir)
     log_to_stderr()
     stop_signals.catch(signal.SIGUSR1)  # SIGTERM ends this process until there is something to save
 
-    from nemo_hs2pref.runtime.platform import machine
-    from nemo_hs2pref.runtime.run.rm_data import read_data
+    from nemo_hs2pref.runtime.platform import machine  # heavy: torch
 
     machine.quiet_upstream()
-    data = read_data(config)  # before NeMo is imported: a bad row must not cost half a minute
-
+    training = recipe.training()
+    data = training.read_data(config)  # before NeMo is imported: a bad row must not cost half a minute
     machine.prepare()
-    from nemo_hs2pref.runtime.run.train_rm import train
-
-    return train(config, resolved, checkpoint, data, lock, started)
+    return training.train(config, resolved, checkpoint, data, lock, started)
 
 
-def print_config(args: argparse.Namespace) -> int:
+def print_config(recipe: "Recipe[Any]", args: argparse.Namespace) -> int:
     """Check what is given and print it; ??? stands where a value is missing."""
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.check import check
-    from nemo_hs2pref.config.load import load_to_show
 
-    config, text, missing = load_to_show(args.config_name, args.overrides)
+    config, text, missing = recipe.load_to_show(args.overrides, args.config_name)
     if config is not None:
         base = Path(config.pretrained_checkpoint.restore_from_path)
-        check(config, read_config(base) if base.exists() else {})
+        recipe.check(config, read_config(base) if base.exists() else {})
     print(text, end="")
     if missing:
         processes.say("train", f"missing: {', '.join(missing)}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.errors import ConfigError
 
 SIZES = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups")
@@ -34,7 +34,7 @@ class Architecture:
         return self.num_attention_heads * self.head_size
 
 
-def architecture_of(config: RewardModelConfig, checkpoint: Mapping[str, Any]) -> Architecture:
+def architecture_of(config: RunConfig, checkpoint: Mapping[str, Any]) -> Architecture:
     """Raises ConfigError where a size is neither in the configuration nor in the checkpoint, or it is no Llama."""
     for key, expected in LLAMA_IS.items():
         if checkpoint.get(key, expected) != expected:
@@ -52,7 +52,7 @@ def architecture_of(config: RewardModelConfig, checkpoint: Mapping[str, Any]) ->
     return Architecture(**known, head_size=head_size, embedding_rows=rows)
 
 
-def size_of(config: RewardModelConfig, checkpoint: Mapping[str, Any], key: str) -> int | None:
+def size_of(config: RunConfig, checkpoint: Mapping[str, Any], key: str) -> int | None:
     """The checkpoint's size, else the configuration's; None where neither has one."""
     if key == "override_vocab_size" and "vocab_size" in checkpoint:
         return embedding_rows(checkpoint)

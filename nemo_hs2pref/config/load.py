@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin
 
 from hydra import compose, initialize_config_dir
@@ -13,28 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nemo_hs2pref.config.overrides import for_hydra, kinds_of, typed
-from nemo_hs2pref.config.schema import RewardModelConfig
 from nemo_hs2pref.config.values import leaves, refuse_lost_text, refuse_unusable
 from nemo_hs2pref.errors import ConfigError
 
 Schema = TypeVar("Schema")
 UNSET = re.compile(r"Environment variable '(.+?)' not found")
+NOWHERE: Mapping[str, str] = MappingProxyType({})
 NOT_GIVEN = "/not-given"  # stands for a text that is missing, while the rest is checked and shown
-# Keys of NeMo-Aligner's that mean something else here or have another place.
-MOVED = {
-    "model.regression.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt|combined",
-    "model.loss_func": "choose the loss with loss=regression|regular_bt|margin_bt|scaled_bt|combined",
-    "model.regression.load_rm_head_weights": "use head.load_rm_head_weights",
-    "model.regression.attribute_weights": "use head.reward_weights",
-    "model.regression.num_attributes": "name the slots in head.attributes",
-    "model.data.data_prefix": "use data.dir",
-    "model.data.seq_length": "use model.encoder_seq_length",
-    "cluster": "it is for the cluster, which `hs2pref submit` asks; training does not read it",
-    **{
-        f"model.peft.lora_tuning.{name}": "it is a key of peft=lora, and this run has peft=none"
-        for name in ("adapter_dim", "alpha", "adapter_dropout", "target_modules")
-    },
-}
 
 
 def config_dir() -> Path:
@@ -44,21 +30,18 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "conf"
 
 
-def load_reward_model_config(
-    config_name: str = "train_rm", overrides: Sequence[str] = ()
-) -> tuple[RewardModelConfig, DictConfig]:
-    """The configuration of a reward-model run, as `load_config` gives it."""
-    return load_config(config_name, overrides, RewardModelConfig)
-
-
-def load_config(config_name: str, overrides: Sequence[str], schema: type[Schema]) -> tuple[Schema, DictConfig]:
+def load_config(
+    config_name: str, overrides: Sequence[str], schema: type[Schema], moved: Mapping[str, str] = NOWHERE
+) -> tuple[Schema, DictConfig]:
     """The typed configuration, and the same resolved as YAML can hold it.
+
+    moved: keys that people know from elsewhere -> what to do instead.
 
     Raises ConfigError for an unknown key or group (with the nearest known one), a value of another type, text that
     YAML has made a number of, an empty text, a number that is not finite, or a value that is still missing.
     """
-    composed = compose_config(config_name, overrides, schema)
-    refuse_unknown(composed, schema)
+    composed = compose_config(config_name, overrides, schema, moved)
+    refuse_unknown(composed, schema, moved)
     refuse_lost_text(composed, schema)
     refuse_missing(composed)
     try:
@@ -72,19 +55,21 @@ def load_config(config_name: str, overrides: Sequence[str], schema: type[Schema]
     return config, composed
 
 
-def load_to_show(config_name: str, overrides: Sequence[str]) -> tuple[RewardModelConfig | None, str, list[str]]:
-    """The configuration of a reward-model run as far as it is given: typed, as YAML, and the keys that are missing.
+def load_to_show(
+    config_name: str, overrides: Sequence[str], schema: type[Schema], moved: Mapping[str, str] = NOWHERE
+) -> tuple[Schema | None, str, list[str]]:
+    """The configuration as far as it is given: typed, as YAML, and the keys that are missing.
 
     A missing text is NOT_GIVEN in the first and ??? in the second, where all other values are resolved. While another
     value is missing there is no first, and the second stands as it was composed.
     """
-    composed = compose_config(config_name, overrides)
+    composed = compose_config(config_name, overrides, schema, moved)
     missing = missing_keys(composed)
-    if any(str not in kinds_of(RewardModelConfig, key) for key in missing):
-        refuse_unknown(composed, RewardModelConfig)
+    if any(str not in kinds_of(schema, key) for key in missing):
+        refuse_unknown(composed, schema, moved)
         return None, OmegaConf.to_yaml(composed), missing
     places = [f"{key}={NOT_GIVEN}" for key in missing]
-    config, resolved = load_reward_model_config(config_name, [*overrides, *places])
+    config, resolved = load_config(config_name, [*overrides, *places], schema, moved)
     return config, OmegaConf.to_yaml(resolved).replace(NOT_GIVEN, "???"), missing
 
 
@@ -111,7 +96,9 @@ def at(plain: Any, key: str) -> object:
     return plain
 
 
-def compose_config(config_name: str, overrides: Sequence[str], schema: type = RewardModelConfig) -> DictConfig:
+def compose_config(
+    config_name: str, overrides: Sequence[str], schema: type, moved: Mapping[str, str] = NOWHERE
+) -> DictConfig:
     """Hydra's composition, with its errors in one sentence."""
     names = sorted(path.stem for path in config_dir().glob("*.yaml"))
     if config_name not in names:
@@ -130,7 +117,7 @@ def compose_config(config_name: str, overrides: Sequence[str], schema: type = Re
         ) as error:  # Hydra's own code met what it does not look for
             given, reason = first_refused(config_name, overrides, words), str(error).partition(" : ")[0][:200]
             raise ConfigError(f"{given}: Hydra cannot read it ({reason}); give key=value or group=name") from None
-    raise ConfigError(explain(message, config_name))
+    raise ConfigError(explain(message, config_name, moved))
 
 
 def first_refused(config_name: str, overrides: Sequence[str], words: Sequence[str]) -> str:
@@ -145,7 +132,7 @@ def first_refused(config_name: str, overrides: Sequence[str], words: Sequence[st
     return " ".join(overrides)[:200]
 
 
-def explain(message: str, config_name: str) -> str:
+def explain(message: str, config_name: str, moved: Mapping[str, str]) -> str:
     """Hydra's message, with the nearest known key where it could not find one."""
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
@@ -153,7 +140,7 @@ def explain(message: str, config_name: str) -> str:
     key = unknown.group(1)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         known = [*keys_of(compose(config_name)), *groups()]
-    return unknown_key(key, known)
+    return unknown_key(key, known, moved)
 
 
 def groups() -> list[str]:
@@ -172,21 +159,21 @@ def keys_of(config: DictConfig, path: str = "") -> list[str]:
     return keys
 
 
-def unknown_key(key: str, known: Sequence[str]) -> str:
-    if key in MOVED:
-        return f"unknown key {key}; {MOVED[key]}"
+def unknown_key(key: str, known: Sequence[str], moved: Mapping[str, str]) -> str:
+    if key in moved:
+        return f"unknown key {key}; {moved[key]}"
     same_name = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     near = same_name or get_close_matches(key, known, n=1)
     return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def refuse_unknown(given: DictConfig, schema: type) -> None:
+def refuse_unknown(given: DictConfig, schema: type, moved: Mapping[str, str]) -> None:
     """Hydra lets `+key=` and `++key=` past; the schema does not."""
     known = schema_keys(schema)
     unknown = [key for key in keys_of(given) if key not in known and f"{key.rpartition('.')[0]}.*" not in known]
     if unknown:
         deepest = next(key for key in unknown if not any(other.startswith(f"{key}.") for other in unknown))
-        raise ConfigError(unknown_key(deepest, known))
+        raise ConfigError(unknown_key(deepest, known, moved))
 
 
 def schema_keys(schema: type, path: str = "") -> list[str]:

@@ -22,6 +22,7 @@ from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf.errors import GrammarParseError
 from omegaconf.grammar_parser import parse
 
+from nemo_hs2pref.config.schema.fields import said_of
 from nemo_hs2pref.errors import ConfigError
 
 WORD = re.compile(r"(?P<sign>\+{0,2})(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
@@ -55,14 +56,16 @@ def word_for_hydra(word: str, schema: type, groups: Sequence[str]) -> str:
             f"{key}={value}: Hydra takes the backslash out of text without quotes; for the text as it stands type "
             f"{typed(key, value)}"
         )
-    if has_names_of_users(kinds) and not value.strip("{} \t"):
+    if is_open(schema, key) and not value.strip("{} \t"):
         raise ConfigError(f"{word}: takes nothing away, as Hydra adds to what is there; type ~{key}.NAME for each")
     if key.partition(".")[0] == "hydra":
         raise ConfigError(f"unknown key {key}; Hydra's own settings have no use here")
     for token in reversed([*texts_to_quote(word, key, value, kinds)]):  # from the end, so that places stay
         word = f"{word[: token.start]}'{word[token.start : token.stop + 1]}'{word[token.stop + 1 :]}"
-    new = not sign and (has_names_of_users(kinds) or has_names_of_users(kinds_of(schema, key.rpartition(".")[0])))
-    return f"++{word}" if new else word
+    parent = key.rpartition(".")[0]
+    if sign and not is_open(schema, parent) and any(get_origin(kind) is dict for kind in kinds_of(schema, parent)):
+        raise ConfigError(f"{word}: {parent} takes no new names; give one of conf/ without {sign}")
+    return f"++{word}" if not sign and (is_open(schema, key) or is_open(schema, parent)) else word
 
 
 def kinds_of(schema: type, key: str) -> list[Any]:
@@ -83,8 +86,12 @@ def parts_of(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
-def has_names_of_users(kinds: Sequence[Any]) -> bool:
-    return any(get_origin(kind) is dict for kind in kinds)
+def is_open(schema: type, key: str) -> bool:
+    """A mapping whose names are the user's."""
+    parent, _, name = key.rpartition(".")
+    sections = kinds_of(schema, parent) if parent else [schema]
+    found = [item for kind in sections if is_dataclass(kind) for item in fields(kind) if item.name == name]
+    return any(said_of(item).is_open for item in found)
 
 
 def refuse_what_quotes_cannot_mend(key: str, value: str) -> None:

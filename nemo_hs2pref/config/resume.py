@@ -1,65 +1,23 @@
-"""A run folder goes on with the run that it holds, not with another one."""
+"""A run folder goes on with the run that it holds, not with another one.
 
-from collections.abc import Mapping
+Every key must stay what it was, unless its field says that it may change (schema/fields.py): so a new key is safe.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nemo_hs2pref.config.schema.common import RunConfig
+from nemo_hs2pref.config.schema.fields import BEFORE_IT, FREE, LENGTH, NO, Change, Key, keys_of
 from nemo_hs2pref.errors import ConfigError
 
-# What the stored weights, optimizer, schedule and counters mean. Layout and micro batch may change, and the length of
-# the run where the learning rate is constant.
-MUST_STAY = (
-    "loss.name",
-    "loss.weights",
-    "head.attributes",
-    "head.reward_weights",
-    "head.bias",
-    "head.load_rm_head_weights",
-    "data.dir",
-    "data.train",
-    "data.attributes",
-    "data.template",
-    "data.shuffle",
-    "model.seed",
-    "model.encoder_seq_length",
-    "model.global_batch_size",
-    "model.peft.peft_scheme",
-    "model.peft.lora_tuning.adapter_dim",
-    "model.peft.lora_tuning.alpha",
-    "model.peft.lora_tuning.adapter_dropout",
-    "model.peft.lora_tuning.target_modules",
-    "model.optim.lr",
-    "model.optim.weight_decay",
-    "model.optim.betas",
-    "model.optim.sched",
-    "pretrained_checkpoint.restore_from_path",
-    "trainer.precision",
-    "trainer.rm.gradient_clip_val",
-    # the best values so far are compared with those that come
-    "data.validation",
-    "trainer.rm.limit_val_batches",
-    "exp_manager.checkpoint_callback_params.monitor",
-    "exp_manager.checkpoint_callback_params.mode",
-    "exp_manager.early_stopping_callback_params.monitor",
-    "exp_manager.early_stopping_callback_params.mode",
-)
-LENGTH = ("trainer.rm.max_epochs", "trainer.rm.max_steps")
-EARLY_STOP = (
-    "exp_manager.create_early_stopping_callback",
-    "exp_manager.early_stopping_callback_params.patience",
-    "exp_manager.early_stopping_callback_params.min_delta",
-)
 
-
-def identity(config: DictConfig) -> dict[str, Any]:
-    """What a start must ask for to be the same run with the same end; as JSON holds it."""
-    stay = OmegaConf.create()
-    for key in (*MUST_STAY, *LENGTH, *EARLY_STOP):
-        OmegaConf.update(stay, key, OmegaConf.select(config, key), force_add=True)
-    plain = OmegaConf.to_container(stay)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+def identity(config: DictConfig, schema: type[RunConfig]) -> dict[str, Any]:
+    """What a start must ask for to be the same run with the same end, by dotted keys; as JSON holds it."""
+    plain = OmegaConf.to_container(config)
+    return {key: value_at(plain, key, None) for key, about in keys_of(schema) if about.may_change != FREE}
 
 
 def refuse_other_rows(folder: str, stored: Mapping[str, str], given: Mapping[str, str]) -> None:
@@ -76,20 +34,47 @@ def refuse_other_rows(folder: str, stored: Mapping[str, str], given: Mapping[str
             )
 
 
-def refuse_other_run(folder: str, stored: Mapping[str, Any], given: DictConfig) -> None:
-    """Raise ConfigError for the first of MUST_STAY in which the run in `folder` differs from the one asked for."""
+def refuse_other_run(folder: str, stored: Mapping[str, Any], given: DictConfig, schema: type[RunConfig]) -> None:
+    """Raise ConfigError for the first key in which the run in `folder` differs from the one asked for.
+
+    stored: the resolved configuration of that run, which may be older than a key.
+    """
     is_constant = given.model.optim.lr == given.model.optim.sched.min_lr
-    for key in MUST_STAY if is_constant else (*MUST_STAY, *LENGTH):
-        old, new = at(stored, key), OmegaConf.select(given, key)
-        if old != new:
+    must_stay: tuple[Change, ...] = (NO,) if is_constant else (NO, LENGTH)
+    plain = OmegaConf.to_container(given)
+    for key, about in sorted(keys_of(schema), key=lambda item: order(item[0])):
+        if about.may_change not in must_stay:
+            continue
+        for name, old, new in differences(key, about, stored, plain):
             raise ConfigError(
-                f"{folder} holds a run with {key}={old}, asked for is {new}; choose another "
+                f"{folder} holds a run with {name}={old}, asked for is {new}; choose another "
                 "exp_manager.explicit_log_dir, or set exp_manager.resume_if_exists=false to start that one anew"
             )
 
 
-def at(stored: Any, key: str) -> Any:
-    """The value of a dotted key, as it is stored; None where there is none."""
+def order(key: str) -> tuple[bool, bool]:
+    """What a recipe adds comes first, as its loss: what is read and monitored follows from it, and explains nothing."""
+    section = key.partition(".")[0]
+    return section in {item.name for item in fields(RunConfig)}, section == "exp_manager"
+
+
+def differences(key: str, about: Key, stored: Any, given: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(key, value of the run, value asked for), where they are not the same.
+
+    What is older than the key, or than a name in its mapping, has what the field says was done before it.
+    """
+    before = None if about.before is BEFORE_IT else about.before
+    old, new = value_at(stored, key, before), value_at(given, key, before)
+    if about.before is not BEFORE_IT and isinstance(old, Mapping) and isinstance(new, Mapping):
+        old, new = ({name: of.get(name, before) for name in sorted({*old, *new})} for of in (old, new))
+    if old != new:
+        yield key, old, new
+
+
+def value_at(stored: Any, key: str, absent: Any) -> Any:
+    """The value of a dotted key, as it is stored; `absent` where there is none."""
     for name in key.split("."):
-        stored = stored.get(name) if isinstance(stored, Mapping) else None
+        if not isinstance(stored, Mapping) or name not in stored:
+            return absent
+        stored = stored[name]
     return stored

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.preflight.check import Finding, failed, ok, skipped, warning
 
 WANDB_HOST = "api.wandb.ai"
 WITHOUT_ACCOUNT = ("offline", "disabled", "dryrun")
 
 
-def look_at_accounts(config: RewardModelConfig, environ: Mapping[str, str]) -> Iterator[Finding]:
+def look_at_accounts(config: RunConfig, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Weights & Biases where it is asked for; Hugging Face where the checkpoint names a tokenizer of the hub."""
     hub = hub_tokenizer(Path(config.pretrained_checkpoint.restore_from_path))
     if not config.exp_manager.create_wandb_logger and hub is None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.preflight.check import Finding, failed, ok, skipped
 from nemo_hs2pref.preflight.node import Node
 
@@ -20,7 +20,7 @@ TIMEOUT = timedelta(seconds=120)
 
 
 def look_at_bandwidth(
-    config: RewardModelConfig | None, node: Node, environ: Mapping[str, str], floor: float
+    config: RunConfig | None, node: Node, environ: Mapping[str, str], floor: float
 ) -> Iterator[Finding]:
     """Bus bandwidth in GB/s of 10^9 bytes, as nccl-tests count it: what the slowest link carries both ways."""
     devices = config.trainer.devices if config else int(environ.get("SLURM_GPUS_ON_NODE", 1))

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.preflight import versions
 from nemo_hs2pref.preflight.accounts import look_at_accounts
 from nemo_hs2pref.preflight.bandwidth import look_at_bandwidth
@@ -20,6 +21,7 @@ from nemo_hs2pref.preflight.rows import look_at_data, look_at_preparation
 from nemo_hs2pref.preflight.shared_folder import look_at_paths, look_at_shared_folder
 from nemo_hs2pref.preflight.stored import look_at_checkpoint, look_at_resume_state
 from nemo_hs2pref.preflight.tokens import look_at_template, look_at_tokenizer
+from nemo_hs2pref.recipes.recipe import Recipe
 
 LEAVE_OUT = "the driver hangs: leave the node out (sbatch --exclude=NODE) and tell its administrators"
 FILE_SYSTEM = "a file system does not answer (df hangs too?): leave the node out, or ask the administrators"
@@ -28,9 +30,7 @@ NAMES = "the name service does not answer; give MASTER_ADDR as an IP address"
 GRACE_S = 30.0  # beyond what the nodes wait for each other, so that the check itself says who did not come
 
 
-def machine_checks(
-    config: RewardModelConfig | None, node: Node, environ: Mapping[str, str], wait_s: float
-) -> list[Check]:
+def machine_checks(config: RunConfig | None, node: Node, environ: Mapping[str, str], wait_s: float) -> list[Check]:
     """Of a node; a configuration says how many GPUs are enough."""
     return [
         Check("gpus", partial(look_at_gpus, config, environ), 60, LEAVE_OUT),
@@ -44,16 +44,17 @@ def machine_checks(
 
 
 def run_checks(
-    config: RewardModelConfig, resolved: DictConfig, node: Node, environ: Mapping[str, str], wait_s: float
+    recipe: Recipe[Any], config: RunConfig, resolved: DictConfig, node: Node, environ: Mapping[str, str], wait_s: float
 ) -> list[Check]:
     """Of what a run reads and writes."""
     shared = partial(look_at_shared_folder, Path(config.exp_manager.explicit_log_dir), node, wait_s)
+    resume = partial(look_at_resume_state, recipe, config, resolved)
     return [
         Check("paths", partial(look_at_paths, config), 60, FILE_SYSTEM),
         Check("shared", shared, wait_s + GRACE_S, FILE_SYSTEM),
         Check("disk", partial(look_at_disk, config), 300, FILE_SYSTEM, first_node_only=True),
-        Check("checkpoint", partial(look_at_checkpoint, config), 300, FILE_SYSTEM, first_node_only=True),
-        Check("resume", partial(look_at_resume_state, config, resolved), 300, FILE_SYSTEM, first_node_only=True),
+        Check("checkpoint", partial(look_at_checkpoint, recipe, config), 300, FILE_SYSTEM, first_node_only=True),
+        Check("resume", resume, 300, FILE_SYSTEM, first_node_only=True),
         Check("template", partial(look_at_template, config), 60, FILE_SYSTEM, first_node_only=True),
         Check("tokenizer", partial(look_at_tokenizer, config), 300, FILE_SYSTEM, first_node_only=True),
         Check("data", partial(look_at_data, config), 600, FILE_SYSTEM, first_node_only=True),
@@ -62,7 +63,7 @@ def run_checks(
     ]
 
 
-def bandwidth_check(config: RewardModelConfig | None, node: Node, environ: Mapping[str, str], floor: float) -> Check:
+def bandwidth_check(config: RunConfig | None, node: Node, environ: Mapping[str, str], floor: float) -> Check:
     """After the others: it needs the port that they try, and processors and network for itself."""
     return Check(
         "bandwidth",

@@ -7,7 +7,7 @@ from pathlib import Path
 from nemo_hs2pref.checkpoint.layout import SPARE
 from nemo_hs2pref.checkpoint.opening import read_config
 from nemo_hs2pref.config.architecture import architecture_of
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.plan.plan import disk_of
 from nemo_hs2pref.preflight.check import Finding, failed, ok, warning
@@ -17,7 +17,7 @@ FILES_A_RANK = 4  # two of the weights, two of the optimizer
 OTHER_FILES = 64  # of a checkpoint and of a run
 
 
-def look_at_disk(config: RewardModelConfig) -> Iterator[Finding]:
+def look_at_disk(config: RunConfig) -> Iterator[Finding]:
     """Free space where the run writes, against what its checkpoints take at most at one time."""
     home = nearest(Path(config.exp_manager.explicit_log_dir))
     checkpoint = read_config(Path(config.pretrained_checkpoint.restore_from_path))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.preflight.check import Finding, failed, ok, skipped, warning
 
 DRIVER = Path("/proc/driver/nvidia")
@@ -27,7 +27,7 @@ class Gpu(NamedTuple):
     ecc_errors: str
 
 
-def look_at_gpus(config: RewardModelConfig | None, environ: Mapping[str, str]) -> Iterator[Finding]:
+def look_at_gpus(config: RunConfig | None, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Number, model, memory in use, errors that ECC could not correct."""
     if shutil.which(QUERY[0]) is None:
         yield without_gpu("nvidia-smi is not here", config, environ)
@@ -66,7 +66,7 @@ def faults(rows: list[Gpu]) -> Iterator[Finding]:
         yield warning("the GPUs differ", "all wait for the slowest, and the smallest memory decides")
 
 
-def without_gpu(why: str, config: RewardModelConfig | None, environ: Mapping[str, str]) -> Finding:
+def without_gpu(why: str, config: RunConfig | None, environ: Mapping[str, str]) -> Finding:
     """float32 runs without a GPU, bfloat16 is for GPUs."""
     if config and config.trainer.precision == "bf16":
         return failed(f"{why}, and trainer.precision=bf16 is for GPUs", "take a node with GPUs, or parallel=single")
@@ -79,7 +79,7 @@ def has_driver() -> bool:
     return shutil.which(QUERY[0]) is not None or DRIVER.exists()
 
 
-def look_at_cuda(config: RewardModelConfig | None, environ: Mapping[str, str]) -> Iterator[Finding]:
+def look_at_cuda(config: RunConfig | None, environ: Mapping[str, str]) -> Iterator[Finding]:
     """A product on every GPU: the container's CUDA and the node's driver understand each other."""
     if not has_driver():
         yield without_gpu("no NVIDIA driver is here", config, environ)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.preflight.check import Finding, ok, warning
 
 GIB = 2**30
@@ -17,7 +17,7 @@ OPEN_FILES, OPEN_FILES_A_RANK = 1024, 16  # sockets of NCCL's channels and of th
 
 
 def look_at_limits(
-    config: RewardModelConfig | None, shared_memory: Path = SHARED_MEMORY, infiniband: Path = INFINIBAND
+    config: RunConfig | None, shared_memory: Path = SHARED_MEMORY, infiniband: Path = INFINIBAND
 ) -> Iterator[Finding]:
     """Shared memory, open files, and locked memory where there is InfiniBand."""
     size = size_of(shared_memory)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nemo_hs2pref.checkpoint import opening
-from nemo_hs2pref.config.data_files import train_file, validation_files
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.data_files import files_read
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.data.manifest import read_prepared
 from nemo_hs2pref.data.preparation.output import MANIFEST
 from nemo_hs2pref.errors import DataError
@@ -16,7 +16,7 @@ PREPARE = "prepare the data again: hs2pref data prepare"
 TOKENIZER_FILE = "tokenizer.json"  # all of a fast tokenizer but its chat template
 
 
-def look_at_data(config: RewardModelConfig) -> Iterator[Finding]:
+def look_at_data(config: RunConfig) -> Iterator[Finding]:
     """Files that the run reads, by the hashes of the folder's manifest."""
     files, absent = files_of(config)
     for path in absent:
@@ -42,13 +42,13 @@ def look_at_data(config: RewardModelConfig) -> Iterator[Finding]:
     yield ok(", ".join(counts) or "nothing to compare")
 
 
-def files_of(config: RewardModelConfig) -> tuple[list[Path], list[Path]]:
+def files_of(config: RunConfig) -> tuple[list[Path], list[Path]]:
     """What is there, and what is not."""
-    wanted = [train_file(config), *validation_files(config).values()]
+    wanted = [*files_read(config).values()]
     return [path for path in wanted if path.is_file()], [path for path in wanted if not path.is_file()]
 
 
-def look_at_preparation(config: RewardModelConfig) -> Iterator[Finding]:
+def look_at_preparation(config: RunConfig) -> Iterator[Finding]:
     """The length filter counted tokens as this run does; a longer row stops it when it starts."""
     prepared = read_prepared(Path(config.data.dir))
     limit = prepared.length_limit if prepared else None

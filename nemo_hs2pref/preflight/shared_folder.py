@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.preflight.check import Finding, failed, ok
 from nemo_hs2pref.preflight.node import Node
 from nemo_hs2pref.preflight.waiting import wait_until
@@ -15,7 +15,7 @@ TOKEN = "token"
 MOUNT = "is the folder mounted into the container (cluster.mounts), and on a file system that all nodes share?"
 
 
-def look_at_paths(config: RewardModelConfig) -> Iterator[Finding]:
+def look_at_paths(config: RunConfig) -> Iterator[Finding]:
     """Checkpoint and data can be read on this node."""
     paths = {
         "pretrained_checkpoint.restore_from_path": Path(config.pretrained_checkpoint.restore_from_path),

@@ -2,26 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.file_list import read_file_list
 from nemo_hs2pref.checkpoint.saved_run import read_saved_run
-from nemo_hs2pref.config.check import check
-from nemo_hs2pref.config.resume import refuse_other_run
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.errors import HS2PrefError
 from nemo_hs2pref.preflight.check import Finding, failed, ok, skipped
+from nemo_hs2pref.recipes.recipe import Recipe
 
 COPY_AGAIN = "copy or convert it again; `hs2pref checkpoint verify` reads every byte"
 
 
-def look_at_checkpoint(config: RewardModelConfig) -> Iterator[Finding]:
+def look_at_checkpoint(recipe: Recipe[Any], config: RunConfig) -> Iterator[Finding]:
     """It is whole by its index and its list of files, and its sizes fit the configuration and the layout."""
     base = Path(config.pretrained_checkpoint.restore_from_path)
     stored = opening.read_config(base)
-    check(config, stored)
+    recipe.check(config, stored)
     shapes = shapes_of(base)
     yield from differences(base)
     sizes = ", ".join(f"{stored[key]} {name}" for key, name in (("num_layers", "layers"), ("hidden_size", "hidden")))
@@ -29,14 +29,14 @@ def look_at_checkpoint(config: RewardModelConfig) -> Iterator[Finding]:
     yield ok(f"{len(shapes)} tensors, {sizes}; {parallel} can be")
 
 
-def look_at_resume_state(config: RewardModelConfig, resolved: DictConfig) -> Iterator[Finding]:
+def look_at_resume_state(recipe: Recipe[Any], config: RunConfig, resolved: DictConfig) -> Iterator[Finding]:
     """Where the run folder holds a run, it is this one, and its resume state is whole."""
     last = layout.resume_path(Path(config.exp_manager.explicit_log_dir) / "checkpoints")
     if last is None or not config.exp_manager.resume_if_exists:
         yield skipped("the run starts anew")
         return
     saved = read_saved_run(last)
-    refuse_other_run(config.exp_manager.explicit_log_dir, saved.run, resolved)
+    recipe.refuse_other_run(config.exp_manager.explicit_log_dir, saved.run, resolved)
     shapes_of(last)
     yield from differences(last)
     yield ok(f"goes on after step {saved.step}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nemo_hs2pref.checkpoint import layout, opening
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.data.preparation.length import load_tokenizer
 from nemo_hs2pref.data.records import Message
 from nemo_hs2pref.data.templates.tokens import make_tokenize
@@ -15,7 +15,7 @@ EMBEDDING = "model.embedding.word_embeddings.weight"
 SAMPLE = (Message("user", "Name a prime number."), Message("assistant", "Seven is one."))
 
 
-def look_at_template(config: RewardModelConfig) -> Iterator[Finding]:
+def look_at_template(config: RunConfig) -> Iterator[Finding]:
     """A reward head was trained on one template; another one gives it texts that it never saw."""
     base = Path(config.pretrained_checkpoint.restore_from_path)
     head = opening.read_config(base).get("head")
@@ -23,13 +23,13 @@ def look_at_template(config: RewardModelConfig) -> Iterator[Finding]:
     if head and head["template"] != given:
         text = f"data.template={given}, but the reward model {base} was trained on {head['template']}"
         hint = f"data.template={head['template']}"
-        yield failed(text, hint) if config.head.load_rm_head_weights else warning(text, f"{hint}, or a base model")
+        yield failed(text, hint) if config.continues_head else warning(text, f"{hint}, or a base model")
     yield ok(
         f"data.template={given}" + (", as the checkpoint's head" if head else ", the checkpoint has no reward head")
     )
 
 
-def look_at_tokenizer(config: RewardModelConfig) -> Iterator[Finding]:
+def look_at_tokenizer(config: RunConfig) -> Iterator[Finding]:
     """It loads, takes the template, and gives no number that the embedding lacks."""
     base = Path(config.pretrained_checkpoint.restore_from_path)
     tokenizer = load_tokenizer(str(opening.opened(base) / layout.TOKENIZER))

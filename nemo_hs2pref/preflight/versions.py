@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.preflight.check import Finding, failed, ok, warning
 from nemo_hs2pref.preflight.gpus import has_driver
 
@@ -23,7 +23,7 @@ TESTED: Mapping[str, tuple[str, ...]] = {
 FOR_GPUS = ("transformer-engine", "apex")  # built for the image; which versions is not known here
 
 
-def look_at_versions(config: RewardModelConfig | None) -> Iterator[Finding]:
+def look_at_versions(config: RunConfig | None) -> Iterator[Finding]:
     """Read from the packages' metadata; nothing is imported."""
     found = {name: installed(name) for name in (*TESTED, *FOR_GPUS)}
     for name, begins in TESTED.items():
@@ -40,7 +40,7 @@ def look_at_versions(config: RewardModelConfig | None) -> Iterator[Finding]:
     yield ok(", ".join(f"{name} {given or 'none'}" for name, given in found.items()))
 
 
-def is_for_gpus(config: RewardModelConfig | None) -> bool:
+def is_for_gpus(config: RunConfig | None) -> bool:
     return config.trainer.precision == "bf16" if config else has_driver()
 
 
@@ -64,7 +64,7 @@ def look_at_imports() -> Iterator[Finding]:
         from nemo_hs2pref.runtime.platform import machine  # heavy: all of NeMo
 
         machine.prepare()
-        importlib.import_module("nemo_hs2pref.runtime.run.train_rm")
+        importlib.import_module("nemo_hs2pref.runtime.run.build")
     except Exception as error:
         said = str(error).strip().splitlines() or [""]
         hint = "the installation is broken: a fresh container, or launchers/setup.sh"

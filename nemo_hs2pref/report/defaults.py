@@ -7,6 +7,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nemo_hs2pref.config.load import compose_config, config_dir
+from nemo_hs2pref.recipes.recipe import Recipe
+from nemo_hs2pref.recipes.table import recipe_in
 
 # Where things lie: every run names its own.
 PLACES = (
@@ -34,20 +36,21 @@ def nearest_experiment(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
     A run stores what it was resolved to, not what it was composed of, so this is a guess, and the page says so.
     """
-    given, experiments = flat(config), all_experiments()
+    given, experiments = flat(config), all_experiments(recipe_in(config))
     name = min(experiments, key=lambda name: len(differences(given, experiments[name])))
     return name, experiments[name]
 
 
 @cache
-def all_experiments() -> dict[str, dict[str, Any]]:
-    """Name -> keys; composing them takes two seconds."""
-    return {path.stem: composed(path.stem) for path in sorted((config_dir() / "experiment").glob("*.yaml"))}
+def all_experiments(recipe: Recipe[Any]) -> dict[str, dict[str, Any]]:
+    """Name -> keys of those of the recipe, by whose name theirs begin; composing them takes two seconds."""
+    files = sorted((config_dir() / "experiment").glob(f"{recipe.name}_*.yaml"))
+    return {path.stem: composed(recipe, path.stem) for path in files}
 
 
-def composed(experiment: str) -> dict[str, Any]:
+def composed(recipe: Recipe[Any], experiment: str) -> dict[str, Any]:
     """The experiment as it is without overrides, less the places."""
-    config = compose_config("train_rm", [f"experiment={experiment}"])
+    config = compose_config(recipe.config_name, [f"experiment={experiment}"], recipe.schema)
     for place in PLACES:
         OmegaConf.update(config, place, MISSING)
     plain = OmegaConf.to_container(config, resolve=True)

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nemo_hs2pref.config.check import check as check_config
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.config.summary import one_line
 from nemo_hs2pref.data.records import PreferencePair, read_pairs
 from nemo_hs2pref.errors import ConfigError
@@ -13,6 +11,7 @@ from nemo_hs2pref.evaluation.preferences import decided
 from nemo_hs2pref.evaluation.scores import Scorer
 from nemo_hs2pref.files import read_json, replacing, write_json
 from nemo_hs2pref.laptop import base_words, is_prepared, prepare_words, shown
+from nemo_hs2pref.recipes.table import recipe_of
 from nemo_hs2pref.reproduce.plan import BASE, EXPO, SCALES, Plan, Run
 from nemo_hs2pref.reproduce.runs import Command, do_runs
 from nemo_hs2pref.reproduce.scores import file_of, score_runs
@@ -63,8 +62,10 @@ def described(plan: Plan, row: str) -> str:
     if row == EXPO:
         return "no training"
     run = next(run for run in plan.runs if run.row == row)
-    config, _ = load_reward_model_config("train_rm", plan.words(run)[2:])  # without `train rm`
-    check_config(config, {})
+    _, name, *overrides = plan.words(run)
+    recipe = recipe_of(name)
+    config, _ = recipe.load(overrides)
+    recipe.check(config, {})
     return one_line(config)
 
 

@@ -10,13 +10,12 @@ from torch import Tensor
 from nemo_hs2pref.checkpoint.families.config import ORIGIN
 from nemo_hs2pref.checkpoint.opening import opened, read_config
 from nemo_hs2pref.config.architecture import SIZES
-from nemo_hs2pref.config.check import check
-from nemo_hs2pref.config.load import load_reward_model_config
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.data.batches import ResponseItem, collate
 from nemo_hs2pref.data.datasets import tokenizer_of
 from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 from nemo_hs2pref.runtime.platform import machine
 from nemo_hs2pref.scoring.journal import fingerprint
 from nemo_hs2pref.scoring.loop import Replica
@@ -30,7 +29,7 @@ class NemoModel:
         if "head" not in self.checkpoint:
             raise CheckpointError(f"{path}: has no reward head; expected a checkpoint of `hs2pref train rm`")
         self.config = inference_config(path, self.checkpoint, tensor_parallel, pipeline_parallel)
-        check(self.config, self.checkpoint)
+        RECIPE.check(self.config, self.checkpoint)
         self.attributes: Sequence[str] = list(self.config.head.attributes)
         self.reward_weights: Sequence[float] = list(self.config.head.reward_weights)
         self.max_length = self.config.model.encoder_seq_length
@@ -101,6 +100,6 @@ def inference_config(
         "pretrained_checkpoint.restore_from_path=unused",
         f"model.global_batch_size={data_parallel}",  # of no meaning here, but every rank must have its part
     ]
-    config, _ = load_reward_model_config("train_rm", overrides)
+    config, _ = load_reward_model_config(overrides)
     config.pretrained_checkpoint.restore_from_path = str(path)  # past Hydra's grammar, which takes no "=" or ","
     return config

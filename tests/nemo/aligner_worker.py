@@ -147,11 +147,10 @@ def stock_config(kind: str, base: Path) -> Any:
     from omegaconf import OmegaConf
 
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.recipes.rm import load_reward_model_config
     from nemo_hs2pref.runtime.run import nemo_config
 
     config, _ = load_reward_model_config(
-        "train_rm",
         [
             *("model=llama_tiny", f"model.encoder_seq_length={LENGTH}", "model.optim.lr=1e-3", "data.dir=none"),
             *("model.optim.sched.warmup_steps=0", "exp_manager.explicit_log_dir=none"),

@@ -20,7 +20,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.algorithms.validation import validate
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.recipes.rm import load_reward_model_config
     from nemo_hs2pref.runtime.run.build import build_reward_model
     from nemo_hs2pref.runtime.run.rm_data import Batcher, read_items, validation_batches
     from nemo_hs2pref.runtime.run.rm_objective import metric_names, objective_of
@@ -30,7 +30,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
             *("model=llama_tiny", "model.encoder_seq_length=1000", "model.global_batch_size=4", f"data.dir={data}"),
             *(f"pretrained_checkpoint.restore_from_path={base}", "exp_manager.explicit_log_dir=none"),
         ]
-        return load_reward_model_config("train_rm", [*given, *overrides])[0]
+        return load_reward_model_config([*given, *overrides])[0]
 
     config = load("loss=regression")
     model = build_reward_model(config, read_config(base), max_steps=1)

@@ -28,15 +28,14 @@ def main(pairs: list[tuple[str, Path]]) -> None:
     from nemo_hs2pref.checkpoint.layout import WEIGHTS
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.load import load_reward_model_config
     from nemo_hs2pref.data.batches import ResponseItem, collate
+    from nemo_hs2pref.recipes.rm import load_reward_model_config
     from nemo_hs2pref.runtime.run import nemo_config
     from nemo_hs2pref.runtime.run.build import build_reward_model
 
     for source, folder in pairs:
         checkpoint = read_config(folder)
         config, _ = load_reward_model_config(
-            "train_rm",
             [
                 *("parallel=single", "model.megatron_amp_O2=false", "model.encoder_seq_length=512", "data.dir=none"),
                 *(f"model.{key}=null" for key in ("num_layers", "hidden_size", "num_attention_heads")),

@@ -59,12 +59,12 @@ def measured(base: Path, overrides: list[str]) -> dict[str, Any]:
 
     from nemo_hs2pref.algorithms.step import train_step
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.recipes.rm import load_reward_model_config
     from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
     from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     forget_layout()
-    config, _ = load_reward_model_config("train_rm", overrides)
+    config, _ = load_reward_model_config(overrides)
     model = build_reward_model(config, read_config(base), max_steps=2)
     model.objective = objective_of(config)
     trainable = make_trainable(model)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from nemo_hs2pref.config.architecture import architecture_of
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.launch.plan.activations import stored_activations
 from nemo_hs2pref.launch.plan.layout import layout_of
 from nemo_hs2pref.launch.plan.parameters import rank_parameters
 from nemo_hs2pref.launch.plan.states import gradient_bytes, optimizer_bytes, weight_bytes
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 
 WORKER = Path(__file__).parent / "plan_worker.py"
 COMMON = ["model=llama_tiny", "loss=scaled_bt", "trainer.devices=4", "model.global_batch_size=8", "data.dir=none",
@@ -47,7 +47,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory, llama_tiny: Path, launch: Ca
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_rank_holds_what_the_plan_says(name: str, ranks: list[Any]) -> None:
-    config, _ = load_reward_model_config("train_rm", [*COMMON, *LAYOUTS[name]])
+    config, _ = load_reward_model_config([*COMMON, *LAYOUTS[name]])
     layout, sizes, precision = layout_of(config), architecture_of(config, {}), config.trainer.precision
     for rank, facts in enumerate(found[name] for found in ranks):
         stage = facts["stage"]

@@ -24,11 +24,9 @@ class WorkerRun(NamedTuple):
 def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, max_steps: int) -> WorkerRun:
     """Weights of `base`, a fresh head, the optimizer; imports NeMo."""
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.config.check import check
-    from nemo_hs2pref.config.load import load_reward_model_config
+    from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 
     config, _ = load_reward_model_config(
-        "train_rm",
         [
             *("model=llama_tiny", "loss=scaled_bt", "model.optim.lr=1e-3", "model.global_batch_size=4"),
             *("model.optim.sched.warmup_steps=2", "model.encoder_seq_length=1000", "data.shuffle=false"),
@@ -38,7 +36,7 @@ def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, ma
         ],
     )
     checkpoint = read_config(base)
-    check(config, checkpoint)
+    RECIPE.check(config, checkpoint)
 
     from nemo_hs2pref.runtime.platform import machine
 

@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 
 from nemo_hs2pref import run_lock
 from nemo_hs2pref.cli.job import answer
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.errors import ConfigError, InstallationError, TrainingError
 from nemo_hs2pref.launch.jobs.allocation import Allocation, refuse_misfit
 from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 from nemo_hs2pref.run_lock import RunLock
 
 SCRIPT = Path(__file__).parents[2] / "slurm" / "train_rm_70b.sh"
@@ -116,7 +116,7 @@ def test_another_run_in_the_folder_is_refused_unless_it_starts_anew(places: list
     stored = here / "runs" / "a" / "checkpoints" / name
     (stored / "training_state").mkdir(parents=True)
     (stored / "training_state" / "metadata.json").touch()
-    config = OmegaConf.to_container(load_reward_model_config("train_rm", [*places, "model.seed=7"])[1])
+    config = OmegaConf.to_container(load_reward_model_config([*places, "model.seed=7"])[1])
     (stored / "hs2pref.json").write_text(json.dumps({"step": 3, "run": config, "read": {}}))
     with pytest.raises(ConfigError, match=r"model\.seed=7, .*; choose another .*resume_if_exists=false"):
         make_job(SCRIPT, places)
@@ -163,7 +163,7 @@ def test_without_sbatch_the_job_stays_here(places: list[str], monkeypatch: pytes
 def test_a_job_that_does_not_fit_is_refused_with_the_flags_that_do(
     places: list[str], given: Allocation, said: str
 ) -> None:
-    config, _ = load_reward_model_config("train_rm", places)
+    config, _ = load_reward_model_config(places)
     refuse_misfit(config, Allocation(nodes=4, gpus=8, processors=64, seconds=9e9))
     with pytest.raises(ConfigError, match=said):
         refuse_misfit(config, given)

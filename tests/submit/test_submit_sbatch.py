@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nemo_hs2pref.config.load import load_reward_model_config
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.jobs.cluster import load_cluster, sbatch_flags
 from nemo_hs2pref.launch.jobs.script import words_of
 from nemo_hs2pref.launch.jobs.submission import Job, make_job, submit
+from nemo_hs2pref.recipes.rm import load_reward_model_config
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "slurm" / "train_rm_70b.sh"
@@ -23,7 +23,7 @@ def test_the_places_of_the_script_stand_before_what_is_given() -> None:
     words = words_of(SCRIPT, ["experiment=rm_stage2_scaled_bt", "exp_manager.explicit_log_dir='a b $x'"])
     assert words[:3] == ["train", "rm", "experiment=rm_stage1_helpfulness"]
     assert words[-2:] == ["experiment=rm_stage2_scaled_bt", "exp_manager.explicit_log_dir='a b $x'"]
-    assert load_reward_model_config("train_rm", words[2:])[0].exp_manager.explicit_log_dir == "a b $x"
+    assert load_reward_model_config(words[2:])[0].exp_manager.explicit_log_dir == "a b $x"
 
 
 def test_flags_are_those_of_the_layout_and_the_cluster(places: list[str]) -> None:

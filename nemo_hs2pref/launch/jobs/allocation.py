@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nemo_hs2pref.config.durations import format_duration
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ class Allocation:
         )
 
 
-def refuse_misfit(config: RewardModelConfig, given: Allocation) -> None:
+def refuse_misfit(config: RunConfig, given: Allocation) -> None:
     """Raise ConfigError with every difference and the flags that would mend it."""
     if faults := [*misfits(config, given)]:
         trainer = config.trainer
@@ -41,7 +41,7 @@ def refuse_misfit(config: RewardModelConfig, given: Allocation) -> None:
         )
 
 
-def misfits(config: RewardModelConfig, given: Allocation) -> Iterator[str]:
+def misfits(config: RunConfig, given: Allocation) -> Iterator[str]:
     trainer, margin = config.trainer, config.exp_manager.save_margin_s
     if given.nodes != trainer.num_nodes:
         yield f"it has {given.nodes} nodes, trainer.num_nodes={trainer.num_nodes}"

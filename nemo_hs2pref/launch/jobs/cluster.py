@@ -11,6 +11,7 @@ from omegaconf import MISSING
 
 from nemo_hs2pref.config.durations import parse_duration
 from nemo_hs2pref.config.load import load_config
+from nemo_hs2pref.config.schema.fields import key
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.jobs.container import refuse_container
 from nemo_hs2pref.masking import is_secret, is_secret_name
@@ -43,7 +44,7 @@ class Cluster:
     python: str | None = MISSING
     mpi: str | None = MISSING
     max_failures: int = MISSING
-    environment: dict[str, str] = MISSING
+    environment: dict[str, str] = key(is_open=True)
 
 
 @dataclass

@@ -20,7 +20,7 @@ def home_of(script: Path) -> Path:
 
 
 def words_of(script: Path, overrides: Sequence[str]) -> list[str]:
-    """The words behind `hs2pref` that the job will run: train, rm, the script's own overrides, then those given."""
+    """The words behind `hs2pref` that the job will run: train, a recipe, the script's own overrides, those given."""
     refuse_bad_syntax(script.read_text(), str(script))
     environment = os.environ | {"HS2PREF_PRINT_WORDS": "yes", "HS2PREF_HOME": str(home_of(script))}
     printed = bash([str(script), *overrides], environment=environment)

@@ -9,10 +9,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.errors import ConfigError, InstallationError
 from nemo_hs2pref.launch.jobs.cluster import (
     Cluster,
@@ -27,6 +28,7 @@ from nemo_hs2pref.launch.jobs.logs import queued_job
 from nemo_hs2pref.launch.jobs.record import about_code, about_environment, as_line, new_folder, write_record
 from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.validation import load_checked, missing, reads
+from nemo_hs2pref.recipes.recipe import Recipe
 
 SETTINGS, SCRIPT = "cluster.sh", "script.sh"  # files of the record
 OF_A_STEP = re.compile(r"SLURM_(?!CONF$)|SRUN_|PMI")
@@ -44,7 +46,8 @@ class Job:
     text: str  # of the script as it is submitted
     command: list[str]  # sbatch ... RECORD/script.sh overrides
     cluster: Cluster
-    config: RewardModelConfig
+    recipe: Recipe[Any]
+    config: RunConfig
     resolved: DictConfig
     faults: list[str]  # a sentence for each reason not to queue it now
 
@@ -64,7 +67,8 @@ def make_job(script: Path, overrides: Sequence[str]) -> Job:
     home = home_of(script)
     of_cluster, of_run = split_overrides(overrides)
     cluster = load_cluster(of_cluster)
-    config, resolved = load_checked(words_of(script, of_run)[2:])
+    asked = load_checked(words_of(script, of_run))
+    config, resolved = asked.config, asked.resolved
     refuse_other_nodes(config, cluster)
     run = Path(config.exp_manager.explicit_log_dir).absolute()
     record, settings = new_folder(run), settings_file(cluster) + run_settings(config, run)
@@ -73,10 +77,10 @@ def make_job(script: Path, overrides: Sequence[str]) -> Job:
     flags = sbatch_flags(cluster, nodes=config.trainer.num_nodes, devices=config.trainer.devices, run=run)
     command = ["sbatch", "--parsable", "--export=ALL", *flags, str(record / SCRIPT), *of_run]
     refused = faults(config, cluster, home)
-    return Job(script, home, run, record, settings, text, command, cluster, config, resolved, refused)
+    return Job(script, home, run, record, settings, text, command, cluster, asked.recipe, config, resolved, refused)
 
 
-def faults(config: RewardModelConfig, cluster: Cluster, home: Path) -> list[str]:
+def faults(config: RunConfig, cluster: Cluster, home: Path) -> list[str]:
     """A sentence for a job of this folder, and for each path that is not there or that the container will not see."""
     run = Path(config.exp_manager.explicit_log_dir)
     here = [*missing(config), *absent(cluster.container, cluster.image, cluster.mounts)]
@@ -88,7 +92,7 @@ def faults(config: RewardModelConfig, cluster: Cluster, home: Path) -> list[str]
     return [*here, *unseen(paths, [str(home), str(Path.cwd()), *cluster.mounts])]
 
 
-def run_settings(config: RewardModelConfig, run: Path) -> str:
+def run_settings(config: RunConfig, run: Path) -> str:
     """Shell text: what slurm/frame.sh needs of the run before it can read the configuration, in a container."""
     values: dict[str, object] = {
         "HS2PREF_RUN": run,
@@ -98,7 +102,7 @@ def run_settings(config: RewardModelConfig, run: Path) -> str:
     return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items())
 
 
-def refuse_other_nodes(config: RewardModelConfig, cluster: Cluster) -> None:
+def refuse_other_nodes(config: RunConfig, cluster: Cluster) -> None:
     devices, gpus = config.trainer.devices, cluster.gpus_per_node
     if gpus and devices != gpus:
         raise ConfigError(

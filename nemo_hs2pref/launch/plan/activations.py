@@ -17,7 +17,7 @@ Transformer Engine is computed only.
 from dataclasses import dataclass
 
 from nemo_hs2pref.config.architecture import Architecture
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.launch.plan.layout import Layout
 from nemo_hs2pref.launch.plan.parameters import DENSE, FC1, FC2, QKV, adapted_layers
 
@@ -35,17 +35,17 @@ class MicroBatch:
         return self.rows * self.row_length
 
 
-def micro_batch_of(config: RewardModelConfig) -> MicroBatch:
-    rows = config.model.micro_batch_size * (2 if config.loss.reads == "pairs" else 1)
+def micro_batch_of(config: RunConfig) -> MicroBatch:
+    rows = config.model.micro_batch_size * config.footprint.rows
     return MicroBatch(rows, config.model.encoder_seq_length, config.data.packed_sequence)
 
 
-def num_micro_batches(config: RewardModelConfig, layout: Layout) -> int:
+def num_micro_batches(config: RunConfig, layout: Layout) -> int:
     """Of one data-parallel rank in an optimizer step."""
     return config.model.global_batch_size // (config.model.micro_batch_size * layout.data)
 
 
-def has_fused_kernels(config: RewardModelConfig) -> bool:
+def has_fused_kernels(config: RunConfig) -> bool:
     """bfloat16 is for GPUs with Transformer Engine; float32 for machines without."""
     return config.trainer.precision == "bf16"
 
@@ -53,7 +53,7 @@ def has_fused_kernels(config: RewardModelConfig) -> bool:
 class LayerActivations:
     """One layer, one micro batch, one rank."""
 
-    def __init__(self, config: RewardModelConfig, architecture: Architecture, *, fused: bool) -> None:
+    def __init__(self, config: RunConfig, architecture: Architecture, *, fused: bool) -> None:
         self.sizes, self.fused = architecture, fused
         self.tensor = config.model.tensor_model_parallel_size
         self.sequence_cut = self.tensor if config.model.sequence_parallel else 1
@@ -115,7 +115,7 @@ class LayerActivations:
 
 
 def stored_activations(
-    config: RewardModelConfig, architecture: Architecture, layout: Layout, stage: int, *, fused: bool
+    config: RunConfig, architecture: Architecture, layout: Layout, stage: int, *, fused: bool
 ) -> int:
     """Bytes on a rank of `stage` at the worst moment of Megatron's 1F1B schedule.
 
@@ -126,7 +126,8 @@ def stored_activations(
     is_last, num_layers = stage == layout.pipeline - 1, architecture.num_layers // layout.pipeline
     is_full = model.activations_checkpoint_granularity == "full"
     # the last layer's MLP and the final norm see the last token of each row alone: models/reward/gpt_reward_model.py
-    end_tokens = batch.tokens if is_full or model.sequence_parallel else batch.rows
+    reads_all = is_full or model.sequence_parallel or not config.footprint.reads_last_tokens
+    end_tokens = batch.tokens if reads_all else batch.rows
     final_norm = kept.norm_input(end_tokens) if is_last else 0
     layer = kept.layer(batch, mlp_tokens=batch.tokens)
     in_flight = min(num_micro_batches(config, layout), layout.pipeline - stage)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from nemo_hs2pref.config.parallel import data_parallel_size
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.rules.layout import data_parallel_size
+from nemo_hs2pref.config.schema.common import RunConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Layout:
         return self.devices // self.tensor if self.devices % self.tensor == 0 else 0
 
 
-def layout_of(config: RewardModelConfig) -> Layout:
+def layout_of(config: RunConfig) -> Layout:
     """Of a configuration that passed `config.check`."""
     return Layout(
         config.trainer.num_nodes,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nemo_hs2pref.config.architecture import Architecture
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.launch.plan.activations import LayerActivations, micro_batch_of, stored_activations
 from nemo_hs2pref.launch.plan.layout import layout_of
 from nemo_hs2pref.launch.plan.parameters import rank_parameters
@@ -31,7 +31,7 @@ class RankMemory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.working
 
 
-def rank_memory(config: RewardModelConfig, architecture: Architecture, stage: int, *, fused: bool) -> RankMemory:
+def rank_memory(config: RunConfig, architecture: Architecture, stage: int, *, fused: bool) -> RankMemory:
     """`fused`: with Transformer Engine's and Apex's kernels, else with torch's."""
     layout, precision = layout_of(config), config.trainer.precision
     parameters = rank_parameters(config, architecture, layout, stage)
@@ -47,10 +47,10 @@ def rank_memory(config: RewardModelConfig, architecture: Architecture, stage: in
     )
 
 
-def fits_within(architecture: Architecture, limit: float, *, fused: bool) -> Callable[[RewardModelConfig], bool]:
+def fits_within(architecture: Architecture, limit: float, *, fused: bool) -> Callable[[RunConfig], bool]:
     """Does every rank of a configuration need at most SHARE of `limit` bytes."""
 
-    def fits(config: RewardModelConfig) -> bool:
+    def fits(config: RunConfig) -> bool:
         stages = range(config.model.pipeline_model_parallel_size)
         return all(rank_memory(config, architecture, s, fused=fused).total <= SHARE * limit for s in stages)
 

@@ -6,40 +6,41 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from nemo_hs2pref.config.check import faults_of, listed
-from nemo_hs2pref.config.parallel import LAYOUT_RULES, Checkpoint, too_many
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.rules.checking import Checkpoint, listed
+from nemo_hs2pref.config.rules.layout import LAYOUT_RULES, too_many
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.launch.plan.memory import recomputing
+from nemo_hs2pref.recipes.recipe import Recipe
 
 Change = Mapping[str, Any]  # key of model -> other value
-Accept = Callable[[RewardModelConfig], bool]
+Accept = Callable[[RunConfig], bool]
 RESULT = "global_batch_size"  # what changes the result of a run; the others do not
 
 
-def refuse(config: RewardModelConfig, checkpoint: Checkpoint) -> None:
-    """`config.check`, which also names the nearest layout where that is at fault."""
-    faults = faults_of(config, checkpoint)
+def refuse(recipe: Recipe[Any], config: RunConfig, checkpoint: Checkpoint) -> None:
+    """`recipe.check`, which also names the nearest layout where that is at fault."""
+    faults = recipe.faults_of(config, checkpoint)
     if faults:
-        change = nearest_that_works(config, checkpoint)
+        change = nearest_that_works(recipe, config, checkpoint)
         hint = f"\nnearest layout that works: {' '.join(overrides_of(change))}" if change else ""
         raise ConfigError(listed(faults) + hint)
 
 
-def nearest_that_works(config: RewardModelConfig, checkpoint: Checkpoint) -> Change | None:
+def nearest_that_works(recipe: Recipe[Any], config: RunConfig, checkpoint: Checkpoint) -> Change | None:
     """None where another rule than the layout's is broken, or the layout is not at fault."""
     if any(too_many(config, checkpoint)) or not any(
         fault for rule in LAYOUT_RULES for fault in rule(config, checkpoint)
     ):
         return None
     plainest = next(changes(config, thrifty=False), None)  # one rank a model: it breaks none of the layout's rules
-    if plainest is None or faults_of(changed(config, plainest), checkpoint):
+    if plainest is None or recipe.faults_of(changed(config, plainest), checkpoint):
         return None
-    return nearest(config, checkpoint, lambda _: True)
+    return nearest(recipe, config, checkpoint, lambda _: True)
 
 
 def nearest(
-    config: RewardModelConfig, checkpoint: Checkpoint, accept: Accept, *, thrifty: bool = False
+    recipe: Recipe[Any], config: RunConfig, checkpoint: Checkpoint, accept: Accept, *, thrifty: bool = False
 ) -> Change | None:
     """The smallest change on the same GPUs that passes every rule and `accept`.
 
@@ -49,12 +50,12 @@ def nearest(
     """
     for change in sorted(changes(config, thrifty=thrifty), key=lambda change: size_of_change(config, change)):
         other = changed(config, change)
-        if not faults_of(other, checkpoint) and accept(other):
+        if not recipe.faults_of(other, checkpoint) and accept(other):
             return change
     return None
 
 
-def changes(config: RewardModelConfig, *, thrifty: bool) -> Iterator[Change]:
+def changes(config: RunConfig, *, thrifty: bool) -> Iterator[Change]:
     """Every layout of the same GPUs, with the batch and the length that it needs."""
     model, world = config.model, config.trainer.num_nodes * config.trainer.devices
     recomputations = [{}]
@@ -85,7 +86,7 @@ def divisors(number: int) -> list[int]:
     return sorted({*small, *(number // n for n in small)})
 
 
-def size_of_change(config: RewardModelConfig, change: Change) -> tuple[bool, bool, int, float, int]:
+def size_of_change(config: RunConfig, change: Change) -> tuple[bool, bool, int, float, int]:
     tensor = change.get("tensor_model_parallel_size", config.model.tensor_model_parallel_size)
     numbers = [(value, getattr(config.model, key)) for key, value in change.items() if type(value) is int]
     doublings = sum(abs(math.log2(new / old)) for new, old in numbers if old and old > 0)
@@ -93,7 +94,7 @@ def size_of_change(config: RewardModelConfig, change: Change) -> tuple[bool, boo
     return config.trainer.devices % tensor != 0, RESULT in change, len(keys), doublings, -tensor
 
 
-def changed(config: RewardModelConfig, change: Change) -> RewardModelConfig:
+def changed(config: RunConfig, change: Change) -> RunConfig:
     return replace(config, model=replace(config.model, **change))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nemo_hs2pref.config.architecture import Architecture
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.launch.plan.layout import Layout
 
 QKV, DENSE, FC1, FC2 = "attention_qkv", "attention_dense", "mlp_fc1", "mlp_fc2"  # NeMo's names of LoRA's targets
@@ -25,9 +25,7 @@ class Parameter:
     is_head: bool = False  # float32 in every precision
 
 
-def rank_parameters(
-    config: RewardModelConfig, architecture: Architecture, layout: Layout, stage: int
-) -> list[Parameter]:
+def rank_parameters(config: RunConfig, architecture: Architecture, layout: Layout, stage: int) -> list[Parameter]:
     """Of any rank of pipeline stage `stage`, in the order of the model's own list."""
     all_trained = config.model.peft.lora_tuning is None
     hidden = architecture.hidden_size
@@ -38,13 +36,11 @@ def rank_parameters(
         found += layer_parameters(config, architecture, layout.tensor, layer)
     if stage == layout.pipeline - 1:
         found.append(Parameter("final_norm", hidden, all_trained))
-        found += head_parameters(config, hidden)
+        found += ending_parameters(config, hidden)
     return found
 
 
-def layer_parameters(
-    config: RewardModelConfig, architecture: Architecture, tensor: int, layer: int
-) -> Iterator[Parameter]:
+def layer_parameters(config: RunConfig, architecture: Architecture, tensor: int, layer: int) -> Iterator[Parameter]:
     """Norms, and the linear layers as (inputs, outputs), each with its adapter where there is one."""
     hidden, ffn, context = architecture.hidden_size, architecture.ffn_hidden_size, architecture.context_size
     shapes = {
@@ -70,19 +66,25 @@ def layer_parameters(
                 yield Parameter(f"{layer}.{name}.lora_b", outputs * rank // tensor, True)
 
 
-def adapted_layers(config: RewardModelConfig) -> set[str]:
+def adapted_layers(config: RunConfig) -> set[str]:
     """The linear layers that have an adapter; empty without LoRA."""
     tuning = config.model.peft.lora_tuning
     return {layer for name in tuning.target_modules for layer in GROUPS.get(name, (name,))} if tuning else set()
 
 
-def head_parameters(config: RewardModelConfig, hidden: int) -> Iterator[Parameter]:
-    slots = len(config.head.attributes)
-    yield Parameter("head.weight", slots * hidden, True, is_head=True)
-    if config.head.bias:
-        yield Parameter("head.bias", slots, True, is_head=True)
+def ending_parameters(config: RunConfig, hidden: int) -> Iterator[Parameter]:
+    """A reward head, as the recipe's footprint has it."""
+    for name, slots in config.footprint.ending:
+        yield Parameter(name, slots * hidden, True, is_head=True)
+    for name, slots in config.footprint.ending_biases:
+        yield Parameter(name, slots, True, is_head=True)
 
 
-def whole_model(config: RewardModelConfig, architecture: Architecture) -> list[Parameter]:
+def ending_of(config: RunConfig) -> list[str]:
+    """What stands behind the final norm, by the first part of its names."""
+    return list(dict.fromkeys(name.partition(".")[0] for name, _ in config.footprint.ending))
+
+
+def whole_model(config: RunConfig, architecture: Architecture) -> list[Parameter]:
     """Of the model in one piece."""
     return rank_parameters(config, architecture, Layout(1, 1, 1, 1, 1), 0)

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref.config.architecture import Architecture, architecture_of
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 from nemo_hs2pref.data.manifest import outputs_of
 from nemo_hs2pref.launch.plan.activations import has_fused_kernels, micro_batch_of, num_micro_batches
 from nemo_hs2pref.launch.plan.layout import Layout, layout_of
 from nemo_hs2pref.launch.plan.memory import GIB, SHARE, RankMemory, fits_within, rank_memory, recomputing
 from nemo_hs2pref.launch.plan.nearest import Change, changed, nearest, refuse
-from nemo_hs2pref.launch.plan.parameters import rank_parameters, whole_model
+from nemo_hs2pref.launch.plan.parameters import ending_of, rank_parameters, whole_model
 from nemo_hs2pref.launch.plan.saves import Saves, saves_of
 from nemo_hs2pref.launch.plan.states import MAIN_PARAMETER, MOMENTS, width
+from nemo_hs2pref.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ class Plan:
         return self.fullest.memory.total <= SHARE * self.limit
 
 
-def make_plan(config: RewardModelConfig, checkpoint: Mapping[str, Any], gpu_memory: float) -> Plan:
+def make_plan(recipe: Recipe[Any], config: RunConfig, checkpoint: Mapping[str, Any], gpu_memory: float) -> Plan:
     """`gpu_memory`: GiB of one GPU. Raises ConfigError with the broken rules and the nearest layout that works."""
-    refuse(config, checkpoint)
+    refuse(recipe, config, checkpoint)
     architecture, layout = architecture_of(config, checkpoint), layout_of(config)
     fused, limit = has_fused_kernels(config), gpu_memory * GIB
     whole, batch = whole_model(config, architecture), batch_of(config, layout)
@@ -107,13 +108,13 @@ def make_plan(config: RewardModelConfig, checkpoint: Mapping[str, Any], gpu_memo
         disk=disk_of(config, architecture),
         saves=saves_of(config, batch.steps) if batch.steps else None,
         limit=limit,
-        thriftier=None if fits(config) else nearest(config, checkpoint, fits, thrifty=True),
+        thriftier=None if fits(config) else nearest(recipe, config, checkpoint, fits, thrifty=True),
     )
 
 
-def stage_of(config: RewardModelConfig, architecture: Architecture, layout: Layout, stage: int, fused: bool) -> Stage:
+def stage_of(config: RunConfig, architecture: Architecture, layout: Layout, stage: int, fused: bool) -> Stage:
     ranks = layout.ranks(stage)
-    parts = ("embedding",) * (stage == 0) + ("final norm", "head") * (stage == layout.pipeline - 1)
+    parts = ("embedding",) * (stage == 0) + ("final norm", *ending_of(config)) * (stage == layout.pipeline - 1)
     return Stage(
         ranks,
         range(ranks[0] // layout.devices, ranks[-1] // layout.devices + 1),
@@ -124,10 +125,10 @@ def stage_of(config: RewardModelConfig, architecture: Architecture, layout: Layo
     )
 
 
-def batch_of(config: RewardModelConfig, layout: Layout) -> BatchArithmetic:
+def batch_of(config: RunConfig, layout: Layout) -> BatchArithmetic:
     micro_batch, items = micro_batch_of(config), items_in(Path(config.data.dir), config.data.train)
     return BatchArithmetic(
-        "pairs" if config.loss.reads == "pairs" else "responses",
+        config.unit,
         config.model.global_batch_size,
         config.model.micro_batch_size,
         num_micro_batches(config, layout),
@@ -145,16 +146,16 @@ def items_in(folder: Path, file: str) -> int | None:
     return output.rows if output else None
 
 
-def num_steps(config: RewardModelConfig, items: int | None) -> int | None:
+def num_steps(config: RunConfig, items: int | None) -> int | None:
     """As data.sampling.GlobalBatches counts them, which needs torch; at most max_steps where the data are unknown."""
-    loop = config.trainer.rm
+    loop = config.loop
     if items is None:
         return loop.max_steps if loop.max_steps > 0 else None
     by_epochs = loop.max_epochs * items // config.model.global_batch_size
     return by_epochs if loop.max_steps < 0 else min(by_epochs, loop.max_steps)
 
 
-def alternatives(config: RewardModelConfig, architecture: Architecture, fused: bool) -> dict[bool, dict[str, int]]:
+def alternatives(config: RunConfig, architecture: Architecture, fused: bool) -> dict[bool, dict[str, int]]:
     """Activations on the fullest rank with and without sequence parallelism and recomputation."""
     cuts = (True, False) if config.model.tensor_model_parallel_size > 1 else (False,)
     return {
@@ -174,7 +175,7 @@ def alternatives(config: RewardModelConfig, architecture: Architecture, fused: b
     }
 
 
-def disk_of(config: RewardModelConfig, architecture: Architecture) -> Disk:
+def disk_of(config: RunConfig, architecture: Architecture) -> Disk:
     """With adapters, these and the head alone; the optimizer stores float32 parameters in every precision."""
     stored = [p for p in whole_model(config, architecture) if p.trained]
     return Disk(

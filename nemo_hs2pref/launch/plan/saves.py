@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.common import RunConfig
 
 RATE = 2e9  # bytes a second that a shared file system takes from all ranks together: an assumption   [ours]
 
@@ -15,8 +15,8 @@ class Saves:
     best_weights: int  # at most: where every validation is better than those before
 
 
-def saves_of(config: RewardModelConfig, steps: int) -> Saves:
-    loop, keeps_best = config.trainer.rm, config.exp_manager.checkpoint_callback_params.save_top_k > 0
+def saves_of(config: RunConfig, steps: int) -> Saves:
+    loop, keeps_best = config.loop, config.exp_manager.checkpoint_callback_params.save_top_k > 0
     return Saves(times(steps, loop.save_interval), times(steps, loop.val_check_interval) if keeps_best else 0)
 
 

@@ -14,7 +14,7 @@ from nemo.collections.nlp.parts.megatron_trainer_builder import MegatronTrainerB
 from nemo_aligner.utils.train_script_utils import init_distributed
 from omegaconf import OmegaConf
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.models.megatron.lora import add_lora
 from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 from nemo_hs2pref.models.trainable import Trainable

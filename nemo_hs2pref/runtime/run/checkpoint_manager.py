@@ -19,7 +19,7 @@ from nemo_hs2pref.checkpoint.megatron.training_state import save_training_state
 from nemo_hs2pref.checkpoint.megatron.weights import save_weights
 from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
 from nemo_hs2pref.checkpoint.train_state import TrainState
-from nemo_hs2pref.config.schema import CheckpointParams
+from nemo_hs2pref.config.schema.common import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 from nemo_hs2pref.runtime.process import stop_signals

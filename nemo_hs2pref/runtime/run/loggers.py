@@ -6,7 +6,7 @@ from typing import Protocol
 
 from omegaconf import DictConfig, OmegaConf
 
-from nemo_hs2pref.config.schema import ExpManager, WandbParams
+from nemo_hs2pref.config.schema.common import ExpManager, WandbParams
 from nemo_hs2pref.errors import InstallationError
 
 WANDB_ID = "wandb_id"  # in the run folder, so that a resumed run goes on in the same curves

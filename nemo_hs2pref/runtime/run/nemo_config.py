@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from nemo_hs2pref.checkpoint.layout import TOKENIZER
 from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.config.architecture import embedding_rows
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.runtime.platform import machine
 
 
@@ -138,7 +138,7 @@ def trainer_config(config: RewardModelConfig, max_steps: int) -> dict[str, Any]:
         "accelerator": "gpu" if machine.has_cuda() else "cpu",
         "precision": {"bf16": "bf16", "32": "32-true"}[config.trainer.precision],
         "max_steps": max_steps,
-        "gradient_clip_val": config.trainer.rm.gradient_clip_val,
+        "gradient_clip_val": config.loop.gradient_clip_val,
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

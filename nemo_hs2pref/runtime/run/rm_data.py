@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from nemo_hs2pref.checkpoint.opening import opened
-from nemo_hs2pref.config.data_files import absent_set, train_file, validation_files
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.data_files import absent_sets, train_file, validation_files
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
 from nemo_hs2pref.data.datasets import Reader, tokenizer_of
 from nemo_hs2pref.data.manifest import read_prepared
@@ -40,7 +40,7 @@ def read_data(config: RewardModelConfig) -> RunData:
     prepared = read_prepared(folder)
     train, validation = read_items(config)
     refuse_unknown_monitor(config, validation)
-    loop, size = config.trainer.rm, config.model.global_batch_size
+    loop, size = config.loop, config.model.global_batch_size
     order = GlobalBatches(len(train), size, seed=config.model.seed, shuffle=config.data.shuffle)
     num_steps = order.num_steps(loop.max_epochs, loop.max_steps)
     if num_steps == 0:
@@ -57,17 +57,17 @@ def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
     """Training items, ratings or pairs as the loss reads them, and the named validation sets."""
     read = reader_of(config)
     path = train_file(config)
-    graded = any(getattr(config.loss.weights, name) for name in ("margin_bt", "scaled_bt"))
+    graded = any(config.loss.weights.get(name) for name in ("margin_bt", "scaled_bt"))
     pairs = config.loss.reads == "pairs"
     train = read.pairs(path, require_strength=graded) if pairs else read.responses(path)
-    if config.loss.weights.regression and not any(map(has_ratings, train)):
+    if config.loss.weights.get("regression") and not any(map(has_ratings, train)):
         raise DataError(
             f"{path}: no pair has ratings of {', '.join(config.data.attributes)}, which loss {config.loss.name} "
             'learns; expected "chosen_attributes" and "rejected_attributes" (docs/data.md)'
         )
-    limit = config.trainer.rm.limit_val_batches
+    limit = config.loop.limit_val_batches
     count = None if limit < 0 else limit * config.model.global_batch_size
-    if name := absent_set(config):
+    for name in absent_sets(config):
         logger.warning("%s has no %s: no validation on %s", config.data.dir, config.data.validation[name], name)
     validation = {name: read.either(path)[:count] for name, path in validation_files(config).items()}
     return train, {name: items for name, items in validation.items() if items}

@@ -1,11 +1,10 @@
 """What a run minimises, and which metrics it will give. Without NeMo: it is checked together with the data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import torch
 
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.data.batches import Items, collate
 from nemo_hs2pref.errors import ConfigError
 from nemo_hs2pref.metrics import measure, summarise
@@ -13,7 +12,7 @@ from nemo_hs2pref.models.objectives import Objective
 
 
 def objective_of(config: RewardModelConfig) -> Objective:
-    weights = {name: weight for name, weight in asdict(config.loss.weights).items() if weight}
+    weights = {name: weight for name, weight in config.loss.weights.items() if weight}
     return Objective(weights, tuple(config.head.reward_weights))
 
 

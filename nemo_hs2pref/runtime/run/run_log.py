@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from nemo_hs2pref.config.schema import ExpManager
+from nemo_hs2pref.config.schema.common import ExpManager
 from nemo_hs2pref.run_metrics import METRICS, Lost, by_set, cut_after, set_and_metric
 from nemo_hs2pref.run_state import one_sentence
 from nemo_hs2pref.runtime.run.loggers import loggers

@@ -24,7 +24,7 @@ from nemo_hs2pref.checkpoint.train_state import TrainState
 from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.config.resume import identity, refuse_other_rows, refuse_other_run
-from nemo_hs2pref.config.schema import RewardModelConfig
+from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
 from nemo_hs2pref.data.manifest import outputs_of
 from nemo_hs2pref.errors import STOPPED, DataError, kind_of
 from nemo_hs2pref.files import sha256
@@ -65,7 +65,7 @@ def train(
     rows = hashes_of_rows(config) if is_first else {}
     if resumed:
         saved = read_saved_run(resumed)
-        refuse_other_run(str(folder), saved.run, resolved)
+        refuse_other_run(str(folder), saved.run, resolved, type(config))
         if is_first:
             refuse_other_rows(str(folder), saved.read, rows)
         refuse_altered(resumed)
@@ -89,15 +89,15 @@ def train(
         early_stop=early_stop_of(config),
         num_steps=data.num_steps,
         items_per_step=config.model.global_batch_size,
-        val_check_interval=config.trainer.rm.val_check_interval,
-        save_interval=config.trainer.rm.save_interval,
+        val_check_interval=config.loop.val_check_interval,
+        save_interval=config.loop.save_interval,
     )
     stop_signals.catch_term()
     with closing(log):  # a progress bar would share its line with the message of a failure
         reasons = fit(run, progress)
         stop_signals.excused.set()  # nothing may interrupt the rest
     if is_first:
-        conclude(monitor, reasons, resolved, folder)
+        conclude(monitor, reasons, identity(resolved, type(config)), folder)
     return STOPPED if reasons else 0
 
 
@@ -128,7 +128,7 @@ def monitor_of(config: RewardModelConfig, num_steps: int, resumed: Path | None, 
     return RunMonitor(state, WallClock(end, margin_s=exp_manager.save_margin_s, last_save_s=state.state.save_s))
 
 
-def conclude(monitor: RunMonitor, reasons: Sequence[str], resolved: DictConfig, folder: Path) -> None:
+def conclude(monitor: RunMonitor, reasons: Sequence[str], run: Mapping[str, Any], folder: Path) -> None:
     """What rank 0 logs and writes at the end."""
     assert monitor.state is not None
     state = monitor.state.state
@@ -140,7 +140,7 @@ def conclude(monitor: RunMonitor, reasons: Sequence[str], resolved: DictConfig, 
         )  # fmt: skip
         return
     plot_training({folder.name: folder}, folder / "curves.png")
-    monitor.state.finish(identity(resolved))
+    monitor.state.finish(run)
 
 
 def start(
@@ -224,10 +224,9 @@ def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, pro
     """Log what is trained, on what and from where: the lines that people read first."""
     stop = early_stop_of(config)
     logger.info("loss %s = %s", config.loss.name, objective_of(config).formula)
-    unit = "pairs" if config.loss.reads == "pairs" else "responses"
     size, steps = config.model.global_batch_size, data.num_steps
     held_out = ", ".join(f"{name} {len(items)}" for name, items in data.validation.items()) or "nothing"
-    logger.info("%d %s; %d steps of %d; held out: %s", len(data.train), unit, steps, size, held_out)
+    logger.info("%d %s; %d steps of %d; held out: %s", len(data.train), config.unit, steps, size, held_out)
     if resumed is None:
         logger.info("starting from %s", config.pretrained_checkpoint.restore_from_path)
     elif progress.step < steps and not (stop and stop.is_reached(progress)):

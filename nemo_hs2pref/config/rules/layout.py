@@ -1,20 +1,16 @@
 """Rules of the layout: what tensor and pipeline parallelism, the batch and the model's sizes ask of each other."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from nemo_hs2pref.config.architecture import SIZES, size_of
-from nemo_hs2pref.config.schema import RewardModelConfig
-
-Checkpoint = Mapping[str, Any]  # model_config.yaml of pretrained_checkpoint.restore_from_path
-Rule = Callable[[RewardModelConfig, Checkpoint], Iterator[str]]
-
+from nemo_hs2pref.config.rules.checking import Checkpoint, Rule
+from nemo_hs2pref.config.schema.common import RunConfig
 
 # More than there is anywhere, and few enough to look through all layouts.
 MOST = {"trainer.num_nodes": 10_000, "trainer.devices": 128, "model.micro_batch_size": 1024}
 
 
-def too_many(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+def too_many(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """A slip, as a digit too many."""
     given = (config.trainer.num_nodes, config.trainer.devices, config.model.micro_batch_size)
     for (key, most), value in zip(MOST.items(), given, strict=True):
@@ -22,7 +18,7 @@ def too_many(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]
             yield f"{key}={value}: expected at most {most}"
 
 
-def data_parallel_size(config: RewardModelConfig) -> int:
+def data_parallel_size(config: RunConfig) -> int:
     """Replicas of the model; 0 where tensor x pipeline does not fit into the world, or is not positive."""
     model = config.model
     world = config.trainer.num_nodes * config.trainer.devices
@@ -30,7 +26,7 @@ def data_parallel_size(config: RewardModelConfig) -> int:
     return world // size if size > 0 else 0
 
 
-def layout(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+def layout(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """World size = tensor x pipeline x data parallel."""
     tensor, pipeline = config.model.tensor_model_parallel_size, config.model.pipeline_model_parallel_size
     nodes, devices = config.trainer.num_nodes, config.trainer.devices
@@ -43,7 +39,7 @@ def layout(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
         yield "model.sequence_parallel=true needs model.tensor_model_parallel_size of 2 or more; set it to false"
 
 
-def batch(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+def batch(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """The global batch is made of whole micro batches on every data-parallel rank."""
     data = data_parallel_size(config)
     micro, total = config.model.micro_batch_size, config.model.global_batch_size
@@ -55,7 +51,7 @@ def batch(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
         )
 
 
-def architecture(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+def architecture(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """Given sizes agree with the checkpoint, and the layout divides them.
 
     The vocabulary need not agree: tokens may have been added to the model that the group names.
@@ -82,7 +78,7 @@ def architecture(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[
             yield f"model.{name}={divisor} does not divide {key} {size}; possible: {possible}"
 
 
-def sequence(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]:
+def sequence(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
     """Sequence parallelism cuts a row into equal parts; batches are rounded up for it, up to the longest row."""
     model, tensor = config.model, config.model.tensor_model_parallel_size
     if model.sequence_parallel and tensor > 1 and model.encoder_seq_length % tensor:
@@ -92,4 +88,4 @@ def sequence(config: RewardModelConfig, checkpoint: Checkpoint) -> Iterator[str]
         )
 
 
-LAYOUT_RULES: tuple[Rule, ...] = (layout, batch, architecture, sequence)
+LAYOUT_RULES: tuple[Rule[RunConfig], ...] = (layout, batch, architecture, sequence)
