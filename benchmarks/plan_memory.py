@@ -118,24 +118,23 @@ def run_step(base: Path, overrides: list[str], out: Path) -> None:
     from megatron.core import parallel_state
 
     from nemo_hs2pref.algorithms.step import train_step
-    from nemo_hs2pref.data.batches import Batch, ResponseItem, collate
+    from nemo_hs2pref.data.batches.rewards import ResponseItem, RewardBatch, collate
     from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
     from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     model = build_reward_model(config, read_config(base) | SHAPE | {"kv_channels": None}, max_steps=2)
-    model.objective = objective_of(config)
     trainable = make_trainable(model)
     settings = config.model
     micro = [ResponseItem([1] * settings.encoder_seq_length, [1.0] * 9, characters=1)] * settings.micro_batch_size
     count = settings.global_batch_size // len(micro) // parallel_state.get_data_parallel_world_size()
     packed, device = config.data.packed_sequence, machine.device()
 
-    def make_batch() -> list[Batch]:
+    def make_batch() -> list[RewardBatch]:
         return [collate(micro, multiple_of=1, device=device, packed=packed) for _ in range(count)]
 
     for step in range(2):
-        train_step(trainable, make_batch, step, flags=dict)
+        train_step(trainable, objective_of(config), make_batch, step, flags=dict)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     (out / f"rank{torch.distributed.get_rank()}.json").write_text(json.dumps({"bytes": peak - before}))
 

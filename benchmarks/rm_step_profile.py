@@ -87,7 +87,7 @@ def bound(model: Any, batches: Sequence[Any], taken: dict[str, float], rate: flo
     (module,) = model.get_model_module_list()
     weights = sum(p.numel() for name, p in module.named_parameters() if "embedding" not in name)
     width = model.cfg.num_attention_heads * model.cfg.kv_channels
-    lengths = torch.cat([batch.lengths for batch in batches]).double()
+    lengths = torch.cat([batch.tokens.lengths for batch in batches]).double()
     linear = 6 * weights * taken["tokens"]
     attention = 6 * model.cfg.num_layers * width * float(lengths.square().sum())
     least = (linear + attention) / rate

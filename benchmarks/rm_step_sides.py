@@ -73,13 +73,14 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
     """What runtime.train_rm.train does, without its log and checkpoints; the clock includes making the batch."""
     from nemo_hs2pref.algorithms.step import train_step
     from nemo_hs2pref.runtime.run.rm_data import Batcher, read_data, sequence_multiple
+    from nemo_hs2pref.runtime.run.rm_objective import objective_of
     from nemo_hs2pref.runtime.run.train_rm import start
 
     data = read_data(config)
     checkpoint = read_config(Path(config.pretrained_checkpoint.restore_from_path))
     trainable, progress = start(config, checkpoint, data.num_steps, resumed=None)
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
-    batches: list[Any] = []
+    objective, batches = objective_of(config), list[Any]()
 
     def make_batch() -> list[Any]:
         batches[:] = batcher(data.train, data.order.indices(progress.step))
@@ -89,10 +90,10 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
 
     def step() -> dict[str, float]:
         started = time.perf_counter()
-        metrics, _ = train_step(trainable, make_batch, progress.step, flags=dict)
+        metrics, _ = train_step(trainable, objective, make_batch, progress.step, flags=dict)
         seconds = time.perf_counter() - started
         progress.step += 1
-        positions = sum(batch.tokens.numel() for batch in batches)
+        positions = sum(batch.tokens.ids.numel() for batch in batches)
         return {"loss": metrics["loss"], "tokens": metrics["tokens"], "positions": positions, "seconds": seconds}
 
     def profiled_last() -> dict[str, float]:

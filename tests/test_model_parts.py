@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemo_hs2pref.data.batches import IGNORED, PairItem, ResponseItem, collate
+from nemo_hs2pref.data.batches.rewards import UNGRADED, PairItem, ResponseItem, collate
 from nemo_hs2pref.data.datasets import Reader
-from nemo_hs2pref.data.records import ATTRIBUTES
+from nemo_hs2pref.data.records import ATTRIBUTES, IGNORED
 from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.models.reward.head import RewardHead
@@ -83,15 +83,15 @@ def test_batch_is_padded_to_its_longest_row_only() -> None:
     """Fault 6 of Aligner: every row is padded to the full sequence length."""
     items = [response(3), response(1)]
     batch = collate(items, multiple_of=1, device=CPU)
-    assert batch.tokens.tolist() == [[1, 2, 3], [1, 0, 0]]
-    assert batch.lengths.tolist() == [3, 1]
-    assert batch.num_tokens == 4
-    assert collate(items, multiple_of=4, device=CPU).tokens.shape == (2, 4)
+    assert batch.tokens.ids.tolist() == [[1, 2, 3], [1, 0, 0]]
+    assert batch.tokens.lengths.tolist() == [3, 1]
+    assert batch.tokens.num_tokens == 4
+    assert collate(items, multiple_of=4, device=CPU).tokens.ids.shape == (2, 4)
 
 
 def test_packed_rows_stand_one_after_the_other() -> None:
-    batch = collate([response(3), response(2)], multiple_of=4, device=CPU, packed=True)
-    assert batch.tokens.tolist() == [[1, 2, 3, 1, 2, 0, 0, 0]]
+    batch = collate([response(3), response(2)], multiple_of=4, device=CPU, packed=True).tokens
+    assert batch.ids.tolist() == [[1, 2, 3, 1, 2, 0, 0, 0]]
     assert (batch.lengths.tolist(), batch.num_tokens, batch.is_packed) == ([3, 2], 5, True)
 
 
@@ -102,10 +102,11 @@ def test_only_rated_cells_are_counted() -> None:
 
 
 def test_a_pair_is_one_item_with_both_sides_in_one_batch() -> None:
-    items = [PairItem(response(2, [4.0]), response(1), 3), PairItem(response(1), response(3, characters=7), 0)]
+    items = [PairItem(response(2, [4.0]), response(1), 3), PairItem(response(1), response(3, characters=7), None)]
     batch = collate(items, multiple_of=1, device=CPU)
-    assert batch.tokens.tolist() == [[1, 2, 0], [1, 0, 0], [1, 0, 0], [1, 2, 3]]
-    assert batch.strength.tolist() == [3, 0]
+    assert batch.tokens.ids.tolist() == [[1, 2, 0], [1, 0, 0], [1, 0, 0], [1, 2, 3]]
+    assert [side.tolist() for side in batch.sides(batch.tokens.lengths)] == [[2, 1], [1, 3]]
+    assert batch.strength.tolist() == [3, UNGRADED]
     assert (batch.num_pairs, batch.num_graded, batch.num_valid) == (2, 1, 1)
     assert batch.characters.tolist() == [1, 1, 1, 7]
 
@@ -152,7 +153,7 @@ def test_sides_that_are_equal_prefer_nothing(tmp_path: Path, sides, caplog: pyte
 
 def test_a_pair_without_strength_is_read_where_none_is_needed(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.jsonl", [pair_row("a", 2), {**pair_row("b", 1), "strength": None}])
-    assert [item.strength for item in reader().pairs(path, require_strength=False)] == [2, 0]
+    assert [item.strength for item in reader().pairs(path, require_strength=False)] == [2, None]
     with pytest.raises(DataError, match=r'pairs.jsonl:2: no "strength"'):
         reader().pairs(path, require_strength=True)
 

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemo_hs2pref.data.batches import IGNORED, Batch, PairItem, ResponseItem, collate
-from nemo_hs2pref.metrics import measure, no_sums, summarise
-from nemo_hs2pref.models.objectives import TERMS, Objective
+from nemo_hs2pref.data.batches.rewards import PairItem, ResponseItem, RewardBatch, collate
+from nemo_hs2pref.data.records import IGNORED
+from nemo_hs2pref.metrics.rewards import measure, no_sums, summarise
+from nemo_hs2pref.objectives.interface import loss_of, metrics_of, sums_of
+from nemo_hs2pref.objectives.reward import TERMS, RewardObjective
 
 SLOTS = ("helpfulness", "verbosity")
 HELPFULNESS = (1.0, 0.0)
@@ -26,15 +28,20 @@ def response(attributes: tuple[float, float] = (IGNORED, IGNORED), characters: i
     return ResponseItem([1], list(attributes), characters)
 
 
-def batch_of(items: list) -> Batch:
+def batch_of(items: list) -> RewardBatch:
     return collate(items, multiple_of=1, device=CPU)
 
 
-def sums_of(objective: Objective, outputs: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-    """As the model makes them of one micro batch."""
-    totals = objective.totals(outputs, objective.reward(outputs), batch)
-    counts = objective.counts(batch)
-    return {name: torch.tensor([total.item(), counts[name]]).double() for name, total in totals.items()}
+def objective_of(weights: dict[str, float]) -> RewardObjective:
+    return RewardObjective(weights, HELPFULNESS, SLOTS)
+
+
+def losses(
+    objective: RewardObjective, outputs: torch.Tensor, batch: RewardBatch, *, missing_as_zero: bool = False
+) -> dict[str, float]:
+    """Of a global batch of one micro batch."""
+    metrics = metrics_of(objective, sums_of(objective, outputs, batch), missing_as_zero=missing_as_zero)
+    return {name: value for name, value in metrics.items() if name.startswith("loss")}
 
 
 # --- objective ---
@@ -46,12 +53,11 @@ SQUARES = (4 - 3.0) ** 2 + (2 - 1.0) ** 2 + (1 - 2.5) ** 2  # three rated cells
 
 def test_a_combined_loss_is_the_weighted_sum_of_both_means() -> None:
     """Ratings and strength of one and the same pair."""
-    objective = Objective({"regression": 0.5, "scaled_bt": 2.0}, HELPFULNESS)
-    losses = objective.losses(sums_of(objective, OUTPUTS, batch_of([RATED_PAIR])))
+    found = losses(objective_of({"regression": 0.5, "scaled_bt": 2.0}), OUTPUTS, batch_of([RATED_PAIR]))
     scaled = 3 * softplus(-(3.0 - 2.5))
-    assert losses["loss_regression"] == pytest.approx(SQUARES / 3)
-    assert losses["loss_scaled_bt"] == pytest.approx(scaled)
-    assert losses["loss"] == pytest.approx(0.5 * SQUARES / 3 + 2.0 * scaled)
+    assert found["loss_regression"] == pytest.approx(SQUARES / 3)
+    assert found["loss_scaled_bt"] == pytest.approx(scaled)
+    assert found["loss"] == pytest.approx(0.5 * SQUARES / 3 + 2.0 * scaled)
 
 
 def test_the_gradient_of_a_combined_loss_is_that_of_its_parts() -> None:
@@ -61,9 +67,8 @@ def test_the_gradient_of_a_combined_loss_is_that_of_its_parts() -> None:
         outputs = torch.tensor(
             [[3.0, 1.0], [0.3, 0.2], [2.5, 0.0], [0.9, 0.1]], dtype=torch.float64, requires_grad=True
         )
-        objective = Objective(weights, HELPFULNESS)
-        totals = objective.totals(outputs, objective.reward(outputs), batch)
-        objective.loss(totals, objective.counts(batch)).backward()
+        objective = objective_of(weights)
+        loss_of(objective, objective.counts(batch))(outputs, batch)[0].backward()
         assert outputs.grad is not None
         return outputs.grad
 
@@ -72,20 +77,20 @@ def test_the_gradient_of_a_combined_loss_is_that_of_its_parts() -> None:
 
 
 def test_a_single_term_has_one_loss_and_its_formula() -> None:
-    objective = Objective({"scaled_bt": 1.0}, HELPFULNESS)
-    assert objective.losses(sums_of(objective, OUTPUTS, batch_of([RATED_PAIR]))).keys() == {"loss"}
+    objective = objective_of({"scaled_bt": 1.0})
+    assert losses(objective, OUTPUTS, batch_of([RATED_PAIR])).keys() == {"loss"}
     assert objective.formula == "mean of -m * log(sigmoid(r_c - r_r))"
-    combined = Objective({"regression": 0.5, "regular_bt": 1.0}, HELPFULNESS)
+    combined = objective_of({"regression": 0.5, "regular_bt": 1.0})
     assert combined.formula == "0.5 * (mean of (prediction - target)**2) + mean of -log(sigmoid(r_c - r_r))"
 
 
 def test_a_training_step_without_items_of_a_term_has_the_loss_of_the_others() -> None:
     """Pairs without ratings under loss=combined; a validation set of them has no combined loss."""
-    objective = Objective({"regression": 1.0, "scaled_bt": 2.0}, HELPFULNESS)
-    sums = sums_of(objective, OUTPUTS, batch_of([PairItem(response(), response(), 1)]))
+    objective = objective_of({"regression": 1.0, "scaled_bt": 2.0})
+    batch = batch_of([PairItem(response(), response(), 1)])
     scaled = softplus(-(3.0 - 2.5))
-    assert objective.losses(sums).keys() == {"loss_scaled_bt"}
-    assert objective.losses(sums, missing_as_zero=True)["loss"] == pytest.approx(2.0 * scaled)
+    assert losses(objective, OUTPUTS, batch).keys() == {"loss_scaled_bt"}
+    assert losses(objective, OUTPUTS, batch, missing_as_zero=True)["loss"] == pytest.approx(2.0 * scaled)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -93,18 +98,18 @@ def test_a_batch_without_items_of_a_term_adds_nothing_and_has_a_gradient(name: s
     """A micro batch of unrated pairs under regression, or of ratings under Bradley-Terry."""
     batch = batch_of([PairItem(response(), response(), 2)] if name == "regression" else [response((1.0, 1.0))] * 2)
     outputs = OUTPUTS.clone().requires_grad_()
-    objective = Objective({name: 1.0}, HELPFULNESS)
-    objective.loss(objective.totals(outputs, objective.reward(outputs), batch), {name: 0.0}).backward()
+    objective = objective_of({name: 1.0})
+    loss_of(objective, {name: 0.0})(outputs, batch)[0].backward()
     assert outputs.grad is not None and not outputs.grad.any()
-    assert objective.losses(sums_of(objective, OUTPUTS, batch)) == {}
+    assert losses(objective, OUTPUTS, batch) == {}
 
 
 @pytest.mark.parametrize(("name", "expected"), [("regular_bt", 2), ("margin_bt", 1), ("scaled_bt", 1)])
 def test_pairs_without_a_strength_count_where_strength_is_not_needed(name: str, expected: int) -> None:
-    pairs = [PairItem(response(), response(), 0), PairItem(response(), response(), 2)]
+    pairs = [PairItem(response(), response(), None), PairItem(response(), response(), 2)]
     outputs = torch.tensor([[5.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.5, 0.0]])
-    objective = Objective({name: 1.0}, HELPFULNESS)
-    loss = objective.losses(sums_of(objective, outputs, batch_of(pairs)))["loss"]
+    objective = objective_of({name: 1.0})
+    loss = losses(objective, outputs, batch_of(pairs))["loss"]
     graded = {"regular_bt": softplus(-0.5), "margin_bt": softplus(2 - 0.5), "scaled_bt": 2 * softplus(-0.5)}[name]
     assert objective.counts(batch_of(pairs)) == {name: expected}
     assert loss == pytest.approx((softplus(-5.0) + graded) / 2 if expected == 2 else graded)
@@ -113,15 +118,15 @@ def test_pairs_without_a_strength_count_where_strength_is_not_needed(name: str, 
 # --- metrics ---
 
 
-def metrics_of(items: list, outputs: list[list[float]]) -> dict[str, float]:
+def measured(items: list, outputs: list[list[float]]) -> dict[str, float]:
     table = torch.tensor(outputs)
     return summarise(measure(table, table[:, 0], batch_of(items)), SLOTS)
 
 
 def test_pairs_are_measured_by_strength() -> None:
-    pairs = [PairItem(response(), response(), strength) for strength in (1, 3, 3, 0)]
+    pairs = [PairItem(response(), response(), strength) for strength in (1, 3, 3, None)]
     rewards = [[2.0], [1.0], [0.0], [0.0], [1.5], [0.0], [1.0], [0.0]]  # four chosen, four rejected
-    metrics = metrics_of(pairs, [[*row, 0.0] for row in rewards])
+    metrics = measured(pairs, [[*row, 0.0] for row in rewards])
     assert metrics["accuracy"] == 2 / 4  # the last one is a tie, which is no win
     assert (metrics["accuracy_strength_1"], metrics["accuracy_strength_3"]) == (1.0, 0.5)
     assert "accuracy_strength_2" not in metrics and "accuracy_strength_0" not in metrics
@@ -169,7 +174,7 @@ def test_merged_sums_give_what_numpy_gives_on_all_rows(rows: list, cut: int) -> 
 
 
 def test_a_correlation_with_something_constant_is_left_out() -> None:
-    metrics = metrics_of([response((2.0, IGNORED), 5)] * 3, [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
+    metrics = measured([response((2.0, IGNORED), 5)] * 3, [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
     assert not {"reward_length_correlation", "pearson_helpfulness"} & metrics.keys()
     assert metrics["mse_helpfulness"] == pytest.approx((1 + 0 + 1) / 3)
 

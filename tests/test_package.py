@@ -35,18 +35,19 @@ MAY_IMPORT = {
     "outside": {"masking"},
     "functional": {"errors"},
     "metrics": {"errors", "data"},
+    "objectives": {"errors", "functional", "metrics", "data"},
     "config": {"errors", "decode", "masking", "yaml_files"},
     "data": {"errors", "decode", "files", "functional", "outside", "parent"},
     "evaluation": INNER,
     "scoring": INNER | {"checkpoint", "config", "evaluation", "recipes", "runtime"},
     "models": INNER,
     "checkpoint": INNER | {"models"},
-    "algorithms": INNER | {"models", "checkpoint"},
+    "algorithms": INNER | {"models", "objectives", "checkpoint"},
     "run_lock": {"errors", "decode"},
     "run_metrics": {"errors", "decode", "files"},
     "run_state": {"errors", "decode", "checkpoint.layout"},
     "runtime": INNER
-    | {"models", "checkpoint", "algorithms", "config", "plots"}
+    | {"models", "objectives", "checkpoint", "algorithms", "config", "plots"}
     | {"repository", "run_lock", "run_metrics", "run_state"},
     "repository": set(),
     "recipes": {"errors", "config", "run_lock", "runtime"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from nemo_hs2pref.config import check
+from nemo_hs2pref.config.schema import common
 from nemo_hs2pref.data.preparation.length import LengthLimit
 from nemo_hs2pref.data.records import Conversation, Message, PreferencePair, RatedResponse
 from nemo_hs2pref.data.templates import TEMPLATES, forges_turns, llama3, render
@@ -357,7 +357,7 @@ def test_a_length_limit_says_what_is_wrong_with_a_text(tmp_path):
 
 
 def test_settings_and_templates_know_the_same_names():
-    assert tuple(TEMPLATES) == check.TEMPLATES
+    assert tuple(TEMPLATES) == common.TEMPLATES
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -14,8 +14,9 @@ from nemo_hs2pref.algorithms.early_stop import EarlyStop
 from nemo_hs2pref.algorithms.step import refuse_broken_weights, train_step
 from nemo_hs2pref.algorithms.validation import ValidationSets, validate
 from nemo_hs2pref.checkpoint.train_state import TrainState
-from nemo_hs2pref.data.batches import Batch
+from nemo_hs2pref.data.batches.tokens import MicroBatch
 from nemo_hs2pref.models.trainable import Trainable
+from nemo_hs2pref.objectives.interface import Objective
 
 
 class Log(Protocol):
@@ -47,7 +48,8 @@ class SupervisedRun:
     """Everything one run needs."""
 
     trainable: Trainable
-    train_batches: Callable[[int], Sequence[Batch]]  # of optimizer step n, counted from 0
+    objective: Objective
+    train_batches: Callable[[int], Sequence[MicroBatch]]  # of optimizer step n, counted from 0
     validation_sets: ValidationSets
     log: Log
     checkpoints: Checkpoints
@@ -85,7 +87,7 @@ def take_step(run: SupervisedRun, progress: TrainState) -> Sequence[str]:
     """One optimizer step; returns the reasons to stop after it."""
     started = time.monotonic()
     metrics, stop = train_step(
-        run.trainable, lambda: run.train_batches(progress.step), progress.step, run.monitor.flags
+        run.trainable, run.objective, lambda: run.train_batches(progress.step), progress.step, run.monitor.flags
     )
     progress.step += 1
     progress.items += run.items_per_step
@@ -103,7 +105,7 @@ def check_up(run: SupervisedRun, progress: TrainState) -> tuple[Metrics, Sequenc
     """
     run.monitor.validating()
     refuse_broken_weights(run.trainable.model, f"step {progress.step}:", progress.step)  # nor kept as the best ones
-    validation, stop = validate(run.trainable.model, run.validation_sets, run.monitor.flags)
+    validation, stop = validate(run.trainable.model, run.objective, run.validation_sets, run.monitor.flags)
     if not stop:
         progress.validation_due = False
         run.log.validation(progress.step, validation)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nemo_hs2pref.data.batches import IGNORED, PairItem, ResponseItem
-from nemo_hs2pref.data.records import Conversation, read_jsonl, read_pairs, read_ratings
+from nemo_hs2pref.data.batches.rewards import PairItem, ResponseItem
+from nemo_hs2pref.data.records import IGNORED, Conversation, read_jsonl, read_pairs, read_ratings
 from nemo_hs2pref.data.templates.tokens import TokenizeRows
 from nemo_hs2pref.data.tokenizers import open_tokenizer
 from nemo_hs2pref.errors import CheckpointError, DataError
@@ -52,7 +52,7 @@ class Reader:
         ratings = [rated for pair in pairs for rated in (pair.chosen_attributes, pair.rejected_attributes)]
         rows = self._items(path, sides, ratings)
         items = [
-            PairItem(chosen, rejected, pair.strength or 0)
+            PairItem(chosen, rejected, pair.strength)
             for pair, chosen, rejected in zip(pairs, rows[::2], rows[1::2], strict=True)
         ]
         are_equal = [

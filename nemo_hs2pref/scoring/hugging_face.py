@@ -22,7 +22,7 @@ from nemo_hs2pref.checkpoint.hugging_face.head import reward_weights
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CLASSIFICATION, KEY, NEMOTRON
 from nemo_hs2pref.checkpoint.layout import HF_CONFIG
 from nemo_hs2pref.checkpoint.reward_head import HELPFULNESS
-from nemo_hs2pref.data.batches import pad
+from nemo_hs2pref.data.batches.tokens import pad
 from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.runtime.platform import machine

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from nemo_hs2pref.checkpoint.families.config import ORIGIN
 from nemo_hs2pref.checkpoint.opening import opened, read_config
 from nemo_hs2pref.config.architecture import SIZES
 from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
-from nemo_hs2pref.data.batches import ResponseItem, collate
+from nemo_hs2pref.data.batches.tokens import TokenBatch, token_batch
 from nemo_hs2pref.data.datasets import tokenizer_of
 from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import CheckpointError
@@ -19,6 +20,13 @@ from nemo_hs2pref.recipes.rm import RECIPE, load_reward_model_config
 from nemo_hs2pref.runtime.platform import machine
 from nemo_hs2pref.scoring.journal import fingerprint
 from nemo_hs2pref.scoring.loop import Replica
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A micro batch of nothing but tokens."""
+
+    tokens: TokenBatch
 
 
 class NemoModel:
@@ -63,8 +71,7 @@ class NemoModel:
         )
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Tensor | None:
-        items = [ResponseItem(list(row), [], 0) for row in rows]
-        outputs = self.model.score([collate(items, multiple_of=1, device=machine.device())])
+        outputs = self.model.outputs([Rows(token_batch(rows, multiple_of=1, device=machine.device()))])
         return outputs[0] if outputs else None
 
 

@@ -56,13 +56,12 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
         assert len(found) == len(parameters)
         return found
 
-    backward(model, run.make_batch(0))
+    backward(model, run.objective, run.make_batch(0))
     dist_checkpointing.save(whole_gradients(), str(folder("gradients")))
 
     rewards: list = []
-    with torch.no_grad():
-        for attributes in model.score(run.batcher(run.items, range(16))):
-            rewards += attributes.tolist()
+    for attributes in model.outputs(run.batcher(run.items, range(16))):
+        rewards += attributes.tolist()
     gathered: list = [None] * torch.distributed.get_world_size()
     speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
     torch.distributed.all_gather_object(gathered, rewards if speaks else [])
@@ -88,16 +87,16 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
         return run.make_batch(0)()
 
     try:
-        train_step(trainable, make_or_fail, 10, flags=dict)
+        train_step(trainable, run.objective, make_or_fail, 10, flags=dict)
         stopped = "nothing"
     except (DataError, TrainingError) as error:
         stopped = str(error)
     reasons: list = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(reasons, stopped)
 
-    def refused(name: str) -> None:
+    def refused(name: str, objective: Any = run.objective) -> None:
         try:
-            train_step(trainable, run.make_batch(0), 10, flags=dict)
+            train_step(trainable, objective, run.make_batch(0), 10, flags=dict)
         except TrainingError as error:
             not_finite[name] = str(error)
 
@@ -110,9 +109,7 @@ def main(base: Path, data: Path, canonical: Path, out: Path, overrides: list[str
     refused("rate")
     for group, rate in zip(groups, rates, strict=True):
         group["lr"] = rate
-    objective, model.objective = model.objective, replace(model.objective, weights={"scaled_bt": float("inf")})
-    refused("loss")
-    model.objective = objective
+    refused("loss", replace(run.objective, weights={"scaled_bt": float("inf")}))
     not_finite["unchanged"] = all(torch.equal(*both) for both in zip(before, model.parameters(), strict=True))
     if rank == 0:
         next(model.parameters()).data.fill_(float("nan"))

@@ -31,9 +31,8 @@ def main(base: Path, data: Path, adapters: Path, out: Path, overrides: list[str]
     load_adapters(model, adapters)
     rewards: list = []
     model.prepare_for_validation_step()
-    with torch.no_grad():
-        for attributes in model.score(run.batcher(run.items, range(16))):
-            rewards += attributes.tolist()
+    for attributes in model.outputs(run.batcher(run.items, range(16))):
+        rewards += attributes.tolist()
     gathered: list = [None] * torch.distributed.get_world_size()
     speaks = parallel_state.is_pipeline_last_stage() and parallel_state.get_tensor_model_parallel_rank() == 0
     torch.distributed.all_gather_object(gathered, rewards if speaks else [])

@@ -15,15 +15,17 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.runtime.platform import machine
 
     machine.prepare()
-    import torch
 
     from nemo_hs2pref.algorithms.validation import validate
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
+    from nemo_hs2pref.data.batches.tokens import token_batch
+    from nemo_hs2pref.objectives.interface import no_sums, sums_of
     from nemo_hs2pref.recipes.rm import load_reward_model_config
     from nemo_hs2pref.runtime.run.build import build_reward_model
     from nemo_hs2pref.runtime.run.rm_data import Batcher, read_items, validation_batches
     from nemo_hs2pref.runtime.run.rm_objective import metric_names, objective_of
+    from nemo_hs2pref.scoring.nemo import Rows
 
     def load(*overrides: str):
         given = [
@@ -39,9 +41,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"attributes": config.head.attributes, "losses": {}, "micro_batch": {}}
 
     def loss_of(config: Any, items: Any, indices: Any, multiple_of: int = 1) -> float:
-        model.objective = objective_of(config)
         rows = partial(Batcher(config, multiple_of=multiple_of), items, indices)
-        return validate(model, {"rows": [rows]}, flags=dict)[0]["val_rows_loss"]
+        return validate(model, objective_of(config), {"rows": [rows]}, flags=dict)[0]["val_rows_loss"]
 
     # one loss after the other, through the configuration, on the same rows
     ratings, _ = read_items(config)
@@ -54,11 +55,8 @@ def main(base: Path, data: Path) -> dict[str, Any]:
         facts["losses"][name] = loss_of(chosen_config, items, range(len(items)))
 
     def attributes_of(token_lists: list[list[int]], multiple_of: int = 1) -> list[list[float]]:
-        from nemo_hs2pref.data.batches import ResponseItem, collate
-
-        items = [ResponseItem(tokens, [], 0) for tokens in token_lists]
-        with torch.no_grad():
-            (found,) = model.score([collate(items, multiple_of=multiple_of, device=machine.device())])
+        rows = token_batch(token_lists, multiple_of=multiple_of, device=machine.device())
+        (found,) = model.outputs([Rows(rows)])
         return found.tolist()
 
     facts["rated"] = {
@@ -81,13 +79,13 @@ def main(base: Path, data: Path) -> dict[str, Any]:
 
     # validation over ten items in batches of four: the last one is partial
     config = load("loss=scaled_bt", "model.micro_batch_size=3")
-    model.objective = objective_of(config)
+    objective = objective_of(config)
     ten = sorted(held_out["pairs"], key=lambda item: item.width)[:10]
     five = sorted(held_out["ratings"], key=lambda item: item.width)[:5]
     batcher = Batcher(config, multiple_of=1)
     sets = {"pairs": validation_batches(config, batcher, ten), "ratings": validation_batches(config, batcher, five)}
-    facts["validation"], _ = validate(model, sets, flags=dict)
-    facts["metric_names"] = metric_names(model.objective, config.head.attributes, {"pairs": ten, "ratings": five})
+    facts["validation"], _ = validate(model, objective, sets, flags=dict)
+    facts["metric_names"] = metric_names(objective, {"pairs": ten, "ratings": five})
     facts["validation_pairs"] = {
         "chosen": [attributes_of([item.chosen.tokens])[0] for item in ten],
         "rejected": [attributes_of([item.rejected.tokens])[0] for item in ten],
@@ -100,8 +98,9 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     }
 
     # a rank without anything to validate joins the sums with zeros
-    empty = model.forward_backward([], {}, forward_only=True)
-    full = model.forward_backward(batcher(ten, range(2)), {}, forward_only=True)
+    empty, full = (
+        model.sums(rows, partial(sums_of, objective), no_sums(objective)) for rows in ([], batcher(ten, range(2)))
+    )
     facts["empty"] = {
         name: [value.abs().sum().item(), value.shape == full[name].shape] for name, value in empty.items()
     }
@@ -115,7 +114,7 @@ def packed_against_padded(model: Any, items: Any) -> dict[str, float]:
     """How far attributes and gradients of packed rows are from those of padded rows, relative in norm."""
     import torch
 
-    from nemo_hs2pref.data.batches import collate
+    from nemo_hs2pref.data.batches.rewards import collate
     from nemo_hs2pref.runtime.platform import machine
 
     (gpt,) = model.get_model_module_list()
@@ -136,8 +135,9 @@ def asked_of_the_device(model: Any, items: Any) -> list[str]:
     """Calls that would make the host wait for a GPU, in a forward pass and backward over packed rows."""
     import torch
 
-    from nemo_hs2pref.data.batches import collate
+    from nemo_hs2pref.data.batches.rewards import collate
     from nemo_hs2pref.runtime.platform import machine
+    from nemo_hs2pref.scoring.nemo import Rows
 
     asked: list[str] = []
 
@@ -151,9 +151,9 @@ def asked_of_the_device(model: Any, items: Any) -> list[str]:
             return super().__torch_function__(func, types, args, kwargs)
 
     (gpt,) = model.get_model_module_list()
-    batch = collate(items, multiple_of=8, device=machine.device(), packed=True)
+    batch = collate(items, multiple_of=8, device=machine.device(), packed=True).tokens
     attributes_BK = gpt(
-        replace(batch, tokens=batch.tokens.as_subclass(OnDevice), lengths=batch.lengths.as_subclass(OnDevice))
+        Rows(replace(batch, ids=batch.ids.as_subclass(OnDevice), lengths=batch.lengths.as_subclass(OnDevice)))
     )
     attributes_BK.sum().backward()
     assert isinstance(attributes_BK, OnDevice)

@@ -28,10 +28,11 @@ def main(pairs: list[tuple[str, Path]]) -> None:
     from nemo_hs2pref.checkpoint.layout import WEIGHTS
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
-    from nemo_hs2pref.data.batches import ResponseItem, collate
+    from nemo_hs2pref.data.batches.tokens import token_batch
     from nemo_hs2pref.recipes.rm import load_reward_model_config
     from nemo_hs2pref.runtime.run import nemo_config
     from nemo_hs2pref.runtime.run.build import build_reward_model
+    from nemo_hs2pref.scoring.nemo import Rows
 
     for source, folder in pairs:
         checkpoint = read_config(folder)
@@ -61,8 +62,8 @@ def main(pairs: list[tuple[str, Path]]) -> None:
         outputs: list = []
         hook = module.eval().decoder.register_forward_hook(lambda _, __, output, keep=outputs: keep.append(output))
         with torch.no_grad():
-            rows = [ResponseItem(row[: LENGTH - cut], [], 0) for row in tokens.tolist() for cut in CUTS]
-            module(collate(rows, multiple_of=1, device=machine.device()))
+            rows = [row[: LENGTH - cut] for row in tokens.tolist() for cut in CUTS]
+            module(Rows(token_batch(rows, multiple_of=1, device=machine.device())))
         hook.remove()
         last = outputs[0].squeeze(0).view(2, len(CUTS), -1)  # the last layer gives the last token of each row
         hidden = torch.stack([expected.hidden_states[-1][:, LENGTH - cut - 1] for cut in CUTS], dim=1)

@@ -66,13 +66,12 @@ def measured(base: Path, overrides: list[str]) -> dict[str, Any]:
     forget_layout()
     config, _ = load_reward_model_config(overrides)
     model = build_reward_model(config, read_config(base), max_steps=2)
-    model.objective = objective_of(config)
     trainable = make_trainable(model)
     buffers = [buffer for ddp in model.model for buffer in ddp.buffers]
     own = [*(p.data for p in model.parameters()), *(buffer.param_data for buffer in buffers)]
     held = Held({tensor.untyped_storage().data_ptr() for tensor in own})
     with torch.autograd.graph.saved_tensors_hooks(held.pack, unpack):
-        train_step(trainable, lambda: longest_rows(config), 0, flags=dict)
+        train_step(trainable, objective_of(config), lambda: longest_rows(config), 0, flags=dict)
     return {
         "stage": parallel_state.get_pipeline_model_parallel_rank(),
         "data": parallel_state.get_data_parallel_rank(),
@@ -101,7 +100,7 @@ def longest_rows(config: Any) -> list[Any]:
     """This rank's micro batches of pairs, every row as long as it may be."""
     from megatron.core import parallel_state
 
-    from nemo_hs2pref.data.batches import PairItem, ResponseItem, collate
+    from nemo_hs2pref.data.batches.rewards import PairItem, ResponseItem, collate
     from nemo_hs2pref.runtime.platform import machine
 
     row = ResponseItem([1] * config.model.encoder_seq_length, [0.0] * len(config.head.attributes), characters=1)

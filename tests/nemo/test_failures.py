@@ -194,11 +194,11 @@ def test_a_batch_that_one_rank_cannot_build_is_its_traceback_alone(
     tmp_path: Path, llama_tiny: Path, sample: Path, broken_rank_1: Callable[[str], Path]
 ) -> None:
     bug = """
-import nemo_hs2pref.data.batches
+import nemo_hs2pref.data.batches.tokens
 def pad(rows, multiple_of):
     mark()
     raise ValueError("a bug on rank 1")
-nemo_hs2pref.data.batches.pad = pad
+nemo_hs2pref.data.batches.tokens.pad = pad
 """
     failure = observe(command(tmp_path / "run", llama_tiny, sample), on_rank_1=broken_rank_1(bug))
     assert failure.lines[-1] == "  ValueError: a bug on rank 1"  # indented, as all that goes on after our words

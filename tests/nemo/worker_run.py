@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 class WorkerRun(NamedTuple):
     items: list[Any]  # the quickest pairs to compute
     trainable: Any  # models.trainable.Trainable
+    objective: Any  # objectives.reward.RewardObjective
     batcher: Any  # runtime.rm_data.Batcher
 
     def make_batch(self, step: int) -> Any:
@@ -18,7 +19,10 @@ class WorkerRun(NamedTuple):
         """The losses of these steps, as training takes them."""
         from nemo_hs2pref.algorithms.step import train_step
 
-        return [train_step(self.trainable, self.make_batch(step), step, flags=dict)[0]["loss"] for step in steps]
+        def loss(step: int) -> float:
+            return train_step(self.trainable, self.objective, self.make_batch(step), step, flags=dict)[0]["loss"]
+
+        return [loss(step) for step in steps]
 
 
 def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, max_steps: int) -> WorkerRun:
@@ -48,7 +52,7 @@ def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, ma
 
     items, _ = read_items(config)
     model = build_reward_model(config, checkpoint, max_steps=max_steps)
-    model.objective = objective_of(config)
     load_weights(model, base, head=False)
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
-    return WorkerRun(sorted(items, key=lambda item: item.width)[:num_items], make_trainable(model), batcher)
+    shortest = sorted(items, key=lambda item: item.width)[:num_items]
+    return WorkerRun(shortest, make_trainable(model), objective_of(config), batcher)

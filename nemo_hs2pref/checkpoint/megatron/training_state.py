@@ -18,12 +18,9 @@ from nemo_hs2pref.checkpoint.megatron.reader import load
 from nemo_hs2pref.checkpoint.resumed_state import fitting, progress_in, read_random_state
 from nemo_hs2pref.checkpoint.torch_dist.index import COMMON
 from nemo_hs2pref.checkpoint.train_state import TrainState
-from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 
 
-def save_training_state(
-    model: MegatronRewardModel, optimizer: Any, scheduler: Any, progress: TrainState, folder: Path
-) -> None:
+def save_training_state(model: Any, optimizer: Any, scheduler: Any, progress: TrainState, folder: Path) -> None:
     """Write `folder`/training_state, which must exist and be empty."""
     state = {
         "optimizer": optimizer.sharded_state_dict(model.sharded_state_dict(), dist_ckpt_parallel_save=True),
@@ -36,7 +33,7 @@ def save_training_state(
         torch.save(random_state(), file)  # into an open file: given a path, torch does not say why it cannot write
 
 
-def load_training_state(model: MegatronRewardModel, optimizer: Any, scheduler: Any, path: Path) -> TrainState:
+def load_training_state(model: Any, optimizer: Any, scheduler: Any, path: Path) -> TrainState:
     """Restore optimizer, schedule and (in the same layout) random state; returns the counters.
 
     Raises CheckpointError where one of them is missing, damaged or of another kind.

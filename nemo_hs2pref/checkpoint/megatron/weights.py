@@ -1,4 +1,4 @@
-"""A reward model's weights to and from a checkpoint folder; every rank calls these together.
+"""A model's weights to and from a checkpoint folder; every rank calls these together.
 
 A model with LoRA adapters stores these and its head alone; the frozen rest stays in the base that it started from.
 """
@@ -13,10 +13,9 @@ from nemo_hs2pref.checkpoint.layout import WEIGHTS
 from nemo_hs2pref.checkpoint.megatron.reader import load
 from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.checkpoint.reward_head import HEAD
-from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 
 
-def save_weights(model: MegatronRewardModel, folder: Path) -> None:
+def save_weights(model: Any, folder: Path) -> None:
     """Write `folder`/model_weights, which must exist and be empty."""
     state = model.sharded_state_dict()
     if any(ADAPTER in key for key in state):
@@ -24,7 +23,7 @@ def save_weights(model: MegatronRewardModel, folder: Path) -> None:
     dist_checkpointing.save(state, str(folder / WEIGHTS))
 
 
-def load_weights(model: MegatronRewardModel, path: Path, *, head: bool) -> None:
+def load_weights(model: Any, path: Path, *, head: bool) -> None:
     """Fill the model, all but its adapters, from the checkpoint at `path`, whatever layout wrote it.
 
     With its head or a fresh one. Raises CheckpointError naming the first tensor that is missing or of another shape.
@@ -33,13 +32,13 @@ def load_weights(model: MegatronRewardModel, path: Path, *, head: bool) -> None:
     fill(model, path, {k: v for k, v in state.items() if ADAPTER not in k and (head or not k.startswith(HEAD))})
 
 
-def load_adapters(model: MegatronRewardModel, path: Path) -> None:
+def load_adapters(model: Any, path: Path) -> None:
     """Fill adapters and head from the adapter checkpoint at `path`; raises as load_weights does."""
     state = model.sharded_state_dict()
     fill(model, path, {k: v for k, v in state.items() if ADAPTER in k or k.startswith(HEAD)})
 
 
-def fill(model: MegatronRewardModel, path: Path, state: dict[str, Any]) -> None:
+def fill(model: Any, path: Path, state: dict[str, Any]) -> None:
     """Read the tensors of `state`, a part of the model's sharded state, into the model."""
     wanted = {key: entry for key, entry in state.items() if not key.endswith("_extra_state")}
     loaded = load(wanted, opened(path) / WEIGHTS, same_dtype=False)

@@ -15,21 +15,21 @@ from nemo.collections.nlp.modules.common.megatron.adapters.parallel_adapters imp
 from nemo.collections.nlp.parts.peft_config import LoraPEFTConfig
 from torch import Tensor
 
-from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
 
+def add_lora(model: Any) -> None:
+    """Freeze all but model.trained_with_adapters; add the adapters of cfg.peft.lora_tuning, which change nothing at
+    first (B = 0).
 
-def add_lora(model: MegatronRewardModel) -> None:
-    """Freeze all but the reward head; add the adapters of cfg.peft.lora_tuning, which change nothing at first (B = 0).
-
-    Call before the model is wrapped for data parallelism: what is frozen then gets no gradient buffer and no place
-    in the optimizer. Not done by NeMo's NLPAdapterModelMixin, which freezes once more after that wrapping and then
-    looks for the head under its old name. Checked with NeMo 2.2.1.
+    model: a class of NeMo's with MegatronParts. Call before it is wrapped for data parallelism: what is frozen then
+    gets no gradient buffer and no place in the optimizer. Not done by NeMo's NLPAdapterModelMixin, which freezes once
+    more after that wrapping and then looks for a head under its old name. Checked with NeMo 2.2.1.
     """
     peft = LoraPEFTConfig(model.cfg)
     (module,) = model.get_model_module_list()
     module.requires_grad_(False)
-    if module.rm_head is not None:
-        module.rm_head.requires_grad_(True)
+    for name in model.trained_with_adapters:
+        if (part := getattr(module, name)) is not None:  # on the last stage alone
+            part.requires_grad_(True)
     if module.pre_process:
         module.embedding.register_forward_hook(track_gradients)
     for layer in module.decoder.layers:

@@ -2,11 +2,11 @@
 
 import torch
 from megatron.core.models.gpt import GPTModel
-from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.transformer.spec_utils import build_module
 from torch import Tensor
 
-from nemo_hs2pref.data.batches import Batch
+from nemo_hs2pref.data.batches.tokens import MicroBatch, TokenBatch
+from nemo_hs2pref.models.megatron.packing import packed_places
 from nemo_hs2pref.models.reward.head import RewardHead
 
 
@@ -22,32 +22,15 @@ class LastTokens(torch.nn.Module):
         return hidden_SBH[self.places].unsqueeze(0)
 
 
-def last_tokens(batch: Batch) -> tuple[Tensor, Tensor]:
-    """([B], [B]) int64: position in the sequence and row of `tokens` of each response's last token."""
+def last_tokens(batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """([B], [B]) int64: position in the sequence and row of `ids` of each response's last token."""
     if batch.is_packed:
         return batch.lengths.cumsum(0) - 1, torch.zeros_like(batch.lengths)
     return batch.lengths - 1, torch.arange(len(batch.lengths), device=batch.lengths.device)
 
 
-def packed_places(batch: Batch, *, on_host: bool) -> PackedSeqParams | None:
-    """Where each packed row begins, for attention and RoPE; tokens that rounding added belong to the last row.
-
-    Fused kernels read the places on the device. Without them Megatron-Core's RoPE (0.11) and SdpaAttention ask for
-    the numbers in every layer, and again under recomputation: on the device, the host would wait for it each time.
-    """
-    if not batch.is_packed:
-        return None
-    total = batch.tokens.size(1)
-    lengths = torch.tensor(batch.row_lengths) if on_host else batch.lengths
-    ends = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
-    ends[-1] = total
-    return PackedSeqParams(
-        qkv_format="thd", cu_seqlens_q=ends, cu_seqlens_kv=ends, max_seqlen_q=total, max_seqlen_kv=total
-    )
-
-
 class GPTRewardModel(GPTModel):
-    """Maps a batch to attributes [B, K] on the last pipeline stage, to hidden states elsewhere.
+    """Maps a micro batch to attributes [B, K] on the last pipeline stage, to hidden states elsewhere.
 
     Aligner's class builds the vocabulary output layer (1.05e9 parameters at 70B), keeps it in the optimiser and
     hides it during forward. Here GPTModel is told that no stage ends in an output layer, and the last stage gets
@@ -94,12 +77,13 @@ class GPTRewardModel(GPTModel):
         self.decoder.layers[-1].pre_cross_attn_layernorm = LastTokens()
         return self.decoder.layers[-1].pre_cross_attn_layernorm
 
-    def forward(self, batch: Batch) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(self, micro_batch: MicroBatch) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Causal attention, and padding on the right or none: no mask and no position ids are needed."""
+        batch = micro_batch.tokens
         position_B, row_B = last_tokens(batch)
         if self.last_tokens is not None:
             self.last_tokens.places = position_B, row_B
             position_B, row_B = torch.zeros_like(position_B), torch.arange(len(row_B), device=row_B.device)
         places = packed_places(batch, on_host=not self.config.apply_rope_fusion)
-        hidden = super().forward(batch.tokens, position_ids=None, attention_mask=None, packed_seq_params=places)  # pyright: ignore[reportCallIssue]
+        hidden = super().forward(batch.ids, position_ids=None, attention_mask=None, packed_seq_params=places)  # pyright: ignore[reportCallIssue]
         return hidden if self.rm_head is None else self.rm_head(hidden, position_B, row_B)

@@ -44,7 +44,7 @@ def build_reward_model(
     cfg.exp_manager = {"log_tflops_per_sec_per_gpu": False}
     torch.manual_seed(config.model.seed)
     trainer = TrainerBuilder(cfg).create_trainer()
-    model = MegatronRewardModel(cfg.model, trainer)
+    model = MegatronRewardModel(cfg.model, trainer)  # pyright: ignore[reportCallIssue] NeMo's constructor
     if config.model.peft.lora_tuning is not None:
         add_lora(model)
     init_distributed(trainer, model, use_te=cfg.model.transformer_engine)

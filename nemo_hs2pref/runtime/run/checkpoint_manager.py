@@ -21,7 +21,8 @@ from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason
 from nemo_hs2pref.checkpoint.train_state import TrainState
 from nemo_hs2pref.config.schema.common import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError
-from nemo_hs2pref.models.reward.megatron_reward_model import MegatronRewardModel
+from nemo_hs2pref.models.megatron.collectives import sum_over_model_parallel
+from nemo_hs2pref.models.trainable import TrainedModel
 from nemo_hs2pref.runtime.process import stop_signals
 from nemo_hs2pref.runtime.run.checkpoint_files import list_files, replace
 
@@ -31,7 +32,7 @@ class CheckpointManager:
     """Saves under `folder`; every rank calls it, rank 0 moves folders."""
 
     folder: Path
-    model: MegatronRewardModel
+    model: TrainedModel
     optimizer: Any
     scheduler: Any
     params: CheckpointParams
@@ -136,7 +137,7 @@ class CheckpointManager:
         size = sum(p.numel() * (p.element_size() + 12 * training_state) for p in trained)
         self.folder.mkdir(parents=True, exist_ok=True)
         free = self._smallest(shutil.disk_usage(self.folder).free)
-        needed = self.model.sum_over_model_parallel(size) * layout.SPARE
+        needed = sum_over_model_parallel(size, self.model.device) * layout.SPARE
         if free < needed:
             raise CheckpointError(
                 f"{self.folder}: a checkpoint needs {needed / 1e9:.1f} GB (computed), {free / 1e9:.1f} GB are free; "
@@ -145,7 +146,7 @@ class CheckpointManager:
 
     def _smallest(self, value: float) -> float:
         """Over all ranks: the nodes need not see the same disk."""
-        least = torch.tensor(value, dtype=torch.float64, device=next(self.model.parameters()).device)
+        least = torch.tensor(value, dtype=torch.float64, device=self.model.device)
         torch.distributed.all_reduce(least, op=torch.distributed.ReduceOp.MIN)
         return least.item()
 

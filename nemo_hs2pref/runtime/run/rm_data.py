@@ -12,14 +12,16 @@ from pathlib import Path
 from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.config.data_files import absent_sets, train_file, validation_files
 from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
-from nemo_hs2pref.data.batches import IGNORED, Batch, Item, Items, MakeBatch, PairItem, collate
+from nemo_hs2pref.data.batches.rewards import Item, Items, PairItem, RewardBatch, collate
+from nemo_hs2pref.data.batches.tokens import MakeBatch
 from nemo_hs2pref.data.datasets import Reader, tokenizer_of
 from nemo_hs2pref.data.manifest import read_prepared
+from nemo_hs2pref.data.records import IGNORED
 from nemo_hs2pref.data.sampling import GlobalBatches, chunks, micro_batches
 from nemo_hs2pref.data.templates.tokens import make_tokenize_rows
 from nemo_hs2pref.errors import DataError
 from nemo_hs2pref.runtime.platform import machine
-from nemo_hs2pref.runtime.run.rm_objective import refuse_unknown_monitor
+from nemo_hs2pref.runtime.run.rm_objective import objective_of, refuse_unknown_monitor
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def read_items(config: RewardModelConfig) -> tuple[Items, dict[str, Items]]:
     """Training items, ratings or pairs as the loss reads them, and the named validation sets."""
     read = reader_of(config)
     path = train_file(config)
-    graded = any(config.loss.weights.get(name) for name in ("margin_bt", "scaled_bt"))
+    graded = objective_of(config).needs_strength
     pairs = config.loss.reads == "pairs"
     train = read.pairs(path, require_strength=graded) if pairs else read.responses(path)
     if config.loss.weights.get("regression") and not any(map(has_ratings, train)):
@@ -96,7 +98,7 @@ class Batcher:
         self.collate = partial(collate, multiple_of=multiple_of, device=machine.device(), packed=is_packed(config))
         self.micro_batch_size = config.model.micro_batch_size
 
-    def __call__(self, items: Items, indices: Sequence[int]) -> list[Batch]:
+    def __call__(self, items: Items, indices: Sequence[int]) -> list[RewardBatch]:
         from megatron.core import parallel_state  # heavy
 
         rank, size = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()

@@ -81,6 +81,7 @@ def train(
     batcher = Batcher(config, multiple_of=sequence_multiple(config))
     run = SupervisedRun(
         trainable,
+        objective_of(config),
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
         validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,
@@ -148,7 +149,6 @@ def start(
 ) -> tuple[Trainable, TrainState]:
     """The model with its weights and optimizer, from the base checkpoint or from the resume state."""
     model = build_reward_model(config, checkpoint, max_steps=num_steps)
-    model.objective = objective_of(config)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     if resumed is None:
         load_weights(model, base, head=config.head.load_rm_head_weights)

@@ -1,7 +1,6 @@
 """What a reward model's outputs are measured by.
 
-Sums merge over micro batches and ranks by addition, ratios do not: `measure` makes sums of a micro batch, `summarise`
-makes what people read of their totals, once.
+Ratios do not merge: `measure` makes sums of a micro batch, `summarise` what people read of their totals, once.
 
 Shapes: B rows, P pairs, K attributes.
 """
@@ -12,40 +11,34 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nemo_hs2pref.data.batches import IGNORED, Batch
+from nemo_hs2pref.data.batches.rewards import UNGRADED, RewardBatch
+from nemo_hs2pref.data.records import IGNORED
+from nemo_hs2pref.metrics.sums import Sums, moments, pearson
 
-NUM_STRENGTHS = 4  # 1 slightly better, 2 better, 3 much better; 0 where only the direction is known
-Sums = dict[str, Tensor]
+STRENGTHS = (UNGRADED, 1, 2, 3)  # the last three: slightly better, better, much better
 
 
 def no_sums(num_attributes: int) -> Sums:
     """The sums of a micro batch without rows, for ranks that see no rewards: names and shapes are always these."""
-    shapes = {"rewards": (6,), "attributes": (6, num_attributes), "pairs": (NUM_STRENGTHS, 4)}
+    shapes = {"rewards": (6,), "attributes": (6, num_attributes), "pairs": (len(STRENGTHS), 4)}
     return {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
 
 
-def measure(attributes_BK: Tensor, reward_B: Tensor, batch: Batch) -> Sums:
+def measure(attributes_BK: Tensor, reward_B: Tensor, batch: RewardBatch) -> Sums:
     """Sums of one micro batch in float64, without gradient and without waiting for an accelerator."""
     attributes_BK, reward_B = attributes_BK.detach().double(), reward_B.detach().double()
     every_row = torch.ones_like(reward_B, dtype=torch.bool)
     return {
         "rewards": moments(reward_B, batch.characters, every_row),
         "attributes": moments(attributes_BK, batch.attributes.double(), batch.attributes != IGNORED),
-        "pairs": pair_sums(reward_B[: 2 * batch.num_pairs], batch.strength),
+        "pairs": pair_sums(*batch.sides(reward_B), batch.strength),
     }
 
 
-def moments(x: Tensor, y: Tensor, counted: Tensor) -> Tensor:
-    """[6, ...]: n, x, y, x^2, y^2 and x*y summed over dimension 0, where `counted`."""
-    x, y = x.where(counted, 0.0), y.where(counted, 0.0)
-    return torch.stack([counted.double(), x, y, x * x, y * y, x * y]).sum(dim=1)
-
-
-def pair_sums(reward_2P: Tensor, strength_P: Tensor) -> Tensor:
-    """[NUM_STRENGTHS, 4]: pairs, correct ones, chosen reward, rejected reward, by strength."""
-    chosen_P, rejected_P = reward_2P.chunk(2) if len(reward_2P) else (reward_2P, reward_2P)
+def pair_sums(chosen_P: Tensor, rejected_P: Tensor, strength_P: Tensor) -> Tensor:
+    """[strengths, 4]: pairs, correct ones, chosen reward, rejected reward, by strength as in STRENGTHS."""
     values_P4 = torch.stack([torch.ones_like(chosen_P), chosen_P > rejected_P, chosen_P, rejected_P], dim=1)
-    of_strength = strength_P.unsqueeze(0) == torch.arange(NUM_STRENGTHS, device=strength_P.device).unsqueeze(1)
+    of_strength = torch.stack([strength_P == strength for strength in STRENGTHS])
     return of_strength.double() @ values_P4.double()
 
 
@@ -77,8 +70,8 @@ def _pair_metrics(pairs: Tensor) -> dict[str, float]:
         "chosen_reward": chosen / count,
         "rejected_reward": rejected / count,
     }
-    for strength, (count, correct, *_) in enumerate(pairs.tolist()):
-        if strength and count:
+    for strength, (count, correct, *_) in zip(STRENGTHS, pairs.tolist(), strict=True):
+        if strength != UNGRADED and count:
             metrics[f"accuracy_strength_{strength}"] = correct / count
     return metrics
 
@@ -103,12 +96,3 @@ def _attribute_metrics(attributes: Tensor, slots: Sequence[str]) -> dict[str, fl
         if (correlation := pearson(sums)) is not None:
             metrics[f"pearson_{slot}"] = correlation
     return metrics
-
-
-def pearson(sums: Tensor) -> float | None:
-    """Pearson correlation from the six `moments`; None where one side is constant to rounding."""
-    n, x, y, xx, yy, xy = sums.tolist()
-    spread_x, spread_y = n * xx - x * x, n * yy - y * y
-    if spread_x <= 1e-12 * n * xx or spread_y <= 1e-12 * n * yy:
-        return None
-    return (n * xy - x * y) / math.sqrt(spread_x * spread_y)
