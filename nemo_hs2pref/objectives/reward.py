@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nemo_hs2pref.data.batches.rewards import UNGRADED, RewardBatch
-from nemo_hs2pref.functional import FORMULAS, bradley_terry_loss, regression_loss
+from nemo_hs2pref.functional import bradley_terry_loss, regression_loss
 from nemo_hs2pref.metrics.rewards import measure, no_sums, summarise
 from nemo_hs2pref.metrics.sums import Sums
 
@@ -22,6 +22,7 @@ from nemo_hs2pref.metrics.sums import Sums
 class Term:
     """One loss: how many items a batch has for it, known before any forward pass, and the sum over them."""
 
+    formula: str  # of one item, for the log; a Python expression, so that a test can evaluate it beside the function
     count: Callable[[RewardBatch], int]
     total: Callable[[Tensor, Tensor, RewardBatch], Tensor]  # attributes [B, K], reward [B] -> [], differentiable
     needs_strength: bool = False  # pairs of which only the direction is known are not for it
@@ -57,10 +58,14 @@ def graded_pairs(batch: RewardBatch) -> int:
 
 
 TERMS = {
-    "regression": Term(rated_cells, squared_error),
-    "regular_bt": Term(pairs, regular_bt),
-    "margin_bt": Term(graded_pairs, partial(graded_bt, variant="margin"), needs_strength=True),
-    "scaled_bt": Term(graded_pairs, partial(graded_bt, variant="scaled"), needs_strength=True),
+    "regression": Term("(prediction - target)**2", rated_cells, squared_error),
+    "regular_bt": Term("-log(sigmoid(r_c - r_r))", pairs, regular_bt),
+    "margin_bt": Term(
+        "-log(sigmoid(r_c - r_r - m))", graded_pairs, partial(graded_bt, variant="margin"), needs_strength=True
+    ),
+    "scaled_bt": Term(
+        "-m * log(sigmoid(r_c - r_r))", graded_pairs, partial(graded_bt, variant="scaled"), needs_strength=True
+    ),
 }
 
 
@@ -75,7 +80,7 @@ class RewardObjective:
     @property
     def formula(self) -> str:
         """For the log."""
-        terms = [(weight, f"mean of {FORMULAS[name]}") for name, weight in self.weights.items()]
+        terms = [(weight, f"mean of {TERMS[name].formula}") for name, weight in self.weights.items()]
         return " + ".join(mean if weight == 1 else f"{weight:g} * ({mean})" for weight, mean in terms)
 
     @property
