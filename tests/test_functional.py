@@ -12,6 +12,7 @@ from nemo_hs2pref.functional import (
     bradley_terry_loss,
     extrapolate,
     regression_loss,
+    reward_centering_loss,
 )
 from nemo_hs2pref.objectives.reward import TERMS
 
@@ -275,3 +276,22 @@ def test_alpha_1_is_the_strong_tensor_and_0_the_weak_one_bit_for_bit(dtype):
 def test_extrapolation_refuses_other_dtypes(dtypes):
     with pytest.raises(ValueError, match="must be one floating-point dtype"):
         extrapolate(torch.ones(1, dtype=dtypes[0]), torch.ones(1, dtype=dtypes[1]), 1.5)
+
+
+# reward centring
+
+
+def test_reward_centering_has_the_values_of_its_formula():
+    loss = reward_centering_loss(float64(2.0, -1.0, 0.5), float64(-0.5, -2.0, -0.5))
+    torch.testing.assert_close(loss, float64(2.25, 9.0, 0.0), **EXACT)
+    assert eval(TERMS["centering"].formula, {"r_c": -1.0, "r_r": -2.0}) == 9.0
+
+
+def test_reward_centering_gradient_agrees_with_finite_differences():
+    rewards = float64(2.0, -1.0).requires_grad_(), float64(0.5, 3.0).requires_grad_()
+    assert torch.autograd.gradcheck(reward_centering_loss, rewards)
+
+
+def test_reward_centering_refuses_unequal_shapes():
+    with pytest.raises(ValueError, match="they must be equal"):
+        reward_centering_loss(float64(1.0), float64(1.0, 2.0))

@@ -115,6 +115,20 @@ def test_pairs_without_a_strength_count_where_strength_is_not_needed(name: str, 
     assert loss == pytest.approx((softplus(-5.0) + graded) / 2 if expected == 2 else graded)
 
 
+def test_centering_beside_bradley_terry_moves_the_mean_of_a_pair_and_not_its_gap() -> None:
+    """c (r_c + r_r)^2: the same pull on both sides, 2 c (r_c + r_r)."""
+    batch = batch_of([PairItem(response(), response(), 2)])
+
+    def gradient(weights: dict[str, float]) -> torch.Tensor:
+        outputs = OUTPUTS.clone().double().requires_grad_()
+        loss_of(objective_of(weights), dict.fromkeys(weights, 1.0))(outputs, batch)[0].backward()
+        assert outputs.grad is not None
+        return outputs.grad[:, 0]
+
+    both, alone = gradient({"scaled_bt": 1.0, "centering": 0.1}), gradient({"scaled_bt": 1.0})
+    torch.testing.assert_close(both - alone, torch.full((2,), 2 * 0.1 * (3.0 + 2.5), dtype=torch.float64))
+
+
 # --- metrics ---
 
 

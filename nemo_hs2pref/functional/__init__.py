@@ -5,7 +5,14 @@ batch divides once.
 """
 
 from nemo_hs2pref.functional.extrapolate import average, extrapolate
-from nemo_hs2pref.functional.preference import BRADLEY_TERRY_VARIANTS, bradley_terry_loss
+from nemo_hs2pref.functional.preference import BRADLEY_TERRY_VARIANTS, bradley_terry_loss, reward_centering_loss
 from nemo_hs2pref.functional.regression import regression_loss
 
-__all__ = ["BRADLEY_TERRY_VARIANTS", "average", "bradley_terry_loss", "extrapolate", "regression_loss"]
+__all__ = [
+    "BRADLEY_TERRY_VARIANTS",
+    "average",
+    "bradley_terry_loss",
+    "extrapolate",
+    "regression_loss",
+    "reward_centering_loss",
+]

@@ -73,6 +73,33 @@ def bradley_terry_loss(chosen_P: Tensor, rejected_P: Tensor, strength_P: Tensor,
     return BRADLEY_TERRY_VARIANTS[variant](chosen_P - rejected_P, strength_P)
 
 
+def reward_centering_loss(chosen_P: Tensor, rejected_P: Tensor) -> Tensor:
+    """Pulls the mean of the two rewards of a pair to 0, which Bradley-Terry leaves open: (r_c + r_r)^2.
+
+    Beside a Bradley-Terry loss with a small coefficient, 0.01 in both sources.
+
+    Args:
+        chosen_P: rewards of the preferred responses, [P], any floating dtype.
+        rejected_P: rewards of the other responses, [P].
+
+    Returns:
+        [P], unreduced, float32, or float64 where a reward is float64.
+
+    Raises:
+        ValueError: unequal shapes.
+
+    Sources: Eisenstein et al. (arXiv 2312.09244), equation 2; TRL's `center_rewards_coefficient`, whose mean is over
+    pairs too.
+
+    >>> import torch
+    >>> reward_centering_loss(torch.tensor([2.0]), torch.tensor([-0.5]))
+    tensor([2.2500])
+    """
+    require_same_shape(chosen=chosen_P, rejected=rejected_P)
+    chosen_P, rejected_P = widened(chosen_P, rejected_P)
+    return (chosen_P + rejected_P).square()
+
+
 def _checked_strength(strength_P: Tensor, gap_P: Tensor) -> Tensor:
     """The strengths in the dtype of the gap; refuses other values and another shape."""
     require_same_shape(gap=gap_P, strength=strength_P)

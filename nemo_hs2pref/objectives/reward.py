@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nemo_hs2pref.data.batches.rewards import UNGRADED, RewardBatch
-from nemo_hs2pref.functional import bradley_terry_loss, regression_loss
+from nemo_hs2pref.functional import bradley_terry_loss, regression_loss, reward_centering_loss
 from nemo_hs2pref.metrics.rewards import measure, no_sums, summarise
 from nemo_hs2pref.metrics.sums import Sums
 
@@ -45,6 +45,11 @@ def graded_bt(attributes_BK: Tensor, reward_B: Tensor, batch: RewardBatch, *, va
     return loss_P.where(batch.strength != UNGRADED, 0.0).sum()
 
 
+def centering(attributes_BK: Tensor, reward_B: Tensor, batch: RewardBatch) -> Tensor:
+    """Over pairs, with or without a strength."""
+    return reward_centering_loss(*batch.sides(reward_B)).sum()
+
+
 def rated_cells(batch: RewardBatch) -> int:
     return batch.num_valid
 
@@ -66,6 +71,7 @@ TERMS = {
     "scaled_bt": Term(
         "-m * log(sigmoid(r_c - r_r))", graded_pairs, partial(graded_bt, variant="scaled"), needs_strength=True
     ),
+    "centering": Term("(r_c + r_r)**2", pairs, centering),
 }
 
 
