@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nemo_hs2pref.cli import build_parser, parse
-from nemo_hs2pref.recipes.rm import load_reward_model_config
+from nemo_hs2pref.recipes.table import recipe_of
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -70,7 +70,7 @@ def test_shown_command_can_be_given(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     args = parse(build_parser(words[0]), words)
     if words[0] == "train":
-        load_reward_model_config(args.config_name, args.overrides)
+        recipe_of(args.recipe).load(args.overrides, args.config_name)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
