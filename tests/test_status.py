@@ -109,6 +109,22 @@ def test_a_queue_that_knows_the_job_has_the_say(
     assert (status.outcome, status.queue) == (outcome, shown)
 
 
+def test_a_queue_that_does_not_answer_is_said_and_has_no_say(state: StateFile, squeue: Path) -> None:
+    """It has forgotten nothing, as a queue has that knows no such job."""
+    (squeue.parent / "bin" / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: timed out' >&2\nexit 1\n")
+    job(state.folder, "7", "T 0:10:00 phase train")
+    status = read_status(state.folder)
+    assert (status.outcome, status.queue) == ("running", "NOT KNOWN (squeue does not answer)")
+
+
+def test_a_job_that_squeue_has_forgotten_is_over(state: StateFile, squeue: Path) -> None:
+    program = squeue.parent / "bin" / "squeue"
+    program.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n")
+    job(state.folder, "7", "T 0:10:00 ended: failed, exit code 1 ...")
+    status = read_status(state.folder)
+    assert (status.outcome, status.queue) == ("failed", None)
+
+
 def test_a_job_that_waits_for_its_first_start_is_found(tmp_path: Path, squeue: Path) -> None:
     (tmp_path / "submissions" / "1").mkdir(parents=True)
     (tmp_path / "submissions" / "1" / "job_id").write_text("8\n")

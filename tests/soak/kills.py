@@ -36,7 +36,7 @@ from nemo_hs2pref.checkpoint.torch_dist.index import COMMON, INDEX, read_metadat
 
 STEPS = 8
 TRAINERS = ("rm",)  # every trainer that there is
-LAYOUTS = ("single", "tp2")
+LAYOUTS = ("single", "tp2", "dp2")
 WHO = ("all", "one rank", "launcher")
 DEFAULT_SEED = 20260101
 LIMIT_S = 900  # of one start

@@ -111,6 +111,14 @@ def test_a_second_job_of_a_folder_is_not_queued(sbatch: Path, submitted: Job, pl
         assert submit(make_job(SCRIPT, places)) == "4711"
 
 
+def test_no_second_job_is_queued_while_squeue_does_not_answer(sbatch: Path, submitted: Job, places: list[str]) -> None:
+    squeue = sbatch / "bin" / "squeue"
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    squeue.chmod(0o755)
+    with pytest.raises(ConfigError, match="runs/a: squeue does not answer, and job 4711 of this folder may be in the"):
+        submit(make_job(SCRIPT, places))
+
+
 @pytest.mark.parametrize("name", ["last", "last.old"])
 def test_another_run_in_the_folder_is_refused_unless_it_starts_anew(places: list[str], here: Path, name: str) -> None:
     stored = here / "runs" / "a" / "checkpoints" / name

@@ -10,6 +10,8 @@ ENDED = " ended: "
 BEGUN = re.compile(r"\S+Z \d+:\d\d:\d\d job \d+ on ")  # the first line of a start, which its check has passed
 REFUSED = "hs2pref: "  # how one begins that ended a start before
 TIME_LIMIT_S = 20  # a controller that is busy
+NO_ANSWER = "NOT KNOWN (squeue does not answer)"
+UNKNOWN_JOB = "Invalid job id"  # squeue's words for one that has ended long ago; it has no code for it
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,18 @@ def submitted_job(run: Path) -> str | None:
     return job if re.fullmatch("[0-9]+", job) else None
 
 
-def queued_job(run: Path) -> str | None:
-    """The id of a job of this folder that waits or runs."""
+def in_the_way(run: Path) -> str | None:
+    """Why no other job of this folder may be queued: one waits or runs, or may, where squeue does not answer."""
     logs = newest_logs(run)
-    jobs = {submitted_job(run), logs.job if logs else None} - {None}
-    return next((job for job in jobs if job and not is_over(queue_state(job))), None)
+    for job in sorted({submitted_job(run), logs.job if logs else None} - {None}, key=str):
+        queue = queue_state(str(job))
+        if queue == NO_ANSWER:
+            return (
+                f"{run.absolute()}: squeue does not answer, and job {job} of this folder may be in the queue; try later"
+            )
+        if not is_over(queue):
+            return f"{run.absolute()}: job {job} of this folder is in the queue; wait, or `scancel {job}`"
+    return None
 
 
 def is_over(queue: str | None) -> bool:
@@ -80,11 +89,18 @@ def is_over(queue: str | None) -> bool:
 
 
 def queue_state(job: str) -> str | None:
-    """As squeue says, RUNNING or PENDING (Resources); None where it does not know the job, or is not here."""
+    """As squeue says, RUNNING or PENDING (Resources); None where it does not know the job, or is not here.
+
+    NO_ANSWER where it fails: a controller that is busy or away has forgotten nothing.
+    """
     words = ["squeue", "--noheader", "--jobs", job, "--format", "%T %R"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+    except FileNotFoundError:
         return None
+    except (OSError, subprocess.TimeoutExpired):
+        return NO_ANSWER
+    if done.returncode:
+        return None if UNKNOWN_JOB in done.stderr else NO_ANSWER
     state, _, reason = done.stdout.strip().partition(" ")
     return (state if state == "RUNNING" else f"{state} {reason}".strip()) or None

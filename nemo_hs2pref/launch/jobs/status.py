@@ -10,7 +10,7 @@ from statistics import median
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.decode import from_json
 from nemo_hs2pref.errors import ConfigError, HS2PrefError
-from nemo_hs2pref.launch.jobs.logs import JobLogs, is_over, newest_logs, queue_state, refusal, submitted_job
+from nemo_hs2pref.launch.jobs.logs import NO_ANSWER, JobLogs, is_over, newest_logs, queue_state, refusal, submitted_job
 from nemo_hs2pref.run_state import Failure, RunState, read_failure, read_state
 
 SILENT_S = 1800.0  # a run that nobody vouches for and that wrote nothing for so long is not running
@@ -80,7 +80,7 @@ def outcome_of(
 
     is_new: the job has written nothing yet, so that all there is was another's.
     """
-    is_queued = not is_over(queue)
+    is_queued = queue != NO_ANSWER and not is_over(queue)  # without an answer, by what is written
     if state is not None and state.phase == "finished" and not (is_queued and is_new):
         return "finished"
     if is_queued:

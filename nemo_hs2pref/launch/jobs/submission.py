@@ -24,7 +24,7 @@ from nemo_hs2pref.launch.jobs.cluster import (
     without_gpus,
 )
 from nemo_hs2pref.launch.jobs.container import absent, unseen
-from nemo_hs2pref.launch.jobs.logs import queued_job
+from nemo_hs2pref.launch.jobs.logs import in_the_way
 from nemo_hs2pref.launch.jobs.record import about_code, about_environment, as_line, new_folder, write_record
 from nemo_hs2pref.launch.jobs.script import home_of, refuse_bad_syntax, words_of
 from nemo_hs2pref.launch.jobs.validation import load_checked, missing, reads
@@ -84,8 +84,8 @@ def faults(config: RunConfig, cluster: Cluster, home: Path) -> list[str]:
     """A sentence for a job of this folder, and for each path that is not there or that the container will not see."""
     run = Path(config.exp_manager.explicit_log_dir)
     here = [*missing(config), *absent(cluster.container, cluster.image, cluster.mounts)]
-    if job := queued_job(run):
-        here.append(f"{run.absolute()}: job {job} of this folder is in the queue; wait, or `scancel {job}`")
+    if queued := in_the_way(run):
+        here.append(queued)
     if cluster.container == "none":
         return here
     paths = reads(config) | {"exp_manager.explicit_log_dir": run}
