@@ -119,8 +119,8 @@ def run_step(base: Path, overrides: list[str], out: Path) -> None:
 
     from nemo_hs2pref.algorithms.step import train_step
     from nemo_hs2pref.data.batches.rewards import ResponseItem, RewardBatch, collate
+    from nemo_hs2pref.recipes.rm_training import objective_of
     from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     model = build_reward_model(config, read_config(base) | SHAPE | {"kv_channels": None}, max_steps=2)

@@ -9,7 +9,7 @@ step, micro batches of 2; one warm-up step, then --steps measured ones. Every si
 
     stock        Aligner 0.7.0's data set, model and trainer, rows padded to --seq-length, Megatron-Core's attention
     stock_sdpa   the same with the attention that ours has without Transformer Engine: what is left is padding
-    ours         runtime.train_rm, as `hs2pref train rm` runs it
+    ours         runtime.run.train, as `hs2pref train rm` runs it
     ours_profile ours with its last step under torch.profiler (--profile adds it): where the time goes
 
 The losses must agree between the sides, or the command fails: speed is not bought with another result.

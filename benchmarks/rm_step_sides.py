@@ -70,17 +70,18 @@ def current_rss() -> int:
 
 
 def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step, dict[str, Any]]:
-    """What runtime.train_rm.train does, without its log and checkpoints; the clock includes making the batch."""
+    """What runtime.run.train.train does, without its log and checkpoints; the clock includes making the batch."""
     from nemo_hs2pref.algorithms.step import train_step
-    from nemo_hs2pref.runtime.run.rm_data import Batcher, read_data, sequence_multiple
-    from nemo_hs2pref.runtime.run.rm_objective import objective_of
-    from nemo_hs2pref.runtime.run.train_rm import start
+    from nemo_hs2pref.recipes.rm_training import read_data, supervised
+    from nemo_hs2pref.runtime.run.batching import Batcher, sequence_multiple
+    from nemo_hs2pref.runtime.run.train import start
 
     data = read_data(config)
     checkpoint = read_config(Path(config.pretrained_checkpoint.restore_from_path))
-    trainable, progress = start(config, checkpoint, data.num_steps, resumed=None)
-    batcher = Batcher(config, multiple_of=sequence_multiple(config))
-    objective, batches = objective_of(config), list[Any]()
+    kind = supervised(config, checkpoint)
+    trainable, progress = start(kind, config, data.num_steps, resumed=None)
+    batcher = Batcher(config, kind.collate, multiple_of=sequence_multiple(config))
+    batches: list[Any] = []
 
     def make_batch() -> list[Any]:
         batches[:] = batcher(data.train, data.order.indices(progress.step))
@@ -90,7 +91,7 @@ def ours(config: RewardModelConfig, steps: int, *, profiled: bool) -> tuple[Step
 
     def step() -> dict[str, float]:
         started = time.perf_counter()
-        metrics, _ = train_step(trainable, objective, make_batch, progress.step, flags=dict)
+        metrics, _ = train_step(trainable, kind.objective, make_batch, progress.step, flags=dict)
         seconds = time.perf_counter() - started
         progress.step += 1
         positions = sum(batch.tokens.ids.numel() for batch in batches)

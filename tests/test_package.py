@@ -50,7 +50,7 @@ MAY_IMPORT = {
     | {"models", "objectives", "checkpoint", "algorithms", "config", "plots"}
     | {"repository", "run_lock", "run_metrics", "run_state"},
     "repository": set(),
-    "recipes": {"errors", "config", "run_lock", "runtime"},
+    "recipes": INNER | {"config", "checkpoint", "objectives", "run_lock", "runtime"},
     "launch": {
         "errors",
         "decode",

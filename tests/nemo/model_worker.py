@@ -19,12 +19,13 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     from nemo_hs2pref.algorithms.validation import validate
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
     from nemo_hs2pref.checkpoint.opening import read_config
+    from nemo_hs2pref.data.batches.rewards import collate
     from nemo_hs2pref.data.batches.tokens import token_batch
     from nemo_hs2pref.objectives.interface import no_sums, sums_of
     from nemo_hs2pref.recipes.rm import load_reward_model_config
+    from nemo_hs2pref.recipes.rm_training import metric_names, objective_of, read_items
+    from nemo_hs2pref.runtime.run.batching import Batcher, validation_batches
     from nemo_hs2pref.runtime.run.build import build_reward_model
-    from nemo_hs2pref.runtime.run.rm_data import Batcher, read_items, validation_batches
-    from nemo_hs2pref.runtime.run.rm_objective import metric_names, objective_of
     from nemo_hs2pref.scoring.nemo import Rows
 
     def load(*overrides: str):
@@ -41,7 +42,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"attributes": config.head.attributes, "losses": {}, "micro_batch": {}}
 
     def loss_of(config: Any, items: Any, indices: Any, multiple_of: int = 1) -> float:
-        rows = partial(Batcher(config, multiple_of=multiple_of), items, indices)
+        rows = partial(Batcher(config, collate, multiple_of=multiple_of), items, indices)
         return validate(model, objective_of(config), {"rows": [rows]}, flags=dict)[0]["val_rows_loss"]
 
     # one loss after the other, through the configuration, on the same rows
@@ -82,7 +83,7 @@ def main(base: Path, data: Path) -> dict[str, Any]:
     objective = objective_of(config)
     ten = sorted(held_out["pairs"], key=lambda item: item.width)[:10]
     five = sorted(held_out["ratings"], key=lambda item: item.width)[:5]
-    batcher = Batcher(config, multiple_of=1)
+    batcher = Batcher(config, collate, multiple_of=1)
     sets = {"pairs": validation_batches(config, batcher, ten), "ratings": validation_batches(config, batcher, five)}
     facts["validation"], _ = validate(model, objective, sets, flags=dict)
     facts["metric_names"] = metric_names(objective, {"pairs": ten, "ratings": five})

@@ -60,8 +60,8 @@ def measured(base: Path, overrides: list[str]) -> dict[str, Any]:
     from nemo_hs2pref.algorithms.step import train_step
     from nemo_hs2pref.checkpoint.opening import read_config
     from nemo_hs2pref.recipes.rm import load_reward_model_config
+    from nemo_hs2pref.recipes.rm_training import objective_of
     from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     forget_layout()
     config, _ = load_reward_model_config(overrides)

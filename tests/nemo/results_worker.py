@@ -71,7 +71,7 @@ def do(benchmarks: Path, words: list[str]) -> int:
 
 def run(benchmarks: Path, commands: list[list[str]]) -> None:
     machine.prepare()
-    for name in ("runtime.train_rm", "runtime.scoring.nemo"):
+    for name in ("runtime.run.build", "scoring.nemo"):
         importlib.import_module(f"nemo_hs2pref.{name}")  # heavy: NeMo, once for all
 
     laptop.LAYERS = 1

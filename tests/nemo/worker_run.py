@@ -9,7 +9,7 @@ class WorkerRun(NamedTuple):
     items: list[Any]  # the quickest pairs to compute
     trainable: Any  # models.trainable.Trainable
     objective: Any  # objectives.reward.RewardObjective
-    batcher: Any  # runtime.rm_data.Batcher
+    batcher: Any  # runtime.run.batching.Batcher
 
     def make_batch(self, step: int) -> Any:
         """What makes the four pairs of a step."""
@@ -46,13 +46,14 @@ def start(base: Path, data: Path, out: Path, *overrides: str, num_items: int, ma
 
     machine.prepare()
     from nemo_hs2pref.checkpoint.megatron.weights import load_weights
+    from nemo_hs2pref.data.batches.rewards import collate
+    from nemo_hs2pref.recipes.rm_training import objective_of, read_items
+    from nemo_hs2pref.runtime.run.batching import Batcher, sequence_multiple
     from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
-    from nemo_hs2pref.runtime.run.rm_data import Batcher, read_items, sequence_multiple
-    from nemo_hs2pref.runtime.run.rm_objective import objective_of
 
     items, _ = read_items(config)
     model = build_reward_model(config, checkpoint, max_steps=max_steps)
     load_weights(model, base, head=False)
-    batcher = Batcher(config, multiple_of=sequence_multiple(config))
+    batcher = Batcher(config, collate, multiple_of=sequence_multiple(config))
     shortest = sorted(items, key=lambda item: item.width)[:num_items]
     return WorkerRun(shortest, make_trainable(model), objective_of(config), batcher)

@@ -1,11 +1,12 @@
-"""Train a reward model: from a checked configuration to a finished run folder. Every rank runs this."""
+"""A supervised run: from a checked configuration to a finished run folder. Every rank runs this."""
 
 import logging
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +22,45 @@ from nemo_hs2pref.checkpoint.megatron.weights import load_adapters, load_weights
 from nemo_hs2pref.checkpoint.opening import opened
 from nemo_hs2pref.checkpoint.saved_run import read_saved_run
 from nemo_hs2pref.checkpoint.train_state import TrainState
-from nemo_hs2pref.config.data_files import train_file, validation_files
 from nemo_hs2pref.config.durations import format_duration
 from nemo_hs2pref.config.resume import identity, refuse_other_rows, refuse_other_run
-from nemo_hs2pref.config.schema.reward_model import RewardModelConfig
-from nemo_hs2pref.data.manifest import outputs_of
-from nemo_hs2pref.errors import STOPPED, DataError, kind_of
-from nemo_hs2pref.files import sha256
+from nemo_hs2pref.config.schema.common import RunConfig
+from nemo_hs2pref.errors import STOPPED
 from nemo_hs2pref.models.trainable import Trainable
+from nemo_hs2pref.objectives.interface import Objective
 from nemo_hs2pref.plots.training import plot_training
 from nemo_hs2pref.repository import code_version
 from nemo_hs2pref.run_lock import RunLock
 from nemo_hs2pref.run_state import StateFile, one_sentence
 from nemo_hs2pref.runtime.process import slurm_step, stop_signals
 from nemo_hs2pref.runtime.process.wall_clock import WallClock, end_of_run
-from nemo_hs2pref.runtime.run.build import build_reward_model, make_trainable
+from nemo_hs2pref.runtime.run.batching import Batcher, Collate, SupervisedData, sequence_multiple, validation_batches
+from nemo_hs2pref.runtime.run.build import make_trainable
 from nemo_hs2pref.runtime.run.checkpoint_files import refuse_altered
 from nemo_hs2pref.runtime.run.checkpoint_manager import CheckpointManager
-from nemo_hs2pref.runtime.run.rm_data import Batcher, RunData, sequence_multiple, validation_batches
-from nemo_hs2pref.runtime.run.rm_objective import objective_of
+from nemo_hs2pref.runtime.run.rows import hashes_of_data, hashes_of_rows
 from nemo_hs2pref.runtime.run.run_log import NullLogger, RunLog
 from nemo_hs2pref.runtime.run.run_monitor import RunMonitor
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Supervised:
+    """What one kind of supervised run has of its own."""
+
+    name: str  # of the loss, for the log
+    objective: Objective
+    build: Callable[[int], Any]  # of so many steps at most: the model with fresh weights, its process group initialised
+    collate: Collate
+
+
 def train(
-    config: RewardModelConfig,
+    kind: Supervised,
+    config: RunConfig,
     resolved: DictConfig,
     checkpoint: Mapping[str, Any],
-    data: RunData,
+    data: SupervisedData,
     lock: RunLock,
     started: float,
 ) -> int:
@@ -70,18 +80,18 @@ def train(
             refuse_other_rows(str(folder), saved.read, rows)
         refuse_altered(resumed)
     monitor = monitor_of(config, data.num_steps, resumed, started) if is_first else RunMonitor(None, None)
-    trainable, progress = start(config, checkpoint, data.num_steps, resumed)
-    announce(config, data, resumed, progress)
+    trainable, progress = start(kind, config, data.num_steps, resumed)
+    announce(kind, config, data, resumed, progress)
 
     log = NullLogger()
     if is_first:
         with one_sentence(folder / "config.yaml"):
             OmegaConf.save(resolved, folder / "config.yaml")
         log = RunLog(config.exp_manager, resolved, step=progress.step, num_steps=data.num_steps)
-    batcher = Batcher(config, multiple_of=sequence_multiple(config))
+    batcher = Batcher(config, kind.collate, multiple_of=sequence_multiple(config))
     run = SupervisedRun(
         trainable,
-        objective_of(config),
+        kind.objective,
         train_batches=lambda step: batcher(data.train, data.order.indices(step)),
         validation_sets={name: validation_batches(config, batcher, items) for name, items in data.validation.items()},
         log=log,
@@ -111,7 +121,7 @@ def hold(lock: RunLock) -> None:
     lock.join()
 
 
-def monitor_of(config: RewardModelConfig, num_steps: int, resumed: Path | None, started: float) -> RunMonitor:
+def monitor_of(config: RunConfig, num_steps: int, resumed: Path | None, started: float) -> RunMonitor:
     """Rank 0's monitor: the state file of this start, and the clock if there is a time limit."""
     exp_manager = config.exp_manager
     folder = Path(exp_manager.explicit_log_dir)
@@ -144,14 +154,12 @@ def conclude(monitor: RunMonitor, reasons: Sequence[str], run: Mapping[str, Any]
     monitor.state.finish(run)
 
 
-def start(
-    config: RewardModelConfig, checkpoint: Mapping[str, Any], num_steps: int, resumed: Path | None
-) -> tuple[Trainable, TrainState]:
+def start(kind: Supervised, config: RunConfig, num_steps: int, resumed: Path | None) -> tuple[Trainable, TrainState]:
     """The model with its weights and optimizer, from the base checkpoint or from the resume state."""
-    model = build_reward_model(config, checkpoint, max_steps=num_steps)
+    model = kind.build(num_steps)
     base = Path(config.pretrained_checkpoint.restore_from_path)
     if resumed is None:
-        load_weights(model, base, head=config.head.load_rm_head_weights)
+        load_weights(model, base, head=config.continues_head)
     elif config.model.peft.lora_tuning is None:
         load_weights(model, resumed, head=True)
     else:
@@ -164,7 +172,7 @@ def start(
     return trainable, load_training_state(model, trainable.optimizer, trainable.scheduler, resumed)
 
 
-def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
+def early_stop_of(config: RunConfig) -> EarlyStop | None:
     params = config.exp_manager.early_stopping_callback_params
     if not config.exp_manager.create_early_stopping_callback:
         return None
@@ -172,7 +180,7 @@ def early_stop_of(config: RewardModelConfig) -> EarlyStop | None:
 
 
 def checkpoint_manager_of(
-    config: RewardModelConfig,
+    config: RunConfig,
     resolved: DictConfig,
     checkpoint: Mapping[str, Any],
     trainable: Trainable,
@@ -204,26 +212,12 @@ def checkpoint_manager_of(
     )
 
 
-def hashes_of_rows(config: RewardModelConfig) -> dict[str, str]:
-    """SHA-256 of the files that the run reads, by their names in the configuration."""
-    names = {train_file(config): config.data.train}
-    names |= {path: config.data.validation[name] for name, path in validation_files(config).items()}
-    try:
-        return {name: sha256(path) for path, name in names.items()}
-    except OSError as error:
-        raise kind_of(error, DataError)(f"{error.filename}: cannot be read ({error.strerror or error})") from None
-
-
-def hashes_of_data(folder: Path, rows: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of all prepared files by their names, as the manifest has it, and of those that the run read."""
-    prepared = {name: about.sha256 for name, about in outputs_of(folder).items()}
-    return prepared | {Path(name).name: digest for name, digest in rows.items()}
-
-
-def announce(config: RewardModelConfig, data: RunData, resumed: Path | None, progress: TrainState) -> None:
+def announce(
+    kind: Supervised, config: RunConfig, data: SupervisedData, resumed: Path | None, progress: TrainState
+) -> None:
     """Log what is trained, on what and from where: the lines that people read first."""
     stop = early_stop_of(config)
-    logger.info("loss %s = %s", config.loss.name, objective_of(config).formula)
+    logger.info("loss %s = %s", kind.name, kind.objective.formula)
     size, steps = config.model.global_batch_size, data.num_steps
     held_out = ", ".join(f"{name} {len(items)}" for name, items in data.validation.items()) or "nothing"
     logger.info("%d %s; %d steps of %d; held out: %s", len(data.train), config.unit, steps, size, held_out)
