@@ -104,7 +104,7 @@ def generate(folder: Path, layers: int) -> None:
     from transformers import LlamaConfig
 
     from nemo_hs2pref.checkpoint.safetensors.shards import write_shards
-    from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
+    from nemo_hs2pref.checkpoint.small_models.tiny import write_llama_tiny
 
     write_llama_tiny(folder)
     (folder / "model.safetensors").unlink()

@@ -69,7 +69,7 @@ def main() -> None:
 def write_base(folder: Path) -> None:
     """What a run reads of a checkpoint besides weights."""
     from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
-    from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
+    from nemo_hs2pref.checkpoint.small_models.tiny import write_llama_tiny
 
     convert_from_hf(write_llama_tiny(folder.with_name("hf")), folder)
 

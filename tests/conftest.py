@@ -77,7 +77,7 @@ def launch() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def llama_tiny_hf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny  # heavy: torch, transformers
+    from nemo_hs2pref.checkpoint.small_models.tiny import write_llama_tiny  # heavy: torch, transformers
 
     return write_llama_tiny(tmp_path_factory.mktemp("llama_tiny") / "hf")
 

@@ -18,7 +18,7 @@ from transformers import (
 
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.hugging_face.source import open_source
-from nemo_hs2pref.checkpoint.small_models.llama_tiny import CONFIG
+from nemo_hs2pref.checkpoint.small_models.tiny import LLAMA, SIZES
 
 ATTRIBUTES = ("helpfulness", "correctness", "verbosity")
 FIGURES = {
@@ -49,7 +49,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "llama2": {"num_key_value_heads": 8, "rope_scaling": None, "rope_theta": 10_000.0, "rms_norm_eps": 1e-5},
     "llama3": {"rope_scaling": None},
     "llama31": {},
-    "llama32": {"tie_word_embeddings": True, "head_dim": 24, "rope_scaling": CONFIG["rope_scaling"] | {"factor": 32.0}},
+    "llama32": {"tie_word_embeddings": True, "head_dim": 24, "rope_scaling": LLAMA["rope_scaling"] | {"factor": 32.0}},
 }
 
 
@@ -58,7 +58,15 @@ def save_reward_model(folder: Path, family: str, *, dtype: torch.dtype = torch.f
     torch.manual_seed(list(FAMILIES).index(family))
     ours = {"template": "extra_id", "reward_weights": [0.5, 0.75, -0.25]} | config.pop("hs2pref", {})
     labels = {"id2label": dict(enumerate(ATTRIBUTES)), "label2id": {name: i for i, name in enumerate(ATTRIBUTES)}}
-    settings = {**CONFIG, "max_position_embeddings": 4096, **FAMILIES[family], **labels, "hs2pref": ours, **config}
+    settings = {
+        **SIZES,
+        **LLAMA,
+        "max_position_embeddings": 4096,
+        **FAMILIES[family],
+        **labels,
+        "hs2pref": ours,
+        **config,
+    }
     model = LlamaForSequenceClassification(LlamaConfig(**settings))
     for name, parameter in model.named_parameters():
         if "norm" in name:  # all ones would hide a swap

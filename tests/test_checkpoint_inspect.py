@@ -11,7 +11,7 @@ from torch_dist_files import write_tensors
 from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
-from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
+from nemo_hs2pref.checkpoint.small_models.tiny import write_llama_tiny
 from nemo_hs2pref.cli import main
 
 HEAD = {"attributes": ["helpfulness", "verbosity"], "reward_weights": [1.0, -0.5], "bias": False, "template": "nemo"}

@@ -443,7 +443,7 @@ MAY_CHANGE = {
         *(f"model.{name}_model_parallel_size" for name in ("tensor", "pipeline")),
         *(f"model.activations_checkpoint_{name}" for name in ("granularity", "method", "num_layers")),
         *(f"model.{name}" for name in ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads")),
-        *("model.num_query_groups", "model.override_vocab_size", "data.packed_sequence"),
+        *("model.num_query_groups", "model.override_vocab_size", "model.qkv_bias", "data.packed_sequence"),
     },
 }
 

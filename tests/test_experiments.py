@@ -33,15 +33,16 @@ def documented() -> dict[str, dict[str, str]]:
 
 
 DOCUMENTED = documented()
+ON_GPUS = ["llama31_70b", "qwen25_7b", "qwen25_32b", "qwen25_72b"]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("model", ["llama31_70b", "smollm2", "llama_tiny"])
+@pytest.mark.parametrize("model", [*ON_GPUS, "smollm2", "llama_tiny", "qwen_tiny"])
 def test_every_experiment_composes_and_can_work_on_every_model(experiment: str, model: str) -> None:
     config = load(experiment, f"model={model}")
     RECIPE.check(config, {})
     world = config.trainer.num_nodes * config.trainer.devices
-    assert (world > 1) == (model == "llama31_70b")
+    assert (world > 1) == (model in ON_GPUS)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

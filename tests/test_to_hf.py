@@ -26,7 +26,7 @@ from torch_dist_files import read_tensors, write_tensors
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
-from nemo_hs2pref.checkpoint.families.config import llama_config
+from nemo_hs2pref.checkpoint.families.config import hugging_face_config
 from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
 from nemo_hs2pref.checkpoint.hugging_face.to_hf import convert_to_hf
 from nemo_hs2pref.checkpoint.layout import STANDARDIZATION
@@ -291,7 +291,7 @@ def test_a_configuration_without_rope_figures_has_nemos() -> None:
         **{"num_layers": 2, "hidden_size": 8, "ffn_hidden_size": 16, "num_attention_heads": 2, "vocab_size": 10},
         **{"layernorm_epsilon": 1e-5, "max_position_embeddings": 64, "scale_positional_embedding": True},
     }
-    found = llama_config(config, "here")
+    found = hugging_face_config(config, "here")
     assert found.rope_scaling == {
         "rope_type": "llama3",
         "factor": 8.0,

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from nemo_hs2pref.checkpoint import layout
-from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
+from nemo_hs2pref.checkpoint.small_models.tiny import write_llama_tiny
 from nemo_hs2pref.checkpoint.torch_dist.refusals import reason_not_written
 from nemo_hs2pref.cli import main
 from nemo_hs2pref.cli.processes import explained, killed

@@ -37,6 +37,7 @@ HF_CONFIG = "config.json"  # a Hugging Face folder's
 HF_ADAPTER = "adapter_config.json"  # of PEFT: the folder has adapters instead of a model
 HF_FILES = (HF_CONFIG, HF_ADAPTER, WHOLE, INDEX, "pytorch_model.bin")
 HF_KEY = "hs2pref"  # in it: what Hugging Face's format has no place for
+QKV_BIAS = "qkv_bias"  # in model_config.yaml: biases on queries, keys and values alone
 OPENRLHF_FIGURES = ("mean", "std")  # in it: of the rewards, as OpenRLHF reads them
 
 

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Convert a Llama-shaped Hugging Face model (Llama 2 and 3, SmolLM2), reward head included, to NeMo.",
         FROM_HF_EXAMPLES,
     )
-    from_hf.add_argument("source", metavar="SRC", help="folder, hub id, .gguf file, smollm2 or llama_tiny")
+    from_hf.add_argument("source", metavar="SRC", help="folder, hub id, .gguf file, smollm2, llama_tiny or qwen_tiny")
     from_hf.add_argument("--layers", type=int, metavar="N", help="keep the first N layers (default: all)")
     from_hf.set_defaults(run=run_from_hf)
     to_hf = direction(
@@ -156,15 +156,15 @@ def run_merge_lora(args: argparse.Namespace) -> int:
 
 @contextmanager
 def named_source(name: str) -> Iterator[str | Path]:
-    """The two models for laptops have names of their own; everything else is a place."""
+    """The models for laptops have names of their own; everything else is a place."""
     if name == "smollm2":
         from nemo_hs2pref.checkpoint.small_models.smollm2 import smollm2_source
 
         yield smollm2_source()
-    elif name == "llama_tiny":
-        from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
+    elif name in ("llama_tiny", "qwen_tiny"):
+        from nemo_hs2pref.checkpoint.small_models.tiny import TINY  # heavy: torch
 
         with TemporaryDirectory() as folder:
-            yield write_llama_tiny(Path(folder))
+            yield TINY[name](Path(folder))
     else:
         yield name

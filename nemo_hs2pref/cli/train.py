@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
     if must_be_started(config.trainer.num_nodes, config.trainer.devices):
         lock.release()  # for the ranks
-        return processes.start(config.trainer.devices, args.words, args.run_dir)
+        words = ["train", recipe.name, "--config-name", args.config_name or recipe.config_name, *args.overrides]
+        return processes.start(config.trainer.devices, words, args.run_dir)
     log_to_stderr()
     stop_signals.catch(signal.SIGUSR1)  # SIGTERM ends this process until there is something to save
 

@@ -13,13 +13,14 @@ LLAMA_IS = {"normalization": "rmsnorm", "activation": "fast-swiglu", "bias": Fal
 
 @dataclass(frozen=True)
 class Architecture:
-    """A Llama's sizes."""
+    """Sizes of a Llama, or of a family that is one otherwise."""
 
     num_layers: int
     hidden_size: int
     ffn_hidden_size: int  # of gate and of up, each
     num_attention_heads: int
     num_query_groups: int  # key-value heads
+    qkv_bias: bool  # on queries, keys and values
     head_size: int
     embedding_rows: int  # the vocabulary with its padding
 
@@ -48,8 +49,9 @@ def architecture_of(config: RunConfig, checkpoint: Mapping[str, Any]) -> Archite
         )
     known = {key: size for key, size in sizes.items() if size is not None}
     rows = known.pop("override_vocab_size")
+    bias = checkpoint.get("qkv_bias", False) if checkpoint else bool(config.model.qkv_bias)
     head_size = checkpoint.get("kv_channels") or known["hidden_size"] // known["num_attention_heads"]
-    return Architecture(**known, head_size=head_size, embedding_rows=rows)
+    return Architecture(**known, qkv_bias=bias, head_size=head_size, embedding_rows=rows)
 
 
 def size_of(config: RunConfig, checkpoint: Mapping[str, Any], key: str) -> int | None:

@@ -95,7 +95,7 @@ def inference_config(
         f"model.tensor_model_parallel_size={tensor_parallel}",
         f"model.pipeline_model_parallel_size={pipeline_parallel}",
         f"model.encoder_seq_length={checkpoint['encoder_seq_length']}",
-        *(f"model.{key}=null" for key in SIZES),
+        *(f"model.{key}=null" for key in (*SIZES, "qkv_bias")),
         f"head.attributes=[{','.join(head['attributes'])}]",
         f"head.reward_weights={list(head['reward_weights'])}".replace(" ", ""),
         f"head.bias={str(head['bias']).lower()}",

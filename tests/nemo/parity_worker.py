@@ -22,7 +22,7 @@ def main(pairs: list[tuple[str, Path]]) -> None:
     from nemo.collections.nlp.models.language_modeling.megatron_gpt_model import MegatronGPTModel
     from nemo.collections.nlp.parts.megatron_trainer_builder import MegatronTrainerBuilder
     from omegaconf import OmegaConf
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     from nemo_hs2pref.checkpoint.hugging_face.source import open_source
     from nemo_hs2pref.checkpoint.layout import WEIGHTS
@@ -50,7 +50,7 @@ def main(pairs: list[tuple[str, Path]]) -> None:
         if len(opened.tokenizer) > 10_000:  # a trained model: random tokens drive it to logits beyond 30
             text = opened.tokenizer(SAMPLE.read_text())["input_ids"]
             tokens = torch.tensor([text[:LENGTH], text[LENGTH : 2 * LENGTH]])
-        reference = LlamaForCausalLM(opened.config)
+        reference = AutoModelForCausalLM.from_config(opened.config)
         reference.load_state_dict({name: opened.tensor(name) for name in opened.tensor_names}, strict=False)
         reference.tie_weights()
         with torch.no_grad():

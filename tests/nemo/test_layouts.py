@@ -13,6 +13,9 @@ import pytest
 from torch import Tensor
 from torch_dist_files import read_tensors
 
+from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
+from nemo_hs2pref.checkpoint.small_models.tiny import write_qwen_tiny
+
 WORKER = Path(__file__).parent / "layouts_worker.py"
 LAYOUTS = {
     "tensor parallel, padded": ["parallel=tp2", "data.packed_sequence=false"],
@@ -20,6 +23,7 @@ LAYOUTS = {
     "pipeline parallel": ["parallel=pp2", "model.micro_batch_size=2"],
     "data parallel, distributed optimizer, padded": ["parallel=dp2", "data.packed_sequence=false"],
 }
+OF_QWEN = {"tensor and sequence parallel": ["parallel=tp2_sp"], "pipeline parallel": ["parallel=pp2"]}
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,31 @@ def test_layout_equals_one_process(layout: str, outcome_of: Callable[[str], Outc
     rewards = [Tensor(sorted(outcome.result["rewards"])) for outcome in (other, one)]
     assert relative_difference(*rewards) < 1e-5
 
+    assert other.result["losses"] == pytest.approx(one.result["losses"], rel=1e-4)
+    assert other.result["resumed"] == pytest.approx(one.result["losses"][5:], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory, sample: Path, launch: Callable[..., str]) -> dict[str, Outcome]:
+    """The same of a Qwen2.5, in fewer layouts."""
+    root = tmp_path_factory.mktemp("qwen")
+    convert_from_hf(write_qwen_tiny(root / "hf"), root / "base")
+    found: dict[str, Outcome] = {}
+    for name, overrides in {"one process": ["parallel=single"], **OF_QWEN}.items():
+        out = root / name.replace(" ", "_")
+        words = (root / "base", sample, root / "one_process", out, *overrides)
+        launch(WORKER, *words, processes=1 + (name in OF_QWEN))
+        found[name] = Outcome(json.loads((out / "result.json").read_text()), read_tensors(out / "gradients"))
+    return found
+
+
+@pytest.mark.parametrize("layout", OF_QWEN)
+def test_layout_of_a_qwen_equals_one_process(layout: str, qwen: dict[str, Outcome]) -> None:
+    """Its biases on queries, keys and values are cut over the ranks as their rows are."""
+    one, other = qwen["one process"], qwen[layout]
+    assert any(name.endswith("linear_qkv.bias") for name in one.gradients)
+    differences = {name: relative_difference(other.gradients[name], one.gradients[name]) for name in one.gradients}
+    assert max(differences.values()) < 1e-5, max(differences.items(), key=lambda item: item[1])
     assert other.result["losses"] == pytest.approx(one.result["losses"], rel=1e-4)
     assert other.result["resumed"] == pytest.approx(one.result["losses"][5:], rel=1e-4)
 

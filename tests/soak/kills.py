@@ -60,7 +60,7 @@ def words_of(trainer: str, layout: str, run: Path, inputs: Path) -> list[str]:
 
 def make_inputs(folder: Path) -> None:
     from nemo_hs2pref.checkpoint.hugging_face.from_hf import convert_from_hf
-    from nemo_hs2pref.checkpoint.small_models.llama_tiny import write_llama_tiny
+    from nemo_hs2pref.checkpoint.small_models.tiny import write_llama_tiny
     from nemo_hs2pref.cli import main
 
     convert_from_hf(write_llama_tiny(folder / "hf"), folder / "base")

@@ -1,12 +1,15 @@
-"""model_config.yaml: what NeMo 2.2 calls the configuration of a Megatron GPT model, for a Llama; both ways."""
+"""model_config.yaml: what NeMo 2.2 calls the configuration of a Megatron GPT model, for a family; both ways."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import LlamaConfig
+from transformers import PretrainedConfig
 
+from nemo_hs2pref.checkpoint.families.family import head_size
 from nemo_hs2pref.checkpoint.families.fused import VOCAB_MULTIPLE, padded_vocabulary
+from nemo_hs2pref.checkpoint.families.table import family_of, stored_family
+from nemo_hs2pref.checkpoint.layout import QKV_BIAS
 from nemo_hs2pref.errors import CheckpointError
 
 PRECISION = {torch.float32: 32, torch.bfloat16: "bf16"}  # what NeMo calls the dtypes that we write
@@ -29,7 +32,7 @@ SIZES = (
 )
 
 
-def model_config(config: LlamaConfig, *, num_layers: int, dtype: torch.dtype, tokenizer: str) -> dict[str, Any]:
+def model_config(config: PretrainedConfig, *, num_layers: int, dtype: torch.dtype, tokenizer: str) -> dict[str, Any]:
     """NeMo's architecture keys for a Llama of `num_layers` layers.
 
     tokenizer: folder with the tokenizer, relative to the checkpoint; the loader makes it absolute.
@@ -45,7 +48,7 @@ def model_config(config: LlamaConfig, *, num_layers: int, dtype: torch.dtype, to
         "ffn_hidden_size": config.intermediate_size,
         "num_attention_heads": config.num_attention_heads,
         "num_query_groups": config.num_key_value_heads,
-        "kv_channels": config.head_dim,
+        "kv_channels": head_size(config),
         "encoder_seq_length": config.max_position_embeddings,
         "max_position_embeddings": config.max_position_embeddings,
         "normalization": "rmsnorm",
@@ -62,11 +65,12 @@ def model_config(config: LlamaConfig, *, num_layers: int, dtype: torch.dtype, to
         "make_vocab_size_divisible_by": VOCAB_MULTIPLE,
         "tokenizer": {"library": "huggingface", "type": tokenizer, "use_fast": True},
         "precision": PRECISION[dtype],
+        **({QKV_BIAS: True} if family_of(config).qkv_bias else {}),
         **rotary_config(config),
     }
 
 
-def rotary_config(config: LlamaConfig) -> dict[str, Any]:
+def rotary_config(config: PretrainedConfig) -> dict[str, Any]:
     """Rotary embedding: NeMo scales frequencies as Llama 3.1 does when `scale_positional_embedding` is set.
 
     It does so in mcore_model_customize, which reward models of NeMo-Aligner 0.7.0 never call.
@@ -89,14 +93,14 @@ def rotary_config(config: LlamaConfig) -> dict[str, Any]:
     }
 
 
-def origin_config(config: LlamaConfig, generation_config: Mapping[str, Any] | None) -> dict[str, Any]:
+def origin_config(config: PretrainedConfig, generation_config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The value of ORIGIN, which training hands on as it is; a run replaces NeMo's max_position_embeddings."""
     kept = {"config": {key: getattr(config, key) for key in KEPT}}
     return kept | ({"generation_config": dict(generation_config)} if generation_config else {})
 
 
-def llama_config(config: Mapping[str, Any], where: str) -> LlamaConfig:
-    """The inverse of model_config. Raises CheckpointError for a model that is no Llama."""
+def hugging_face_config(config: Mapping[str, Any], where: str) -> PretrainedConfig:
+    """The inverse of model_config. Raises CheckpointError for a model of no family that is known."""
     for key, (value, default) in LLAMA_IS.items():
         if (found := config.get(key, default)) != value:
             raise CheckpointError(f"{where}: {key} is {found!r} in model_config.yaml; only Llamas convert: {value!r}")
@@ -110,7 +114,6 @@ def llama_config(config: Mapping[str, Any], where: str) -> LlamaConfig:
         "num_hidden_layers": config["num_layers"],
         "num_attention_heads": heads,
         "num_key_value_heads": config.get("num_query_groups") or heads,
-        "head_dim": config.get("kv_channels") or config["hidden_size"] // heads,
         "rms_norm_eps": config["layernorm_epsilon"],
         "initializer_range": config.get("init_method_std", 0.02),
         "tie_word_embeddings": config.get("share_embeddings_and_output_weights", True),
@@ -119,7 +122,12 @@ def llama_config(config: Mapping[str, Any], where: str) -> LlamaConfig:
     }
     length = {"max_position_embeddings": config["max_position_embeddings"]}
     origin = config.get(ORIGIN, {}).get("config", {})
-    return LlamaConfig(**(length | {key: origin[key] for key in KEPT if key in origin} | sizes))
+    family, size = stored_family(config), config.get("kv_channels") or config["hidden_size"] // heads
+    if family.has_head_size:
+        sizes["head_dim"] = size
+    elif size * heads != config["hidden_size"]:
+        raise CheckpointError(f"{where}: kv_channels is {size}; heads of {family.title} have hidden_size / heads")
+    return family.config_class(**(length | {key: origin[key] for key in KEPT if key in origin} | sizes))
 
 
 def rope_scaling(config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import LlamaConfig
+from transformers import PretrainedConfig
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CAUSAL_LM, CLASSIFICATION
@@ -57,7 +57,7 @@ class Card:
 
     name: str
     layout: str
-    config: LlamaConfig
+    config: PretrainedConfig
     head: Head | None
     dropped_bias: Tensor | None
     manifest: Mapping[str, Any]

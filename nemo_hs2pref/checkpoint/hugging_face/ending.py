@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig
+from transformers import PretrainedConfig
 
 from nemo_hs2pref import __version__
 from nemo_hs2pref.checkpoint.families import architecture
@@ -34,7 +34,7 @@ class Ending:
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def language_model(stored: StoredTensors, config: LlamaConfig, dtype: torch.dtype) -> Ending:
+def language_model(stored: StoredTensors, config: PretrainedConfig, dtype: torch.dtype) -> Ending:
     """lm_head [V, H] without padding; nothing where the embeddings are tied."""
 
     def tensors() -> Iterator[Named]:
@@ -47,7 +47,7 @@ def language_model(stored: StoredTensors, config: LlamaConfig, dtype: torch.dtyp
     return Ending(entries, tensors)
 
 
-def reward_model(head: Head, layout: str, config: LlamaConfig, dtype: torch.dtype) -> Ending:
+def reward_model(head: Head, layout: str, config: PretrainedConfig, dtype: torch.dtype) -> Ending:
     """Of a head without bias, in either of its layouts."""
     return classification(head, dtype) if layout == CLASSIFICATION else nemotron_reward(head, config, dtype)
 
@@ -63,7 +63,7 @@ def classification(head: Head, dtype: torch.dtype) -> Ending:
     return Ending({SCORE: Entry(tuple(head.weight.shape), dtype)}, lambda: iter([(SCORE, head.weight)]), keys)
 
 
-def nemotron_reward(head: Head, config: LlamaConfig, dtype: torch.dtype) -> Ending:
+def nemotron_reward(head: Head, config: PretrainedConfig, dtype: torch.dtype) -> Ending:
     """lm_head [V, H] with the only output of `head` in row 0, and zeros, which no reader asks for."""
 
     def tensors() -> Iterator[Named]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from transformers import LlamaConfig
+from transformers import PretrainedConfig
 
 from nemo_hs2pref.checkpoint.families import architecture
 from nemo_hs2pref.checkpoint.hugging_face.layouts import CLASSIFICATION, KEY, NEMOTRON
@@ -14,14 +14,14 @@ from nemo_hs2pref.errors import CheckpointError
 SCORE = "score.weight"  # transformers' name
 
 
-def head_shapes(config: LlamaConfig, layout: str) -> dict[str, architecture.Shape]:
+def head_shapes(config: PretrainedConfig, layout: str) -> dict[str, architecture.Shape]:
     """What ends a Hugging Face model of `layout`."""
     if layout == CLASSIFICATION:
         return {SCORE: (config.num_labels, config.hidden_size)}
     return architecture.lm_head_shapes(config)
 
 
-def hf_head(config: LlamaConfig, layout: str, tensor: architecture.ReadTensor, where: str) -> Head | None:
+def hf_head(config: PretrainedConfig, layout: str, tensor: architecture.ReadTensor, where: str) -> Head | None:
     """The head of a Hugging Face model; None of a language model.
 
     What its format has no place for is read from config.json's `hs2pref`, or follows from the labels.

@@ -1,9 +1,9 @@
 """The layouts in which Hugging Face's files can hold one of our models, by name.
 
-    causal-lm                LlamaForCausalLM
-    sequence-classification  LlamaForSequenceClassification: the head is `score.weight` [K, H], without bias; its labels
+    causal-lm                LlamaForCausalLM, Qwen2ForCausalLM
+    sequence-classification  ...ForSequenceClassification: the head is `score.weight` [K, H], without bias; its labels
                              are the attributes
-    nemotron-reward          LlamaForCausalLM whose logit of token 0, after the conversation, is the reward, as
+    nemotron-reward          ...ForCausalLM whose logit of token 0, after the conversation, is the reward, as
                              nvidia/Llama-3.1-Nemotron-70B-Reward-HF is published: row 0 of `lm_head.weight`
 
 Of the last one NVIDIA's model card and discussion are read: row 0, and that the conversation ends without a generation
@@ -13,18 +13,20 @@ prompt. That its head holds helpfulness, and that its text is the tokenizer's ow
 from collections.abc import Sequence
 from typing import Any
 
+from nemo_hs2pref.checkpoint.families.table import family_of
 from nemo_hs2pref.checkpoint.layout import HF_KEY
 from nemo_hs2pref.errors import CheckpointError
 
 CAUSAL_LM, CLASSIFICATION, NEMOTRON = "causal-lm", "sequence-classification", "nemotron-reward"
 LAYOUTS = (CAUSAL_LM, CLASSIFICATION, NEMOTRON)
-ARCHITECTURES = {
-    CAUSAL_LM: "LlamaForCausalLM",
-    CLASSIFICATION: "LlamaForSequenceClassification",
-    NEMOTRON: "LlamaForCausalLM",
-}
+ENDS = {CAUSAL_LM: "ForCausalLM", CLASSIFICATION: "ForSequenceClassification", NEMOTRON: "ForCausalLM"}
 KEY = HF_KEY
 ALL, REWARD = "all", "reward"  # labels of a classifier: every attribute, or the reward as the only one
+
+
+def architecture_of(config: Any, layout: str) -> str:
+    """The name of transformers' class."""
+    return family_of(config).prefix + ENDS[layout]
 
 
 def layout_of_source(config: Any, asked: str | None, where: str) -> str:
@@ -32,16 +34,18 @@ def layout_of_source(config: Any, asked: str | None, where: str) -> str:
 
     A published Nemotron reward model looks like a language model, so only ours can be told from one.
     """
-    architecture = (config.architectures or [ARCHITECTURES[CAUSAL_LM]])[0]
-    if architecture not in ARCHITECTURES.values():
-        known = " and ".join(dict.fromkeys(ARCHITECTURES.values()))
-        raise CheckpointError(f"{where}: architectures is {config.architectures}; of Llamas only {known} are read")
+    known = {layout: architecture_of(config, layout) for layout in LAYOUTS}
+    architecture = (config.architectures or [known[CAUSAL_LM]])[0]
+    if architecture not in known.values():
+        names = " and ".join(dict.fromkeys(known.values()))
+        kind = family_of(config).prefix
+        raise CheckpointError(f"{where}: architectures is {config.architectures}; of {kind}s only {names} are read")
     stored = getattr(config, KEY, {}).get("layout")
     if stored not in (None, *LAYOUTS):
         raise CheckpointError(f"{where}: layout is {stored!r}; expected one of {', '.join(LAYOUTS)}")
-    layout = asked or stored or next(name for name, value in ARCHITECTURES.items() if value == architecture)
-    if ARCHITECTURES[layout] != architecture:
-        raise CheckpointError(f"{where}: --layout {layout} needs {ARCHITECTURES[layout]}, this is {architecture}")
+    layout = asked or stored or next(name for name, value in known.items() if value == architecture)
+    if known[layout] != architecture:
+        raise CheckpointError(f"{where}: --layout {layout} needs {known[layout]}, this is {architecture}")
     if layout == NEMOTRON and config.tie_word_embeddings:
         raise CheckpointError(f"{where}: tie_word_embeddings is true, so no row of lm_head can be a reward head")
     return layout

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import LlamaConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+from nemo_hs2pref.checkpoint.families.table import FAMILIES
 from nemo_hs2pref.checkpoint.finite import refuse_not_finite
 from nemo_hs2pref.checkpoint.hugging_face.folder.opened import open_folder
 from nemo_hs2pref.checkpoint.layout import HF_CONFIG
@@ -32,7 +33,7 @@ class HFSource:
     """
 
     name: str
-    config: LlamaConfig
+    config: PretrainedConfig
     tokenizer: PreTrainedTokenizerBase
     tensor_names: frozenset[str]
     tensor: Callable[[str], Tensor]
@@ -61,10 +62,9 @@ def from_folder(folder: Path, name: str, asked: str | None) -> HFSource:
     """Of a folder as `save_pretrained` writes it."""
     opened = open_folder(folder, asked)
     config = opened.config
-    if not isinstance(config, LlamaConfig):
-        raise CheckpointError(
-            f"{folder / HF_CONFIG}: model_type is {config.model_type!r}; only 'llama' (Llama 2 and 3, SmolLM2) converts"
-        )
+    if config.model_type not in FAMILIES:
+        known = ", ".join(f"{family.model_type!r} ({family.title})" for family in FAMILIES.values())
+        raise CheckpointError(f"{folder / HF_CONFIG}: model_type is {config.model_type!r}; only {known} convert")
     file = folder / GENERATION
     generation = read_json(file, CheckpointError) if file.exists() else None
     return HFSource(name, config, opened.tokenizer, frozenset(opened.files), opened.read, generation, opened.notes)

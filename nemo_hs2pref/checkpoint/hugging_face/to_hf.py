@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import LlamaConfig
+from transformers import PretrainedConfig
 
 from nemo_hs2pref.checkpoint import layout, opening
 from nemo_hs2pref.checkpoint.families import architecture
-from nemo_hs2pref.checkpoint.families.config import ORIGIN, llama_config
+from nemo_hs2pref.checkpoint.families.config import ORIGIN, hugging_face_config
 from nemo_hs2pref.checkpoint.families.from_mcore import body_tensors, refuse_other_tensors
 from nemo_hs2pref.checkpoint.families.to_mcore import EMBEDDING
 from nemo_hs2pref.checkpoint.hugging_face import layouts
@@ -40,7 +40,7 @@ class Export:
     generation_config: Mapping[str, Any] | None  # of the model that the checkpoint came from
     manifest: Mapping[str, Any]
     layout: str  # of layouts.LAYOUTS
-    config: LlamaConfig
+    config: PretrainedConfig
     dtype: torch.dtype
     head: Head | None  # as the layout holds it
     left_out: Sequence[str]  # attributes of the checkpoint's head that are no output of their own
@@ -101,7 +101,7 @@ def plan(
     """Open `source` and decide everything; raises CheckpointError for what cannot be converted."""
     nemo, manifest = opening.read_config(source), opening.read_manifest(source)
     layout.refuse_no_tokenizer(opening.opened(source))
-    config = llama_config(nemo, str(source))
+    config = hugging_face_config(nemo, str(source))
     stored = StoredTensors(opening.opened(source) / layout.WEIGHTS)
     refuse_other_tensors(stored, config)
     dtype = dtype or stored.entries[EMBEDDING][1]
@@ -120,12 +120,12 @@ def plan(
         config.tie_word_embeddings = False
         keys = {**ending.config, **our_key(head, chosen, dropped_bias)}
         config.update({**keys, **openrlhf_figures(keys), **trained_length(nemo, config, source)})
-    config.update({"architectures": [layouts.ARCHITECTURES[chosen]], "torch_dtype": dtype})
+    config.update({"architectures": [layouts.architecture_of(config, chosen)], "torch_dtype": dtype})
     generation_config = nemo.get(ORIGIN, {}).get("generation_config")
     return Export(stored, generation_config, manifest, chosen, config, dtype, head, left_out, dropped_bias, ending)
 
 
-def trained_length(nemo: Mapping[str, Any], config: LlamaConfig, source: Path) -> dict[str, int]:
+def trained_length(nemo: Mapping[str, Any], config: PretrainedConfig, source: Path) -> dict[str, int]:
     """The longest row of training, where vLLM looks for it; the tokenizer has it under the same name.
 
     max_position_embeddings stays the base model's, which `--max-length` may use up. RoPE goes on past it, so that a

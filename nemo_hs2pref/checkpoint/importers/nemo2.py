@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from nemo_hs2pref.checkpoint.layout import read_yaml
+from nemo_hs2pref.checkpoint.layout import QKV_BIAS, read_yaml
 from nemo_hs2pref.decode import from_plain
 from nemo_hs2pref.errors import CheckpointError
 from nemo_hs2pref.yaml_files import refuse_interpolations
@@ -26,7 +26,6 @@ LLAMA_IS = {  # megatron-core's and NeMo 2's key -> what a Llama has
     "gated_linear_unit": True,
     "position_embedding_type": "rope",
     "add_bias_linear": False,
-    "add_qkv_bias": False,
     "qk_layernorm": False,
     "layernorm_zero_centered_gamma": False,
     "num_moe_experts": None,
@@ -99,6 +98,7 @@ def nemo1_config(folder: Path) -> dict[str, Any]:
         "normalization": "rmsnorm",
         "activation": "fast-swiglu",
         "bias": False,
+        **({QKV_BIAS: True} if model.get("add_qkv_bias") else {}),
         "tokenizer": nemo1_tokenizer(tokenizer),
         **rope_scaling(model),
     }

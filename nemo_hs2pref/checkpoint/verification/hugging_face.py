@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from nemo_hs2pref.checkpoint.families.table import FAMILIES
 from nemo_hs2pref.checkpoint.hugging_face.folder.opened import open_folder
 from nemo_hs2pref.checkpoint.safetensors.folder import weight_files
 from nemo_hs2pref.checkpoint.safetensors.header import read_header
@@ -25,7 +26,8 @@ def looks(folder: Path, report: Report) -> dict[str, Look]:
 def compare_with_config(folder: Path) -> list[str]:
     """Configuration, shapes and tokenizer, as whoever scores, converts or combines the folder reads them; notes."""
     opened = open_folder(folder)
-    if opened.is_llama:
+    if opened.is_decoder:
         return list(opened.notes)
-    note = f"shapes are not compared with config.json: model_type is {opened.config.model_type}, not llama"
+    known, found = " or ".join(FAMILIES), opened.config.model_type
+    note = f"shapes are not compared with config.json: model_type is {found}, not {known}"
     return [*opened.notes, note]

@@ -8,7 +8,7 @@ from typing import Any
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
 
 from nemo_hs2pref.checkpoint import layout, opening
-from nemo_hs2pref.checkpoint.families.config import llama_config
+from nemo_hs2pref.checkpoint.families.config import hugging_face_config
 from nemo_hs2pref.checkpoint.families.from_mcore import refuse_other_tensors
 from nemo_hs2pref.checkpoint.reward_head import stored_head
 from nemo_hs2pref.checkpoint.torch_dist.index import read_metadata
@@ -67,7 +67,7 @@ def compare_with_config(folder: Path) -> Iterator[str]:
     if opening.has_adapters(config):
         return
     try:
-        llama = llama_config(config, str(folder))
+        llama = hugging_face_config(config, str(folder))
     except (CheckpointError, KeyError) as error:
         yield f"shapes are not compared with {layout.CONFIG}: {error}"
         return

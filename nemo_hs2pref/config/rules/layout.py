@@ -57,8 +57,8 @@ def architecture(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
     The vocabulary need not agree: tokens may have been added to the model that the group names.
     """
     model = config.model
-    for key in SIZES:
-        given, stored = getattr(model, key), checkpoint.get(key)
+    for key in (*SIZES, "qkv_bias"):
+        given, stored = getattr(model, key), checkpoint.get(key, False if checkpoint and key == "qkv_bias" else None)
         if given is not None and stored is not None and given != stored:
             yield (
                 f"model.{key}={given}, but the checkpoint {config.pretrained_checkpoint.restore_from_path} has "

@@ -152,6 +152,7 @@ class Model:
     ffn_hidden_size: int | None = key(may_change=FREE)  # of gate and of up, each
     num_attention_heads: int | None = key(may_change=FREE)
     num_query_groups: int | None = key(may_change=FREE)
+    qkv_bias: bool | None = key(may_change=FREE, before=None)  # biases on queries, keys and values, as Qwen2 has
     override_vocab_size: int | None = key(may_change=FREE)  # rows of the embedding, padding included; may differ
     optim: Optimizer = field(default_factory=Optimizer)
     peft: Peft = field(default_factory=Peft)

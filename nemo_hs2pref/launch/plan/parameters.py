@@ -59,6 +59,8 @@ def layer_parameters(config: RunConfig, architecture: Architecture, tensor: int,
         for name in targets:
             inputs, outputs = shapes[name]
             yield Parameter(f"{layer}.{name}", inputs * outputs // tensor, tuning is None)
+            if name == QKV and architecture.qkv_bias:
+                yield Parameter(f"{layer}.{name}.bias", outputs // tensor, tuning is None)
         for name in adapters:
             if name in adapted:
                 inputs, outputs = shapes[name]

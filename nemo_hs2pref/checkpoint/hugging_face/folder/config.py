@@ -7,6 +7,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
 from nemo_hs2pref.checkpoint.families.limits import refuse_huge
+from nemo_hs2pref.checkpoint.families.table import FAMILIES
 from nemo_hs2pref.checkpoint.hugging_face.folder.keys import refuse_unknown_keys
 from nemo_hs2pref.checkpoint.hugging_face.folder.rope import as_version_4
 from nemo_hs2pref.checkpoint.hugging_face.folder.values import (
@@ -41,10 +42,10 @@ def read_config(folder: Path) -> PretrainedConfig:
     if model_type not in CONFIG_MAPPING:
         raise CheckpointError(f"{where}: transformers cannot read it (model_type {model_type!r} is not known to it)")
     config_class: type[PretrainedConfig] = CONFIG_MAPPING[model_type]
-    is_llama = model_type == "llama"
-    config = as_version_4(with_dtype(stored, where), where, is_llama=is_llama)
+    is_decoder = model_type in FAMILIES
+    config = as_version_4(with_dtype(stored, where), where, is_llama=is_decoder)
     refuse_unknown_keys(config, config_class, where)
-    if is_llama:
+    if is_decoder:
         refuse_wrong_values(config, LLAMA, str(where), NEVER_NULL)
         refuse_indivisible(config, str(where))
     try:

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from nemo_hs2pref.checkpoint.families import architecture
+from nemo_hs2pref.checkpoint.families.table import FAMILIES
 from nemo_hs2pref.checkpoint.hugging_face import layouts
 from nemo_hs2pref.checkpoint.hugging_face.folder.config import read_config
 from nemo_hs2pref.checkpoint.hugging_face.folder.tensors import (
@@ -35,7 +36,7 @@ CLASSIFIER = "ForSequenceClassification"  # how transformers' names of such clas
 class HFFolder:
     """A model of transformers' in a folder; no weight is read yet.
 
-    layout: of layouts.LAYOUTS; None of a class that is neither a classifier nor a Llama.
+    layout: of layouts.LAYOUTS; None of a class that is neither a classifier nor of a family that is converted.
     template: the name of the one that a reward model was trained with; None of other models.
     notes: what a reader should know.
     """
@@ -44,13 +45,14 @@ class HFFolder:
     config: PretrainedConfig
     layout: str | None
     template: str | None
-    files: dict[str, Path]  # tensor -> file; of a Llama those that it computes with
+    files: dict[str, Path]  # tensor -> file; of such a family those that it computes with
     tokenizer: PreTrainedTokenizerBase
     notes: tuple[str, ...]
 
     @property
-    def is_llama(self) -> bool:
-        return self.config.model_type == "llama"
+    def is_decoder(self) -> bool:
+        """Of a family that is converted."""
+        return self.config.model_type in FAMILIES
 
     def read(self, name: str) -> Tensor:
         """On the CPU, as it is stored; mapped, so that what was read can leave memory."""
@@ -72,11 +74,11 @@ def open_folder(path: Path, asked: str | None = None) -> HFFolder:
     config = read_config(path)
     places = tensor_files(weight_files(path, ANY_KIND))
     shapes = {name: shape for name, (_, shape) in places.items()}
-    is_llama = config.model_type == "llama"
-    if is_llama:
+    is_decoder = config.model_type in FAMILIES
+    if is_decoder:
         refuse_other_head(path, shapes)
     layout = layout_of(config, asked, path)
-    if is_llama and layout is not None:
+    if is_decoder and layout is not None:
         body = architecture.body_shapes(config, config.num_hidden_layers) | architecture.bias_shapes(config)
         expected = body | head_shapes(config, layout)
         refuse_other_tensors(path, shapes, expected)
@@ -91,7 +93,7 @@ def open_folder(path: Path, asked: str | None = None) -> HFFolder:
 
 
 def layout_of(config: Any, asked: str | None, path: Path) -> str | None:
-    if config.model_type == "llama":
+    if config.model_type in FAMILIES:
         return layouts.layout_of_source(config, asked, str(path / HF_CONFIG))
     is_classifier = any(name.endswith(CLASSIFIER) for name in config.architectures or [])
     return layouts.CLASSIFICATION if is_classifier else None

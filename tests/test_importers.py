@@ -310,10 +310,19 @@ def test_a_checkpoint_of_nemo_2_reads_as_the_same_model_of_nemo_1(
 def test_a_model_of_nemo_2_that_is_no_llama_is_refused(nemo2: Path) -> None:
     file = nemo2 / "context" / "model.yaml"
     model = yaml.safe_load(file.read_text())
+    model["config"]["qk_layernorm"] = True
+    file.write_text(yaml.safe_dump(model))
+    with pytest.raises(CheckpointError, match="qk_layernorm is True; only Llamas are read: False"):
+        opening.read_config(nemo2)
+
+
+def test_biases_of_nemo_2_are_read(nemo2: Path) -> None:
+    """Of a Qwen2.5."""
+    file = nemo2 / "context" / "model.yaml"
+    model = yaml.safe_load(file.read_text())
     model["config"]["add_qkv_bias"] = True
     file.write_text(yaml.safe_dump(model))
-    with pytest.raises(CheckpointError, match="add_qkv_bias is True; only Llamas are read: False"):
-        opening.read_config(nemo2)
+    assert opening.read_config(nemo2)["qkv_bias"] is True
 
 
 def test_what_nemo_2_would_have_to_run_is_not_read(nemo2: Path) -> None:
