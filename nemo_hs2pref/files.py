@@ -1,9 +1,10 @@
-"""Files of every room: read as JSON, hashed, and replaced whole, so that a reader never finds one half written."""
+"""Files and folders: read as JSON, hashed, and replaced whole, so that a reader never finds one half written."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,16 +62,67 @@ def write_json(path: str | Path, value: Mapping[str, Any], error: type[HS2PrefEr
 
 @contextmanager
 def replacing(path: Path, error: type[HS2PrefError] = HS2PrefError) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place at the end, or vanishes when the block fails.
-
-    What the system refuses, as a full disk, is an `error`: the class of what the file is part of, where it has one.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """As `whole`; what the system refuses, as a full disk, is an `error`: the class of what the file is part of."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        with whole(path) as temporary:
+            yield temporary
     except OSError as refusal:
         raise kind_of(refusal, error)(f"{path}: cannot be written ({refusal.strerror or refusal})") from None
+
+
+@contextmanager
+def whole(path: Path, *, on_disk: bool = False) -> Iterator[Path]:
+    """A temporary name beside the file `path` that takes its place at the end, or vanishes when the block fails.
+
+    on_disk: wait for the disk before, or a crash may leave the new name without the data.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # several processes may write at once
+    try:
+        yield temporary
+        if on_disk:
+            sync_files([temporary])
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, old: Path, aside: Path) -> None:
+    """Give the folder `new` the name of `old`, which may be there; at every moment one of them is whole, as `old` or
+    as `aside`, on the disk too. What is at `aside` before is lost."""
+    sync_folders(new)
+    if old.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        old.rename(aside)
+    try:
+        new.rename(old)
+    except OSError:
+        if aside.exists() and not old.exists():
+            aside.rename(old)
+        raise
+    sync_folders(old.parent, deep=False)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def sync_files(files: Iterable[Path]) -> None:
+    """Wait until the content is on the disk: a node that crashes takes with it what it only held in memory.
+
+    Of a shared file system only the machine that wrote a file can do so.
+    """
+    for file in files:
+        _sync(file)
+
+
+def sync_folders(folder: Path, *, deep: bool = True) -> None:
+    """The same for the names in `folder`, and with `deep` in the folders below it."""
+    for path in (folder, *folder.rglob("*")) if deep else (folder,):
+        if path.is_dir():
+            _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -12,7 +12,6 @@ to the run's folder.
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from nemo_hs2pref.decode import from_file, from_plain, parse_file
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError, TrainingError, kind_of
+from nemo_hs2pref.files import whole
 
 STATE, FAILURE, FINISHED = "run_state.json", "failure.json", "finished.json"
 Phase = Literal["starting", "training", "validating", "saving", "stopped", "finished", "failed"]
@@ -161,13 +161,8 @@ def record_failure(folder: Path, *, rank: int, message: str, exit_code: int) -> 
 
 
 def write(path: Path, record: RunState | Failure | Finished) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # ranks that never met may write at once
-    with one_sentence(path):
-        with temporary.open("w") as file:
-            file.write(json.dumps(asdict(record), indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # or a crash may leave the new name without the data
-        os.replace(temporary, path)
+    with one_sentence(path), whole(path, on_disk=True) as temporary:
+        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
 
 
 def read(path: Path, kind: type[Record]) -> Record | None:

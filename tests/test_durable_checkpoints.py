@@ -17,7 +17,8 @@ from nemo_hs2pref.checkpoint import layout
 from nemo_hs2pref.checkpoint.saved_run import read_saved_run
 from nemo_hs2pref.config.resume import refuse_other_rows
 from nemo_hs2pref.errors import CheckpointError, ConfigError
-from nemo_hs2pref.runtime.run.checkpoint_files import list_files, refuse_altered, replace, writer_of
+from nemo_hs2pref.files import replace_folder
+from nemo_hs2pref.runtime.run.checkpoint_files import list_files, refuse_altered, writer_of
 
 STATE = (
     *("hs2pref.json", "model_config.yaml", "tokenizer/tokenizer.json"),
@@ -74,7 +75,7 @@ def test_the_old_resume_state_goes_when_the_new_one_is_on_the_disk(
     write(new, *STATE)
     write(last, "of an earlier step")
     list_files(new)
-    replace(new, last)
+    replace_folder(new, last, last.with_name("last.old"))
     first = calls.index(("rename", tmp_path / "last.old"))
     assert {path for what, path in calls[:first] if what == "sync"} == {
         new / name for name in (*STATE, "hs2pref.files.json", *FOLDERS)

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "algorithms": INNER | {"models", "objectives", "checkpoint"},
     "run_lock": {"errors", "decode"},
     "run_metrics": {"errors", "decode", "files"},
-    "run_state": {"errors", "decode", "checkpoint.layout"},
+    "run_state": {"errors", "decode", "files", "checkpoint.layout"},
     "runtime": INNER
     | {"models", "objectives", "checkpoint", "algorithms", "config", "plots"}
     | {"repository", "run_lock", "run_metrics", "run_state"},

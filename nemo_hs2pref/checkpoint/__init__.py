@@ -11,7 +11,7 @@ node converts a 70B checkpoint.
     heads  `reward_head` has a head and its home with us; `hugging_face.layouts` names Hugging Face's, `head` reads them
            and `ending` writes them
 
-Packages and modules, each of which imports only those before it: train_state, pushed, finite, durable, file_list,
+Packages and modules, each of which imports only those before it: train_state, pushed, finite, file_list,
 torch_dist, safetensors, resumed_state, layout, saved_run, identity, reward_head, families, described, importers,
 opening, standardization, adapters, hugging_face, merging, verification, inspection, small_models, megatron.
 """

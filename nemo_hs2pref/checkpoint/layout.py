@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from nemo_hs2pref import yaml_files
-from nemo_hs2pref.checkpoint.durable import sync_files, sync_folders
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, describe, files_in, list_again, write_file_list
 from nemo_hs2pref.checkpoint.safetensors.folder import INDEX, WHOLE
 from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason_not_written
 from nemo_hs2pref.errors import CheckpointError, HS2PrefError
-from nemo_hs2pref.files import read_json, replacing
+from nemo_hs2pref.files import read_json, replacing, sync_files, sync_folders
 
 CONFIG = "model_config.yaml"
 WEIGHTS = "model_weights"

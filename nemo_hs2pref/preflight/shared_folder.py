@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nemo_hs2pref.config.schema.common import RunConfig
+from nemo_hs2pref.files import whole
 from nemo_hs2pref.preflight.check import Finding, failed, ok
 from nemo_hs2pref.preflight.node import Node
 from nemo_hs2pref.preflight.waiting import wait_until
@@ -81,6 +82,5 @@ def follow(place: Path, node: Node, wait_s: float) -> Finding:
 
 def write(file: Path, text: str) -> None:
     """Whole or not at all."""
-    temporary = file.with_name(file.name + ".new")
-    temporary.write_text(text)
-    temporary.rename(file)
+    with whole(file) as temporary:
+        temporary.write_text(text)

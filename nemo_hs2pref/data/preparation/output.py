@@ -10,6 +10,7 @@ from typing import Any
 
 from nemo_hs2pref.decode import parse_file
 from nemo_hs2pref.errors import DataError
+from nemo_hs2pref.files import replace_folder
 
 MANIFEST = "manifest.json"
 
@@ -37,21 +38,15 @@ def whole_folder(out: Path, tool: str) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror or error})") from None
-    previous = temporary.with_suffix(".old")
     try:
         temporary.chmod(0o777 & ~_umask())  # mkdtemp's is for its owner alone
         yield temporary
         require_replaceable(out, tool)  # again: the block may have taken minutes
-        if out.exists():
-            out.rename(previous)
-        temporary.rename(out)
+        replace_folder(temporary, out, aside=temporary.with_suffix(".old"))
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror or error})") from None
     finally:
-        if previous.exists() and not out.exists():
-            previous.rename(out)
-        for leftover in (temporary, previous):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -5,7 +5,6 @@ And read back together: before a run goes on from them their hashes are compared
 
 import logging
 import re
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import TypeVar
 
 import torch
 
-from nemo_hs2pref.checkpoint.durable import sync_files, sync_folders
 from nemo_hs2pref.checkpoint.file_list import FILE_LIST, THREADS, Listed, describe, files_in, write_file_list
 from nemo_hs2pref.checkpoint.saved_run import listed_files, refuse_damaged
 from nemo_hs2pref.checkpoint.verification.files import check_file, look_at_nothing
 from nemo_hs2pref.errors import CheckpointError, kind_of
+from nemo_hs2pref.files import sync_files
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -72,15 +71,3 @@ def writer_of(file: Path) -> int:
     """The rank that wrote the file: megatron-core's `__3_0.distcp` and our `random_rank3.pt` say it, others are 0's."""
     found = re.fullmatch(r"__(\d+)_\d+\.distcp|random_rank(\d+)\.pt", file.name)
     return int(found[1] or found[2]) if found else 0
-
-
-def replace(new: Path, old: Path) -> None:
-    """Give `new` the name of `old`; at every moment one of them is whole, also on the disk."""
-    sync_folders(new)
-    aside = old.with_name(old.name + ".old")
-    if old.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        old.rename(aside)
-    new.rename(old)
-    sync_folders(old.parent, deep=False)
-    shutil.rmtree(aside, ignore_errors=True)

@@ -21,10 +21,11 @@ from nemo_hs2pref.checkpoint.torch_dist.refusals import kind_not_written, reason
 from nemo_hs2pref.checkpoint.train_state import TrainState
 from nemo_hs2pref.config.schema.common import CheckpointParams
 from nemo_hs2pref.errors import CheckpointError
+from nemo_hs2pref.files import replace_folder
 from nemo_hs2pref.models.megatron.collectives import sum_over_model_parallel
 from nemo_hs2pref.models.trainable import TrainedModel
 from nemo_hs2pref.runtime.process import stop_signals
-from nemo_hs2pref.runtime.run.checkpoint_files import list_files, replace
+from nemo_hs2pref.runtime.run.checkpoint_files import list_files
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class CheckpointManager:
             save(temporary)
             torch.distributed.barrier()
             list_files(temporary)
-            self._on_rank_0(lambda: replace(temporary, self.folder / name))
+            self._on_rank_0(lambda: replace_folder(temporary, self.folder / name, self.folder / f"{name}.old"))
 
     @contextmanager
     def _written_whole(self, temporary: Path, step: int) -> Iterator[None]:
