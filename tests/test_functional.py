@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from nemo_hs2pref.functional import (
     BRADLEY_TERRY_VARIANTS,
     bradley_terry_loss,
+    dpo_loss,
     extrapolate,
+    implicit_reward,
     regression_loss,
     reward_centering_loss,
 )
@@ -295,3 +297,56 @@ def test_reward_centering_gradient_agrees_with_finite_differences():
 def test_reward_centering_refuses_unequal_shapes():
     with pytest.raises(ValueError, match="they must be equal"):
         reward_centering_loss(float64(1.0), float64(1.0, 2.0))
+
+
+# DPO
+
+
+def dpo_of(variant: str, *, beta: float = 0.5) -> torch.Tensor:
+    """Three pairs with log-ratio differences 3, -4 and 0, so that beta D is 1.5, -2 and 0."""
+    policy = float64(-10.0, -12.0, -3.0), float64(-14.0, -9.0, -7.0)
+    reference = float64(-11.0, -12.0, -5.0), float64(-12.0, -13.0, -9.0)
+    return dpo_loss(*policy, *reference, torch.tensor([1, 2, 3]), beta, variant)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("regular", [math.log1p(math.exp(-1.5)), math.log1p(math.exp(2.0)), math.log(2)]),
+        ("margin", [math.log1p(math.exp(-0.5)), math.log1p(math.exp(4.0)), math.log1p(math.exp(3.0))]),
+        ("scaled", [math.log1p(math.exp(-1.5)), 2 * math.log1p(math.exp(2.0)), 3 * math.log(2)]),
+    ],
+)
+def test_dpo_has_the_values_of_its_formula(variant, expected):
+    torch.testing.assert_close(dpo_of(variant), float64(*expected), **EXACT)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dpo_gradient_agrees_with_finite_differences(variant):
+    values = [float64(-3.0, -1.0, -2.5).add(shift).requires_grad_() for shift in (0.0, 0.7, -0.3, 0.1)]
+    strength = torch.tensor([1, 2, 3])
+    assert torch.autograd.gradcheck(lambda *four: dpo_loss(*four, strength, 0.3, variant), values)
+
+
+def test_dpo_at_the_reference_knows_nothing():
+    """log 2 a pair, and a gradient of beta / 2 on both sides."""
+    policy, reference = float64(-5.0).requires_grad_(), float64(-5.0)
+    loss = dpo_loss(policy, reference, reference, reference, torch.tensor([1]), beta=0.2)
+    loss.sum().backward()
+    torch.testing.assert_close(loss.detach(), float64(math.log(2)), **EXACT)
+    torch.testing.assert_close(policy.grad, float64(-0.1), **EXACT)
+
+
+def test_implicit_reward_is_beta_times_the_log_ratio():
+    torch.testing.assert_close(implicit_reward(float64(-3.0), float64(-5.0), 0.1), float64(0.2), **EXACT)
+
+
+@pytest.mark.parametrize("beta", [0.0, -0.1, math.nan])
+def test_dpo_refuses_a_beta_that_is_not_above_0(beta):
+    with pytest.raises(ValueError, match="expected a number above 0"):
+        dpo_of("regular", beta=beta)
+
+
+def test_dpo_refuses_unequal_shapes():
+    with pytest.raises(ValueError, match="they must be equal"):
+        dpo_loss(float64(1.0), float64(1.0), float64(1.0, 2.0), float64(1.0), torch.tensor([1]), 0.1)

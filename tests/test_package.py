@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "data": {"errors", "decode", "files", "functional", "outside", "parent"},
     "evaluation": INNER,
     "scoring": INNER | {"checkpoint", "config", "evaluation", "recipes", "runtime"},
+    "generation": INNER | {"algorithms", "config.rules", "checkpoint", "models", "runtime", "scoring"},
     "models": INNER,
     "checkpoint": INNER | {"models"},
     "algorithms": INNER | {"models", "objectives", "checkpoint"},
@@ -82,11 +83,31 @@ MAY_IMPORT = {
         "recipes",
     },
     "cli": INNER
-    | {"config", "launch", "evaluation", "checkpoint", "scoring", "recipes", "runtime", "plots", "preflight", "report"}
+    | {
+        "config",
+        "launch",
+        "evaluation",
+        "checkpoint",
+        "generation",
+        "scoring",
+        "recipes",
+        "runtime",
+        "plots",
+        "preflight",
+        "report",
+    }
     | {"run_lock", "run_state", "laptop", "quickstart", "reproduce"},
 }
 NVIDIA = {"apex", "lightning", "megatron", "nemo", "nemo_aligner", "pytorch_lightning", "transformer_engine"}
-NVIDIA_ROOMS = ("models", "algorithms", "checkpoint/megatron", "runtime", "scoring", "recipes/rm_training.py")
+NVIDIA_ROOMS = (
+    "models",
+    "algorithms",
+    "checkpoint/megatron",
+    "runtime",
+    "generation",
+    "scoring",
+    "recipes/rm_training.py",
+)
 WITHOUT_REQUIREMENTS = {
     "nemo-toolkit",
     "nemo-aligner",

@@ -473,7 +473,7 @@ def test_journal_of_another_model_is_not_used_and_told(
     rows = rows_file(tmp_path, ROWS)
     assert score(exported, rows, tmp_path / "scores.jsonl") == 0
     printed = capsys.readouterr()
-    assert f"{file}: scores of another model, precision or device, not used" in printed.err
+    assert f"{file}: results of another model, precision, device or setting, not used" in printed.err
     assert "were scored before" not in printed.out
     assert len(computed) == len(ROWS)
 

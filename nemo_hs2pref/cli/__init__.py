@@ -31,6 +31,7 @@ VERBS = {
     "extrapolate": "ExPO: extrapolate from a weak to a strong model; averages of models",
     "checkpoint": "what a checkpoint is, and whether it is whole",
     "score": "reward of every row of a file",
+    "generate": "responses of a language model to every prompt of a file",
     "standardize": "mean and std of a reward model's rewards, stored with its checkpoint",
     "evaluate": "accuracy of a reward model on preference pairs and on RewardBench",
     "report": "one page about a run, or several, that says whether the reward model can be trusted",

@@ -12,6 +12,8 @@ class Parser(argparse.ArgumentParser):
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         """argparse's own step from one word to its value; no public hook knows word and argument."""
+        if action.nargs == argparse.PARSER:  # a sub-parser's words, which it looks at itself
+            return super()._get_value(action, arg_string)  # pyright: ignore[reportAttributeAccessIssue]
         name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
         if not arg_string.strip() and arg_string is not action.default:
             raise ConfigError(f"{name} {arg_string!r}: is empty; give a value, or leave it out")

@@ -22,7 +22,7 @@ from nemo_hs2pref.data.collecting import Account, collect
 from nemo_hs2pref.data.fields import given, integer, is_absent, nonempty, numbers, text, whole
 from nemo_hs2pref.data.forms import conversations, pairs
 from nemo_hs2pref.data.forms.messages import messages_of
-from nemo_hs2pref.data.forms.prompt import SYSTEM_KEYS, with_system
+from nemo_hs2pref.data.forms.prompt import SYSTEM_KEYS, one_of, with_system
 from nemo_hs2pref.data.jsonl import Row, write_jsonl
 from nemo_hs2pref.data.reading.row_files import read_jsonl
 from nemo_hs2pref.errors import DataError
@@ -57,6 +57,8 @@ RATING_KEYS = CONVERSATION_KEYS | {"attributes"}
 _RATED_SIDES = ("chosen_attributes", "rejected_attributes")
 PAIR_KEYS = pairs.READ | {"id", "strength", "subset", "justification", "chosen_position", *_RATED_SIDES}
 PROMPT_KEYS = frozenset({"prompt", *SYSTEM_KEYS})
+OWN_PROMPT_KEYS = ("prompt", "messages")
+PROMPT_ROW_KEYS = frozenset({"id", *OWN_PROMPT_KEYS, *SYSTEM_KEYS})
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,14 @@ class Conversation:
 
     def to_json(self) -> Row:
         return {"id": self.id, "messages": [message.to_json() for message in self.messages]}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation that ends with the user: what a policy answers."""
+
+    id: str
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,17 @@ def read_rows(path: str | Path, account: Account | None = None) -> list[Conversa
     """All conversations of a rows file; DataError names every faulty line."""
     keys = RATING_KEYS  # rated responses are scored as well as others
     return collect(path, parse_conversation, keys, identify=lambda conversation: conversation.id, account=account)
+
+
+def read_prompts(path: str | Path, account: Account | None = None) -> list[Prompt]:
+    """All prompts of a file; DataError names every faulty line."""
+    return collect(path, parse_prompt, PROMPT_ROW_KEYS, identify=lambda prompt: prompt.id, account=account)
+
+
+def parse_prompt(row: Row) -> Prompt:
+    """{"id", "prompt": text or messages}, or {"id", "messages"}, which end with the user."""
+    key = one_of(row, OWN_PROMPT_KEYS, "prompt") or "prompt"
+    return Prompt(parse_id(row), _messages(row, key, last="user"))
 
 
 def parse_conversation(row: Row) -> Conversation:

@@ -4,6 +4,7 @@ Every function computes in float32 or wider and returns one value an item; whoev
 batch divides once.
 """
 
+from nemo_hs2pref.functional.dpo import dpo_loss, implicit_reward
 from nemo_hs2pref.functional.extrapolate import average, extrapolate
 from nemo_hs2pref.functional.preference import BRADLEY_TERRY_VARIANTS, bradley_terry_loss, reward_centering_loss
 from nemo_hs2pref.functional.regression import regression_loss
@@ -12,7 +13,9 @@ __all__ = [
     "BRADLEY_TERRY_VARIANTS",
     "average",
     "bradley_terry_loss",
+    "dpo_loss",
     "extrapolate",
+    "implicit_reward",
     "regression_loss",
     "reward_centering_loss",
 ]

@@ -1,7 +1,8 @@
-"""What is scored already, kept beside the output until that is written, so that a second start goes on.
+"""What is scored, or generated, already, kept beside the output until that is written, so that a second start goes on.
 
     OUTPUT.partial/<model>.<rank>.jsonl   {"model": {...}}                                     the first line
                                           {"rows": [key, ...], "attributes": [[...], ...]}     one a batch
+                                          {"rows": [id, ...], "responses": [[{...}], ...]}     of responses
 
 A row is known by the hash of its tokens, so the journal serves any number of ranks, and another file of rows, whose
 whole run would batch them differently and differ in the last digits. A kill cuts at most the last line, which is
@@ -10,13 +11,11 @@ again.
 """
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def partial_of(output: str | Path) -> Path:
     return Path(f"{output}.partial")
 
 
-def fingerprint(path: Path, **settings: str) -> dict[str, Any]:
+def fingerprint(path: Path, **settings: Any) -> dict[str, Any]:
     """What the scores depend on: the files of the model, by size and time (ns) of the last change, and settings.
 
     Without our manifest, which gets the mean and std of the rewards.
@@ -64,33 +63,36 @@ class Journal:
 
     folder: Path
     model: Mapping[str, Any]  # its fingerprint, and where it is computed
+    what: str = "attributes"  # of a row
 
     @property
     def digest(self) -> str:
         return blake2b(line_of(dict(self.model)), digest_size=8).hexdigest()
 
-    def read(self) -> Known:
+    def read(self) -> dict[Key, Any]:
         """All that any rank wrote, for one rank to call before the others write."""
-        known: Known = {}
+        known: dict[Key, Any] = {}
         for file in sorted(self.folder.glob("*.jsonl")):
             if not file.name.startswith(self.digest):
-                print(f"{file}: scores of another model, precision or device, not used", file=sys.stderr)
+                print(f"{file}: results of another model, precision, device or setting, not used", file=sys.stderr)
                 continue
             for line in whole_lines(file)[1:]:
                 batch = json.loads(line)
-                known |= zip(batch["rows"], batch["attributes"], strict=True)
+                known |= zip(batch["rows"], batch[self.what], strict=True)
         return known
 
-    def append(self, rank: int, rows: Sequence[Key], attributes: Sequence[Sequence[float]]) -> None:
+    def append(self, rank: int, rows: Sequence[Key], values: Sequence[Any]) -> None:
         """One batch, in one write to the file of this rank, if all of it is finite."""
-        if not all(map(math.isfinite, chain.from_iterable(attributes))):
+        try:
+            batch = json.dumps({"rows": rows, self.what: values}, allow_nan=False)
+        except ValueError:
             return
         file = self.folder / f"{self.digest}.{rank}.jsonl"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(file, "ab") as stream:
                 first = b"" if stream.tell() else line_of({"model": dict(self.model)})
-                stream.write(first + (json.dumps({"rows": rows, "attributes": attributes}) + "\n").encode())
+                stream.write(first + f"{batch}\n".encode())
         except OSError as error:
             raise DataError(f"{file}: cannot be written ({error.strerror or error})") from None
 

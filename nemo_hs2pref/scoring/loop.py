@@ -153,7 +153,7 @@ def from_first_rank(make: Callable[[], Value]) -> Value:
     return box[0]
 
 
-def gather(computed: Known) -> Known:
+def gather(computed: dict[Key, Value]) -> dict[Key, Value]:
     """What any rank computed, on every rank."""
     if not torch.distributed.is_initialized():
         return computed

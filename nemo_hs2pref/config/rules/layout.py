@@ -1,6 +1,6 @@
 """Rules of the layout: what tensor and pipeline parallelism, the batch and the model's sizes ask of each other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from nemo_hs2pref.config.architecture import SIZES, size_of
 from nemo_hs2pref.config.rules.checking import Checkpoint, Rule
@@ -64,7 +64,15 @@ def architecture(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
                 f"model.{key}={given}, but the checkpoint {config.pretrained_checkpoint.restore_from_path} has "
                 f"{stored}; choose the model group that fits it"
             )
-    tensor, pipeline = model.tensor_model_parallel_size, model.pipeline_model_parallel_size
+    yield from undivided(
+        lambda key: size_of(config, checkpoint, key),
+        model.tensor_model_parallel_size,
+        model.pipeline_model_parallel_size,
+    )
+
+
+def undivided(size: Callable[[str], int | None], tensor: int, pipeline: int) -> Iterator[str]:
+    """Sizes of a model, None where unknown, that a layout does not divide."""
     for key, divisor, name in (
         ("num_attention_heads", tensor, "tensor_model_parallel_size"),
         ("num_query_groups", tensor, "tensor_model_parallel_size"),
@@ -72,10 +80,10 @@ def architecture(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:
         ("override_vocab_size", tensor, "tensor_model_parallel_size"),
         ("num_layers", pipeline, "pipeline_model_parallel_size"),
     ):
-        size = size_of(config, checkpoint, key)
-        if size and divisor > 0 and size % divisor:
-            possible = ", ".join(str(n) for n in range(1, min(size, 64) + 1) if size % n == 0)
-            yield f"model.{name}={divisor} does not divide {key} {size}; possible: {possible}"
+        whole = size(key)
+        if whole and divisor > 0 and whole % divisor:
+            possible = ", ".join(str(n) for n in range(1, min(whole, 64) + 1) if whole % n == 0)
+            yield f"model.{name}={divisor} does not divide {key} {whole}; possible: {possible}"
 
 
 def sequence(config: RunConfig, checkpoint: Checkpoint) -> Iterator[str]:

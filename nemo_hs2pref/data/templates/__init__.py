@@ -23,15 +23,30 @@ class Template:
     """What each template is; the second argument is a Hugging Face tokenizer, or None where it needs none."""
 
     render: Callable[[Sequence[Message], Any], str]
+    render_prompt: Callable[[Sequence[Message], Any], str]  # up to where the assistant's response begins
+    ends_of_turn: Callable[[Any], tuple[str, ...]]  # of which one stands behind each response
     marker_in: Callable[[Sequence[Message], Any], str | None]  # a marker of the template that stands in a content
     refuse_unfit: Callable[[Any], None]  # ConfigError for a tokenizer that cannot take the text
     keeps_markers: bool = False  # renders such a content all the same
 
 
 TEMPLATES = {
-    "extra_id": Template(extra_id.render, extra_id.marker_in, extra_id.refuse_unfit, keeps_markers=True),
-    "llama3": Template(llama3.render, llama3.marker_in, llama3.refuse_unfit),
-    "tokenizer": Template(chat_template.render, chat_template.marker_in, chat_template.refuse_unfit),
+    "extra_id": Template(
+        extra_id.render,
+        extra_id.render_prompt,
+        extra_id.ends_of_turn,
+        extra_id.marker_in,
+        extra_id.refuse_unfit,
+        keeps_markers=True,
+    ),
+    "llama3": Template(llama3.render, llama3.render_prompt, llama3.ends_of_turn, llama3.marker_in, llama3.refuse_unfit),
+    "tokenizer": Template(
+        chat_template.render,
+        chat_template.render_prompt,
+        chat_template.ends_of_turn,
+        chat_template.marker_in,
+        chat_template.refuse_unfit,
+    ),
 }
 DEFAULT_TEMPLATE = "extra_id"
 
@@ -66,6 +81,20 @@ def render(
     return text
 
 
+def render_prompt(messages: Sequence[Message], template: str, tokenizer: Any = None) -> str:
+    """The text of a conversation that ends with the user, up to where the assistant's response begins.
+
+    Raises as `render`, for messages that do not end with the user.
+    """
+    chosen = named(template)
+    check_turns(messages, last="user")
+    if not chosen.keeps_markers:
+        _refuse_marker(messages, template, chosen.marker_in(messages, tokenizer))
+    text = chosen.render_prompt(messages, tokenizer)
+    _refuse_lost(first_lost(messages, text, lambda other: chosen.render_prompt(other, tokenizer)), messages, template)
+    return text
+
+
 def write(messages: Sequence[Message], template: str, tokenizer: Any = None, *, may_be_empty: bool = False) -> str:
     """As `render`, also where the template leaves out something."""
     chosen = named(template)
@@ -77,7 +106,10 @@ def write(messages: Sequence[Message], template: str, tokenizer: Any = None, *, 
 
 def refuse_lost(messages: Sequence[Message], text: str, template: str, tokenizer: Any = None) -> None:
     """DataError with the first message that does not stand in its text."""
-    place = first_lost(messages, text, lambda other: named(template).render(other, tokenizer))
+    _refuse_lost(first_lost(messages, text, lambda other: named(template).render(other, tokenizer)), messages, template)
+
+
+def _refuse_lost(place: int | None, messages: Sequence[Message], template: str) -> None:
     if place is not None:
         message = messages[place]
         raise DataError(

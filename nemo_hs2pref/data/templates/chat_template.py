@@ -21,18 +21,27 @@ from nemo_hs2pref.errors import ConfigError, DataError
 TODAY = date(2024, 7, 26)
 
 
-def render(messages: Sequence[Message], tokenizer: Any) -> str:
+def render(messages: Sequence[Message], tokenizer: Any, **settings: Any) -> str:
     """Raises ConfigError where there is no template, DataError where it gives no text of these messages."""
     refuse_unfit(tokenizer)
     dates = {"strftime_now": TODAY.strftime, "date_string": TODAY.strftime("%d %b %Y")}
     try:
-        return bounded.render(tokenizer, [message.to_json() for message in messages], **dates)
+        return bounded.render(tokenizer, [message.to_json() for message in messages], **dates, **settings)
     except bounded.TemplateFault as fault:
         roles = ", ".join(message.role for message in messages)
         raise DataError(
             f"the chat template of the tokenizer {tokenizer.name_or_path} refuses the roles {roles} ({fault}); "
             "choose another template, or leave these rows out"
         ) from None
+
+
+def render_prompt(messages: Sequence[Message], tokenizer: Any) -> str:
+    return render(messages, tokenizer, add_generation_prompt=True)
+
+
+def ends_of_turn(tokenizer: Any) -> tuple[str, ...]:
+    """Every special token: the first one behind a response ends it."""
+    return tuple(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
 
 
 def marker_in(messages: Sequence[Message], tokenizer: Any) -> str | None:

@@ -31,6 +31,15 @@ def render(messages: Sequence[Message], tokenizer: Any = None) -> str:
     return f"{HEAD}{system}" + "".join(f"\n{TURN}{NAMES[turn.role]}\n{turn.content}" for turn in turns) + END
 
 
+def render_prompt(messages: Sequence[Message], tokenizer: Any = None) -> str:
+    return f"{render(messages).removesuffix(END)}\n{TURN}{NAMES['assistant']}\n"
+
+
+def ends_of_turn(tokenizer: Any = None) -> tuple[str, ...]:
+    """What stands behind a response: the marker of the next turn, or of the end."""
+    return f"\n{TURN}", END
+
+
 def marker_in(messages: Sequence[Message], tokenizer: Any = None) -> str | None:
     """The marker, where a content has a line that reads as the start of a turn; the text would be another chat's."""
     return None if _split(render(messages)) == _system_and_turns(messages) else TURN

@@ -22,6 +22,14 @@ def render(messages: Sequence[Message], tokenizer: Any = None) -> str:
     return BEGIN + "".join(turns)
 
 
+def render_prompt(messages: Sequence[Message], tokenizer: Any = None) -> str:
+    return f"{render(messages)}{START}assistant{END}\n\n"
+
+
+def ends_of_turn(tokenizer: Any = None) -> tuple[str, ...]:
+    return (END_OF_TURN,)
+
+
 def marker_in(messages: Sequence[Message], tokenizer: Any = None) -> str | None:
     """The first marker that a content holds."""
     return next((marker for marker in MARKERS for message in messages if marker in message.content), None)

@@ -1,0 +1,1 @@
+"""Policies: log-probabilities of the tokens of responses."""
