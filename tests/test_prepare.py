@@ -345,6 +345,16 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
     assert large < small + 1_000_000 < 4000 * 1500  # the rows alone are 6 MB
 
 
+def test_where_every_row_is_skipped_the_reasons_are_told(tmp_path, capsys):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "train.jsonl").write_text('{"prompt": "p"}\n' * 2)
+    words = ["--source", str(tmp_path / "source"), "--out", str(tmp_path / "out")]
+    assert main(["data", "prepare", *words, "--format", "pairs", "--on-bad-row", "skip"]) == 2
+    printed = capsys.readouterr().err
+    assert "has no row that can be used; 2 rows cannot be used:" in printed
+    assert f'{tmp_path}/source/train.jsonl:2: no "chosen"' in printed
+
+
 def test_malformed_rows_can_be_skipped_and_are_counted(source, tmp_path, capsys):
     with (source / "train.jsonl").open("ab") as file:
         file.write(b'{"prompt": "p"}\n\xff\n')

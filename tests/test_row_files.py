@@ -6,6 +6,7 @@ import json
 import tarfile
 import tracemalloc
 import zipfile
+from decimal import Decimal
 from itertools import islice
 
 import pyarrow
@@ -126,6 +127,7 @@ def test_what_cannot_be_read_is_named_in_one_sentence(tmp_path, capsys, content,
     [
         ('{"a": 1,}', "a comma before the closing bracket, at character"),
         ("{'a': 1}", "single quotes at character 2"),
+        ('{"a": "b\t"}', "Invalid control character at character 9"),
         ('{"a": 1} {"a": 2}', "something follows the object, from character 10"),
         ('{"a": "\0"}', "holds a NUL byte"),
         ('{"a": 1, "a": 2}', 'the key "a" stands twice'),
@@ -195,3 +197,25 @@ def test_row_of_many_bytes_that_is_packed_small_is_refused_before_it_is_held(tmp
         next(rows)
     assert tracemalloc.get_traced_memory()[1] < 128 << 20
     tracemalloc.stop()
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["prompt", "prompt"])
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"rows\.parquet: several columns have the name 'prompt'; rename them"):
+        list(rows_of(tmp_path / "rows.parquet"))
+
+
+def test_what_a_table_has_and_json_has_not_becomes_what_json_has(tmp_path):
+    image = b"\xff\xd8"
+    columns = {
+        "whole": pyarrow.array([Decimal("3.00")]),
+        "part": pyarrow.array([Decimal("0.25")]),
+        "text": pyarrow.array(["naïve 雪".encode()]),
+        "image": pyarrow.array([image]),
+        "none": pyarrow.array([float("nan")]),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "rows.parquet")
+    ((_, row),) = rows_of(tmp_path / "rows.parquet")
+    assert row == {"whole": 3, "part": 0.25, "text": "naïve 雪", "image": image, "none": None}
+    assert type(row["whole"]) is int

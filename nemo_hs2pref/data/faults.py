@@ -37,6 +37,10 @@ class BadRows:
         if self.count and not self.skip:
             raise DataError(describe(self.shown, self.count, HINT))
 
+    def as_reason(self) -> str:
+        """What is to follow a sentence that says that nothing is left."""
+        return f"; {describe(self.shown, self.count)}" if self.count else ""
+
     def to_json(self) -> dict[str, Any]:
         """What a manifest says of the rows that were skipped: how many, and the first ones."""
         return {"skipped": self.count, "first": [f"{where}: {fault}" for where, fault in self.shown]}

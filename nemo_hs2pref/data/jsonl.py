@@ -46,7 +46,7 @@ def _reason(error: json.JSONDecodeError) -> str:
         return f"a comma before the closing bracket, at character {error.pos + 1}"
     if after.startswith("'"):
         return f"single quotes at character {error.pos + 1}, as Python prints them; expected double quotes"
-    return f"{error.msg} at character {error.pos + 1}"
+    return f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Row]) -> None:

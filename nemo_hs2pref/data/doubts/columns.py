@@ -1,6 +1,7 @@
 """Columns of other people's pairs that say which response is better, beside chosen and rejected."""
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 
 from nemo_hs2pref.data.fields import is_number
@@ -26,11 +27,21 @@ def contradicts(row: Row) -> bool:
 
 def _says_worse(row: Row, key: str) -> bool:
     """A margin below 0, or a score of the chosen response below the rejected one's."""
-    value = row[key]
-    if not is_number(value):
+    counterpart = _counterpart(key)
+    if not counterpart and not _is_margin(key):
         return False
-    other = row.get(_counterpart(key))
-    return value < other if is_number(other) else _is_margin(key) and value < 0
+    value, other = _number(row[key]), _number(row.get(counterpart))
+    if value is None:
+        return False
+    return value < other if other is not None else _is_margin(key) and value < 0
+
+
+def _number(value: object) -> float | None:
+    """Also of text, as tables of CSV keep numbers."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    return value if is_number(value) else None
 
 
 @lru_cache(1024)  # the rows of a file have the same keys

@@ -117,7 +117,10 @@ def prepare(
             release = _release(source, options, tables, reading, drops)
             swaps = Swaps(options.seed) if options.swap_responses else None
             writer = Writer(folder, reading, options.seed, options.limit, options.also, swaps, drops.drop)
-            entries = writer.write(drops.kinds())
+            kinds = drops.kinds()
+            if not kinds:
+                raise DataError(f"{source}: has no row that can be used{reading.bad_rows.as_reason()}")
+            entries = writer.write(kinds)
             reading.bad_rows.refuse()  # again: a template may have refused some
             outputs = drops.complete(entries)
         statistics = drops.statistics.to_json()
